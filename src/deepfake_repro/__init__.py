@@ -1,0 +1,21 @@
+"""deepfake-repro: a reproducible compendium of deepfake detection that generalises.
+
+The map from the paper (Mylonas & Papadopoulos 2025) to the code, in the order of the flow:
+
+========================  =======================================  ====================
+paper                     module                                   notebook
+========================  =======================================  ====================
+3.1, 4.1, 4.2 corpora     ``corpora``                              ``01_corpora``
+4.1 pre-processing        ``video``, ``faces``, ``crops``          ``02_crops``
+4.1 dataset sampling      ``sampling``                             ``03_sampling``
+3.2 initialisation        ``model``                                ``05_finetune``
+3.3 training objectives   ``losses``                               ``05_finetune``
+3.4 attribution           ``attribution``                          ``05_finetune``
+4.3 implementation        ``training``, ``augment``, ``dataset``   ``05_finetune``
+4.3 video-level metrics   ``prediction``, ``metrics``              ``06_predict``
+5 results                 ``tables``, ``figures``                  ``07_results``
+========================  =======================================  ====================
+
+``demo`` makes the embedded benchmark out of licensed assets (``assets``, ``landmarks``);
+``params``, ``progress``, ``provenance`` and ``notebooks`` serve every step.
+"""

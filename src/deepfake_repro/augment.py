@@ -1,0 +1,69 @@
+"""Crops -> network inputs: the training augmentation and the fixed views of evaluation.
+
+``fsfm``     the paper's "same data augmentation strategy as in [54]": timm's ``create_transform`` with
+             FSFM's settings; its crop ran *bilinear* although its code says bicubic.
+``windows``  the demo's: a window of the crop at native resolution. A small network sees manipulation
+             traces only there; downscaling the crop removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from timm.data import create_transform
+from torchvision.transforms import v2
+
+AUGMENTATIONS = ("fsfm", "windows")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Channel mean and standard deviation of the start's own pre-training, on a 0-1 scale, RGB."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+Transform = Callable[[np.ndarray], torch.Tensor]
+
+
+def training_transform(kind: str, size: int, norm: Normalisation) -> Transform:
+    """uint8 RGB ``[H, W, 3]`` -> float32 ``[3, size, size]``, random; ``ValueError`` on an unknown kind."""
+    if kind == "fsfm":
+        timm_transform = create_transform(
+            input_size=size, is_training=True, color_jitter=None, auto_augment="rand-m9-mstd0.5-inc1",
+            interpolation="bilinear", re_prob=0.25, re_mode="pixel", re_count=1, mean=norm.mean, std=norm.std)
+        return v2.Compose([v2.ToPILImage(), timm_transform])
+    if kind == "windows":
+        return v2.Compose([v2.ToImage(), v2.RandomCrop(size), v2.RandomHorizontalFlip(), *_to_float(norm)])
+    raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform:
+    """uint8 RGB ``[H, W, 3]`` -> float32 ``[V, 3, size, size]``: V fixed views, averaged after the network.
+
+    ``fsfm``: one view, resized to 256/224 of ``size`` and cropped at the centre (FSFM's own evaluation).
+    ``windows``: four windows, symmetric about the centre, that together cover the face.
+    """
+    if kind == "fsfm":
+        resized = round(size * 256 / 224)
+        return v2.Compose([v2.ToImage(), v2.Resize(resized, interpolation=v2.InterpolationMode.BICUBIC),
+                           v2.CenterCrop(size), *_to_float(norm), lambda image: image[None]])
+    if kind == "windows":
+        return v2.Compose([v2.ToImage(), *_to_float(norm), lambda image: _four_windows(image, size)])
+    raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def _to_float(norm: Normalisation) -> Sequence[Callable]:
+    return v2.ToDtype(torch.float32, scale=True), v2.Normalize(norm.mean, norm.std)
+
+
+def _four_windows(image: torch.Tensor, size: int) -> torch.Tensor:
+    """Windows whose corners lie an eighth of the free border in from each corner of the image."""
+    near = [(side - size) // 8 for side in image.shape[1:]]
+    far = [side - size - n for side, n in zip(image.shape[1:], near, strict=True)]
+    corners = [(y, x) for y in (near[0], far[0]) for x in (near[1], far[1])]
+    return torch.stack([image[:, y:y + size, x:x + size] for y, x in corners])

@@ -1,0 +1,125 @@
+"""The index: one row per video or face sequence, whatever corpus it comes from (Section 4.1 and 4.2)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+SPLITS = ("train", "val", "test", "none")
+VOCABULARY = {
+    "label": (0, 1),
+    "kind": ("video", "frames"),
+    "category": ("REAL", "FS", "RE", "UNK", "OTHER"),
+    "split": SPLITS,
+    "split_source": ("official", "paper-rule", "derived", "user"),
+}
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video file (``kind`` video) or one folder of face crops (``kind`` frames).
+
+    ``path`` is posix and relative to the root the user gave; ``label`` is 0 real, 1 fake; ``target_id`` is
+    whose video it is and ``source_id`` who was put in; ``pair_key`` is the ``video_id`` of the real it was
+    made from; ``group`` must never straddle derived splits. An unknown text is empty, never null.
+    """
+
+    video_id: str
+    path: str
+    kind: str
+    label: int
+    manipulation: str
+    category: str
+    dataset: str
+    split: str
+    split_source: str
+    compression: str = ""
+    target_id: str = ""
+    source_id: str = ""
+    pair_key: str = ""
+    group: str = ""
+    attrs: str = "{}"
+
+
+COLUMNS = tuple(field.name for field in fields(Video))
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What an adapter found: rows, names only in the metadata, names only on disk, remarks."""
+
+    dataset: str
+    found: int
+    metadata_only: tuple[str, ...] = ()
+    disk_only: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Reads one corpus in its official layout; licence, address and citation are facts to print."""
+
+    name: str
+    licence: str
+    access_url: str
+    citation: str
+    read: Callable[..., tuple[list[Video], IndexReport]]
+
+    def index(self, root: Path, **options: object) -> tuple[pd.DataFrame, IndexReport]:
+        """Index the corpus under ``root``: the table of :func:`index_table` and a report.
+
+        Raises ``FileNotFoundError`` for a root without the corpus or without a file that decides labels
+        or splits, ``ValueError`` for contents that contradict themselves or an unknown option.
+        """
+        known = tuple(inspect.signature(self.read).parameters)[1:]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise ValueError(f"{self.name}: unknown option '{unknown[0]}'; known: {', '.join(known) or 'none'}")
+        root = Path(root)
+        if not root.is_dir():
+            raise FileNotFoundError(f"{self.name}: root '{root}' is not a folder; give the official download")
+        videos, report = self.read(root, **options)
+        if not videos:
+            raise FileNotFoundError(f"{self.name}: no usable videos under '{root}'; is the download complete?")
+        return index_table(videos), report
+
+
+def index_table(videos: Iterable[Video]) -> pd.DataFrame:
+    """Rows sorted by ``video_id`` with the columns of :class:`Video`, as plain strings and integers.
+
+    A ``pair_key`` that names no row becomes empty. Raises ``ValueError`` for a ``video_id`` or a ``path``
+    met twice (the usual cause of one video with two labels) and for values outside the vocabulary.
+    """
+    rows = sorted(videos, key=lambda video: video.video_id)
+    for video in rows:
+        _check(video)
+    _check_unique(rows, lambda video: video.video_id)
+    _check_unique(rows, lambda video: f"{video.dataset}:{video.path}")
+    table = pd.DataFrame([vars(video) for video in rows], columns=list(COLUMNS))
+    table["pair_key"] = table["pair_key"].where(table["pair_key"].isin(table["video_id"]), "")
+    return table.astype({name: "int64" if name == "label" else "str" for name in COLUMNS})
+
+
+def _check(video: Video) -> None:
+    for name, values in VOCABULARY.items():
+        value = getattr(video, name)
+        if value not in values:
+            raise ValueError(f"{video.video_id}: {name} '{value}' is not one of {', '.join(map(str, values))}")
+    if (video.category == "REAL") != (video.label == 0):
+        raise ValueError(f"{video.video_id}: label {video.label} contradicts category {video.category}")
+
+
+def _check_unique(rows: list[Video], key: Callable[[Video], str]) -> None:
+    seen: dict[str, Video] = {}
+    for video in rows:
+        first = seen.setdefault(key(video), video)
+        if first is video:
+            continue
+        if first.label != video.label:
+            raise ValueError(f"{video.video_id}: two labels, {first.label} ('{first.path}') and "
+                             f"{video.label} ('{video.path}'); keep the right one")
+        raise ValueError(f"{video.video_id}: listed twice, as '{first.path}' and '{video.path}'; remove one")

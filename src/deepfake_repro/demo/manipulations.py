@@ -1,0 +1,154 @@
+"""The fakes: real algorithms (landmark face swaps, reenactments) with the traits of the methods they stand for.
+
+A recipe is not the original method; it is a small algorithm of the same family. What the recipes of one
+corpus share (generator size, blending, colour transfer) no other corpus repeats, and the recipes of the
+out-of-distribution and in-the-wild sets occur in no training corpus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..landmarks import LIPS, OVAL
+from .people import Still
+from .warps import bottleneck, match_colour, region_mask, similarity, warp
+
+INNER = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 454, 361, 288, 365, 378, 152, 149, 136, 58, 132, 234]
+"""Brows, cheeks and chin: the face without forehead (MediaPipe indices)."""
+LOWER = [234, 132, 58, 136, 149, 152, 378, 365, 288, 361, 454, 280, 4, 50]
+"""Below the eyes: cheeks, mouth and chin."""
+REGIONS = {"face": OVAL, "inner": INNER, "lower": LOWER, "mouth": LIPS}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one manipulation is made.
+
+    ``kind``: ``swap`` (another person's face) or ``reenact`` (the person's own face with another expression);
+    ``pixels``: side of the generator's output; ``up``/``sharpen``: how it is enlarged; ``grain``: share of the
+    camera noise put back on the generated face; ``grow``/``feather``: size and softness of the blend mask;
+    ``jitter``: frame-to-frame shake of the generated face, pixels.
+    """
+
+    kind: str
+    region: str
+    pixels: int
+    up: str = "bilinear"
+    colour: str = "lab"
+    feather: float = 5.0
+    grow: float = 0.95
+    sharpen: float = 0.0
+    grain: float = 0.0
+    jitter: float = 0.3
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A generated face on the target's still: RGB uint8 ``[H, W, 3]`` and where it is blended in, ``[H, W]``."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    recipe: Recipe
+
+
+def _swap(pixels: int, **traits: object) -> Recipe:
+    return Recipe("swap", traits.pop("region", "face"), pixels, **traits)
+
+
+def _reenact(pixels: int, region: str, **traits: object) -> Recipe:
+    return Recipe("reenact", region, pixels, **{"grow": 1.1, **traits})
+
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "ffpp": {
+        "deepfakes": _swap(72, region="inner", feather=6),
+        "faceswap": _swap(112, colour="mean", feather=2, up="nearest", grain=0.3),
+        "faceshifter": _swap(96, feather=9, grow=1.0, grain=0.2),
+        "face2face": _reenact(104, "lower", grow=1.0, grain=0.4),
+        "neuraltextures": _reenact(80, "mouth", grow=1.6, grain=0.3),
+    },
+    "celebdf2": {"deepfake": _swap(112, region="inner", feather=8, up="cubic", grain=0.5)},
+    "dfdc": {
+        "dfdc_1": _swap(72, region="inner", feather=3),
+        "dfdc_2": _swap(104, feather=7, grain=0.4),
+        "dfdc_3": _swap(88, colour="none", feather=4, grain=0.2),
+        "dfdc_4": _swap(80, colour="mean", region="inner", feather=5, up="cubic", grain=0.3),
+        "dfdc_5": _swap(104, feather=6, up="nearest", grain=0.5),
+        "dfdc_6": _swap(96, colour="poisson", feather=5, grain=0.4),
+        "dfdc_7": _swap(88, feather=4, sharpen=0.6, grain=0.2),
+    },
+    "fakeavceleb": {
+        "faceswap": _swap(88, region="inner", colour="mean", feather=5, grain=0.2),
+        "fsgan": _swap(104, feather=8, grain=0.4),
+        "wav2lip": _reenact(80, "lower", grow=1.0, feather=4, grain=0.2),
+        "faceswap-wav2lip": _swap(72, region="inner", feather=6),
+        "fsgan-wav2lip": _swap(88, feather=7, jitter=0.5, grain=0.3),
+    },
+    "forgerynet": {
+        "faceshifter": _swap(104, feather=8, grain=0.4),
+        "fs-gan": _swap(104, colour="mean", feather=5, grain=0.5),
+        "deepfakes": _swap(80, region="inner", feather=4, grain=0.3),
+        "blendface": _swap(112, colour="poisson", feather=6, grain=0.5),
+        "mmreplacement": _swap(88, colour="none", feather=6, grain=0.3),
+        "deepfakes-stargan-stack": _reenact(88, "inner", grow=0.95, grain=0.4),
+        "talking head video": _reenact(80, "face", grow=1.0, grain=0.4),
+        "atvg-net": _reenact(96, "lower", grow=1.0, feather=6, grain=0.5),
+    },
+    "df40": {
+        "fsgan": _swap(116, feather=8, grain=0.7),
+        "faceswap": _swap(120, region="inner", grain=0.6, sharpen=0.5),
+        "simswap": _swap(124, feather=10, grain=0.8), "inswap": _swap(128, feather=9, grain=0.8),
+        "blendface": _swap(120, colour="poisson", grain=0.8),
+        "uniface": _swap(128, feather=12, up="lanczos", grain=0.6),
+        "mobileswap": _swap(108, region="inner", up="cubic", grain=0.7),
+        "e4s": _swap(140, feather=7, sharpen=0.8, grain=0.5),
+        "facedancer": _swap(120, grow=0.85, feather=8, grain=0.8),
+        "fomm": _reenact(116, "face", grow=1.0, grain=0.7),
+        "facevid2vid": _reenact(132, "face", grow=1.0, sharpen=0.4, grain=0.8),
+        "wav2lip": _reenact(104, "mouth", grow=1.5, grain=0.7),
+        "mraa": _reenact(112, "face", up="cubic", grain=0.7),
+        "one_shot_free": _reenact(128, "face", grow=1.0, grain=0.8),
+        "pirender": _reenact(120, "inner", up="lanczos", grain=0.7),
+        "tpsm": _reenact(120, "face", grow=0.95, grain=0.8),
+        "lia": _reenact(112, "inner", grain=0.8),
+        "danet": _reenact(116, "face", grow=1.0, sharpen=0.5, grain=0.8),
+        "sadtalker": _reenact(128, "lower", grain=0.7),
+        "mcnet": _reenact(120, "lower", grow=1.0, up="cubic", grain=0.7),
+        "hyperreenact": _reenact(136, "face", grow=0.95, grain=0.7),
+    },
+    "wild": {
+        "wild_1": _swap(124, feather=8, grain=0.6),
+        "wild_2": _swap(116, region="inner", sharpen=0.5, grain=0.5),
+        "wild_3": _reenact(112, "lower", grow=1.0, grain=0.5),
+        "wild_4": _swap(132, colour="poisson", grain=0.6),
+    },
+}
+WILD = ("wilddeepfake", "itw", "dfeval2024")
+
+
+def recipe(corpus: str, method: str) -> Recipe:
+    """The recipe of a method of a corpus; ``ValueError`` if the pair is unknown."""
+    table = RECIPES["wild" if corpus in WILD else corpus]
+    if method not in table:
+        raise ValueError(f"no recipe for method {method!r} of corpus {corpus!r}; known: {', '.join(table)}")
+    return table[method]
+
+
+def generate(how: Recipe, target: Still, donor: Still) -> Layer:
+    """The generated face for ``target`` out of ``donor``: another person (swap) or the driven expression (reenact)."""
+    shape = target.image.shape[:2]
+    goal = target.points if how.kind == "swap" else _driven(target, donor)
+    face = warp(donor.image, donor.points, goal, shape)
+    mask = region_mask(goal, REGIONS[how.region], shape, how.grow, how.feather)
+    face = match_colour(face, target.image, mask, how.colour)
+    return Layer(bottleneck(face, goal, how.pixels, how.up, how.sharpen), mask, how)
+
+
+def _driven(target: Still, donor: Still) -> np.ndarray:
+    """Landmarks ``[478, 2]`` of the donor's expression in the target's pose, with the target's own face outline."""
+    pose = similarity(donor.points[list(OVAL)], target.points[list(OVAL)])
+    moved = (donor.points @ pose[:, :2].T + pose[:, 2]).astype(np.float32)
+    moved[list(OVAL)] = target.points[list(OVAL)]
+    return moved

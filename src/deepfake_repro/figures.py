@@ -1,0 +1,165 @@
+"""All figures of the compendium in one style; each function returns a Matplotlib figure (Section 5).
+
+A row of Table 3 has the same colour everywhere. :func:`save` writes the same bytes for the same figure, so
+that figures can be kept in git.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .tables import ROW_NAMES
+
+# Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for LNCLIP-DF.
+_PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
+COLOURS = dict(zip(ROW_NAMES, _PALETTE, strict=True))
+GROUP_NAMES = {
+    "in_distribution": "in-distribution",
+    "df40": "out-of-distribution",
+    "in_the_wild": "in-the-wild",
+}
+
+_HISTORY = {
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+    "active_fraction": "active triplets",
+    "learning_rate": "learning rate",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The house style while the ``with`` block runs; leaves the caller's Matplotlib settings as they were."""
+    settings = {
+        **seaborn.axes_style("whitegrid"),
+        **seaborn.plotting_context("paper", font_scale=1.1),
+        "figure.dpi": 100,
+        "legend.frameon": False,
+        "svg.hashsalt": "deepfake-repro",  # otherwise the ids inside an SVG are random
+        "svg.fonttype": "path",
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as SVG or PNG, by the suffix of ``path``; the same figure gives the same bytes.
+
+    Folders are made as needed. Raises ``ValueError`` for another suffix.
+    """
+    metadata = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+    if path.suffix not in metadata:
+        raise ValueError(f"cannot save {path.name}: name it .svg or .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with style():
+        _settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=150)
+
+
+def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """ROC curves, one per row, from tables of :func:`deepfake_repro.metrics.roc`; the diagonal is chance."""
+    with style():
+        figure, axes = _figure(6.4, 4.0)
+        for number, (row, curve) in enumerate(curves.items()):
+            places = curve["false_positive_rate"], curve["true_positive_rate"]
+            axes.plot(*places, color=_colour(row, number), label=_name(row))
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        figure.legend(loc="outside right upper")
+        return _settled(figure)
+
+
+def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Training histories, one line per row: both losses, share of active triplets, learning rate over epochs.
+
+    Each table has ``epoch, train_loss, validation_loss, active_fraction, learning_rate``. A dot marks the
+    lowest validation loss, whose checkpoint is kept (Section 4.3).
+    """
+    with style():
+        figure, grid = _figure(7.2, 5.0, rows=2, columns=2)
+        for number, (row, history) in enumerate(histories.items()):
+            colour = _colour(row, number)
+            for axes, column in zip(grid.flat, _HISTORY, strict=True):
+                axes.plot(history["epoch"], history[column], color=colour, label=_name(row))
+            best = history.loc[history["validation_loss"].idxmin()]
+            grid[0, 1].plot(best["epoch"], best["validation_loss"], "o", color=colour, markersize=5)
+        for axes, title in zip(grid.flat, _HISTORY.values(), strict=True):
+            axes.set(xlabel="epoch", ylabel=title)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper")
+        return _settled(figure)
+
+
+def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> Figure:
+    """Contact sheet: the crops (uint8 RGB ``[H, W, 3]``) of each named group, ``columns`` to a line.
+
+    Raises ``ValueError`` when there is no image.
+    """
+    lines = [
+        (name if start == 0 else "", group[start : start + columns])
+        for name, group in images.items()
+        for start in range(0, len(group), columns)
+    ]
+    if not lines:
+        raise ValueError("no image to show: give at least one group with a crop")
+    with style():
+        figure, grid = _figure(columns + 1, len(lines), rows=len(lines), columns=columns)
+        for (name, group), places in zip(lines, np.reshape(grid, (len(lines), columns)), strict=True):
+            places[0].text(-0.1, 0.5, name, transform=places[0].transAxes, ha="right", va="center")
+            for axes in places:
+                axes.set_axis_off()
+            for axes, image in zip(places, group, strict=False):
+                axes.imshow(image, interpolation="nearest")
+        return _settled(figure)
+
+
+def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
+    """Average AUC (percent) of each row in-distribution, out-of-distribution and in-the-wild (Table 3).
+
+    ``rows``: content of ``scores.json`` by row key. Bars stand on chance, 50 %; an average that is missing
+    has no bar.
+    """
+    with style():
+        figure, axes = _figure(7.2, 3.4)
+        width = 0.85 / max(1, len(rows))
+        for number, (row, scores) in enumerate(rows.items()):
+            values = np.array([scores["auc"].get(key, np.nan) for key in GROUP_NAMES])
+            places = np.arange(len(GROUP_NAMES)) + (number - (len(rows) - 1) / 2) * width
+            colour = _colour(row, number)
+            axes.bar(places, values - 50, 0.92 * width, bottom=50, color=colour, label=_name(row))
+        axes.axhline(50, color="0.3", linewidth=1)
+        axes.set(ylabel="AUC (%)", xticks=range(len(GROUP_NAMES)), xticklabels=list(GROUP_NAMES.values()))
+        axes.grid(axis="x", visible=False)
+        figure.legend(loc="outside right upper")
+        return _settled(figure)
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
+    """A figure (inches) outside pyplot, so none stays open in memory, and its axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def _settled(figure: Figure) -> Figure:
+    """Lay the figure out once and for all: Matplotlib's constrained layout moves on with every drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _colour(key: str, number: int) -> str:
+    """A row's own colour; other curves (a test set, a method) take the palette in their order."""
+    return COLOURS.get(key, _PALETTE[number % len(_PALETTE)])
+
+
+def _name(key: str) -> str:
+    return ROW_NAMES.get(key, key)

@@ -1,0 +1,135 @@
+"""Cross-entropy and the three triplet losses (Section 3.3 of Mylonas & Papadopoulos 2025).
+
+All triplet losses work on one matrix of Euclidean distances between the embeddings of a batch. An anchor i,
+a positive j (same class, another sample) and a negative k (another class) make a *valid* triplet; its loss is
+``max(D[i, j] - D[i, k] + m, 0)``, and it is *active* when that is above zero.
+
+The printed Batch All formula has ``D[j, k]`` where the definition of a triplet has ``D[i, k]``. The valid set
+is symmetric in i and j, so both readings give the same loss; this module follows the definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TripletLoss = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Softmax cross-entropy, mean over the batch (Section 3.3).
+
+    ``logits`` ``[B, C]``, any float type, lifted to at least fp32; ``labels`` int64 ``[B]`` in ``0 .. C -
+    1``.
+    """
+    return F.cross_entropy(_lift(logits), labels)
+
+
+def distances(embeddings: Tensor) -> Tensor:
+    """Euclidean distance between all pairs of embeddings, ``D`` of Section 3.3.
+
+    ``embeddings`` ``[B, D]`` -> ``[B, B]``, fp32 even for bf16 input or under autocast (fp64 stays fp64).
+    Differences are taken element by element: the usual matrix-product shortcut reads 0.016 for a true 0.003
+    and would choose wrong nearest positives among near-duplicate frames. The gradient at distance zero is
+    zero. Raises ``ValueError`` unless ``embeddings`` is a matrix.
+    """
+    if embeddings.ndim != 2:
+        raise ValueError(f"embeddings have shape {tuple(embeddings.shape)}: give one row a sample, [B, D]")
+    with torch.autocast(embeddings.device.type, enabled=False):
+        lifted = _lift(embeddings)
+        return torch.cdist(lifted, lifted, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def batch_all(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Batch All: mean loss over the *active* triplets (Section 3.3.1, after Hermans et al.).
+
+    ``embeddings`` ``[B, D]``, ``labels`` ``[B]``, ``margin`` in units of distance -> scalar. A batch without
+    an active triplet gives 0 with a zero gradient. Holds ``[B, B, B]`` values: 1 MiB at B = 64.
+    """
+    violation, valid = _triplets(embeddings, labels, margin)
+    active = valid & ~(violation <= 0)  # written so that a NaN counts as active and shows in the loss
+    return torch.where(active, violation, 0.0).sum() / active.sum().clamp(min=1)
+
+
+def hard_positive_hard_negative(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """HP-HN: farthest positive and nearest negative of each anchor, summed and divided by B (Section 3.3.1).
+
+    Shapes as in :func:`batch_all`. An anchor without a positive or without a negative counts as 0.
+    """
+    distance, positive, negative = _pairs(embeddings, labels)
+    farthest = distance.masked_fill(~positive, -torch.inf).amax(1)
+    return _mean_over_anchors(farthest, distance, positive, negative, margin)
+
+
+def easy_positive_hard_negative(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """EP-HN: nearest positive and nearest negative of each anchor, summed and divided by B (Section 3.3.1).
+
+    Shapes as in :func:`batch_all`. An anchor without a positive or without a negative counts as 0.
+    """
+    distance, positive, negative = _pairs(embeddings, labels)
+    nearest = distance.masked_fill(~positive, torch.inf).amin(1)
+    return _mean_over_anchors(nearest, distance, positive, negative, margin)
+
+
+TRIPLET_LOSSES: dict[str, TripletLoss] = {
+    "batch_all": batch_all,
+    "hard_positive_hard_negative": hard_positive_hard_negative,
+    "easy_positive_hard_negative": easy_positive_hard_negative,
+}
+
+
+@torch.no_grad()
+def active_fraction(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Share of the valid triplets that are active, a scalar in [0, 1]; 0 without a valid triplet.
+
+    Section 3.3.1: it falls as training progresses, and a value that stays at 1 with a loss near the margin
+    tells of collapsed embeddings. Shapes as in :func:`batch_all`; carries no gradient.
+    """
+    violation, valid = _triplets(embeddings, labels, margin)
+    return (valid & (violation > 0)).sum() / valid.sum().clamp(min=1)
+
+
+def kind_of_triplet(d_ap: float, d_an: float, margin: float) -> str:
+    """``'easy'``, ``'semi-hard'`` or ``'hard'`` as in Fig. 2 (Section 3.3.1).
+
+    ``d_ap``, ``d_an``: distances from the anchor to the positive and to the negative. Easy: zero loss. Hard:
+    the negative is nearer than the positive. Semi-hard: farther, but within the margin.
+    """
+    if d_an < d_ap:
+        return "hard"
+    return "easy" if d_ap - d_an + margin <= 0 else "semi-hard"
+
+
+def _lift(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _pairs(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances and the masks "is a positive", "is a negative" of each anchor (rows), all ``[B, B]``."""
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"labels {tuple(labels.shape)} for embeddings {tuple(embeddings.shape)}: give one label a row"
+        )
+    same = labels[:, None] == labels[None, :]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return distances(embeddings), same & ~itself, ~same
+
+
+def _triplets(embeddings: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """``D[i, j] - D[i, k] + m`` of all triplets (i, j, k) and the mask of the valid ones, ``[B, B, B]``."""
+    distance, positive, negative = _pairs(embeddings, labels)
+    violation = distance[:, :, None] - distance[:, None, :] + margin
+    return violation, positive[:, :, None] & negative[:, None, :]
+
+
+def _mean_over_anchors(
+    chosen_positive: Tensor, distance: Tensor, positive: Tensor, negative: Tensor, margin: float
+) -> Tensor:
+    """Mean over all B anchors of the loss against the nearest negative; incomplete anchors stay in B as 0."""
+    hardest_negative = distance.masked_fill(~negative, torch.inf).amin(1)
+    complete = positive.any(1) & negative.any(1)
+    violation = torch.where(complete, chosen_positive - hardest_negative + margin, 0.0)
+    return F.relu(violation).mean()

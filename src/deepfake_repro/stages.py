@@ -1,0 +1,92 @@
+"""The cheap stages of the pipeline, each one function from files to files (the heavy ones are notebooks)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from .corpora import index_corpora
+from .crops import FaceDetector
+from .faces import detector
+from .metrics import roc, table_row, video_scores
+from .params import CropOptions, IndexOptions, load, root
+from .places import corpus_roots, places
+from .tables import read_published, read_scores, scenarios
+
+ASSETS = "data/assets"
+README_MARKS = ("<!-- results: written by `python -m deepfake_repro readme` -->\n", "<!-- /results -->")
+
+
+def detector_factory(options: CropOptions) -> partial[FaceDetector]:
+    """A picklable maker of the face detector that ``params.yaml`` names."""
+    if options.detector == "retinaface":
+        weights = root() / ASSETS / "retinaface_mobilenet025.onnx"
+        return partial(detector, "retinaface", weights=weights, threshold=options.min_score,
+                       max_side=options.detector_side)
+    return partial(detector, options.detector, threshold=options.min_score, max_side=options.detector_side)
+
+
+def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
+    """The profile's index options in the words of each adapter."""
+    return {
+        "ffpp": {"compression": options.compression},
+        "fakeavceleb": {"seed": options.split_seed, "composite_category": options.composite_category},
+        "forgerynet": {"seed": options.split_seed, "validation": options.forgerynet_validation,
+                       "categories": options.forgerynet_category},
+    }
+
+
+def index(profile: str) -> None:
+    """Corpora of a profile -> ``index.parquet`` and ``report.csv`` (Tables 1 and 2 are counted from it)."""
+    place = places(profile)
+    table, report = index_corpora(corpus_roots(place.roots), adapter_options(load().profile(profile).index))
+    place.index.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(place.index, index=False)
+    report.to_csv(place.index.with_name("report.csv"), index=False, lineterminator="\n")
+    print(report.to_string(index=False))
+
+
+def score(profile: str, variant: str, seed: int) -> None:
+    """Predictions of one run -> its row of Table 3 and what a reviewer reads beside it, in git."""
+    place, options = places(profile), load().profile(profile).scoring
+    source, out = place.predictions(variant, seed), place.runs / f"{variant}-{seed}"
+    predictions = pd.concat([pd.read_parquet(file) for file in sorted(source.glob("*.parquet"))])
+    videos = video_scores(predictions)
+    row = table_row(videos, _unscored(place.index, videos), options.threshold)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "scores.json", row)
+    videos.round({"p_fake": 4}).to_csv(out / "videos.csv", index=False, lineterminator="\n")
+    roc(videos["label"], videos["p_fake"]).round(4).to_csv(out / "roc.csv", index=False, lineterminator="\n")
+    weights = place.weights(variant, seed)
+    for name in ("history.csv", "provenance.json"):
+        shutil.copyfile(weights / name, out / name)
+    shutil.copyfile(weights / "notebook.ipynb", out / "finetune.ipynb")
+
+
+def readme_with_results(base: Path) -> str:
+    """README.md with its results table made anew from ``results/`` (its numbers are never typed)."""
+    results, begin, end = base / "results", *README_MARKS
+    table = scenarios(read_published(results / "published" / "scores"), read_scores(results / "demo" / "runs"), "demo")
+    before, _, rest = (base / "README.md").read_text(encoding="utf-8").partition(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
+def _unscored(index_file: Path, videos: pd.DataFrame) -> dict[str, int]:
+    """Number of test videos per corpus that have no crop and hence no score."""
+    listed = pd.read_parquet(index_file, columns=["video_id", "dataset", "split"])
+    missing = listed[(listed["split"] == "test") & ~listed["video_id"].isin(videos["video_id"])]
+    return missing["dataset"].value_counts().sort_index().to_dict()
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def workers() -> int:
+    """Processes for preprocessing: one a core."""
+    return os.cpu_count() or 1

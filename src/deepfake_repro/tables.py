@@ -1,0 +1,183 @@
+"""Table 3 from ``scores.json`` files, published beside reproduced (Section 5 of the paper)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .params import Profile
+
+# Rows of Table 3 in its order and wording; the second method of the compendium has no row in the paper.
+ROW_NAMES = {
+    "sbi": "SBI",
+    "imagenet": "ImageNet pretrained",
+    "fsfm": "FSFM",
+    "fsfm_ba": "FSFM + BA",
+    "fsfm_hphn": "FSFM + HP-HN",
+    "fsfm_ephn": "FSFM + EP-HN",
+    "fsfm_category": "FSFM + Att_categ",
+    "fsfm_category_ba": "FSFM + Att_categ + BA",
+    "fsfm_dataset": "FSFM + Att_dataset",
+    "fsfm_dataset_ba": "FSFM + Att_dataset + BA",
+    "lnclip": "LNCLIP-DF",
+}
+METRIC_NAMES = {"auc": "AUC (%)", "bacc": "Balanced accuracy (%)"}
+GROUPS = {
+    "In-distribution": {
+        "ffpp": "FF++", "celebdf2": "CDF", "dfdc": "DFDC", "fakeavceleb": "FakeAV", "forgerynet": "FNet",
+        "in_distribution": "Avg",
+    },
+    "Out-of-distribution": {"df40_fs": "FS avg", "df40_re": "RE avg", "df40": "Avg"},
+    "In-the-wild": {"wilddeepfake": "WDF", "itw": "ITW", "dfeval2024": "DF-Eval", "in_the_wild": "Avg"},
+}  # fmt: skip
+SET_NAMES = {key: name for group in GROUPS.values() for key, name in group.items()}
+MISSING = "—"
+
+
+def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
+    """Table 3 as Markdown: a block of AUC, then one of balanced accuracy, in percent with one decimal.
+
+    ``rows``: content of ``scores.json`` by row key, printed in the paper's order; a missing cell is a dash;
+    ``notes`` are lines under the table. Raises ``ValueError`` for a row key without a name.
+    """
+    heads = [name if place == 0 else "" for name, group in GROUPS.items() for place in range(len(group))]
+    lines = [_line("", heads), _line("---", ["---:"] * len(SET_NAMES))]
+    for metric, title in METRIC_NAMES.items():
+        lines.append(_line(f"**{title}**", [f"**{name}**" for name in SET_NAMES.values()]))
+        for row in _ordered(rows):
+            cells = rows[row].get(metric, {})
+            lines.append(_line(ROW_NAMES[row], [_percent(cells.get(key)) for key in SET_NAMES]))
+    below = "".join(f"\n{note}\n" for note in notes)
+    return "\n".join(lines) + "\n" + below
+
+
+def scenarios(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping], name: str) -> str:
+    """Markdown of the three scenario averages of AUC and balanced accuracy, published beside those of ``name``."""
+    groups = {"in_distribution": "in-dist.", "df40": "out-of-dist.", "in_the_wild": "in the wild"}
+    lines = [_line("AUC / bACC (%)", [f"{who}: {title}" for who in ("paper", name) for title in groups.values()]),
+             _line("---", ["---:"] * (2 * len(groups)))]
+    for row in _ordered(published):
+        cells = [f"{_percent(source.get(row, {}).get('auc', {}).get(key))} / "
+                 f"{_percent(source.get(row, {}).get('bacc', {}).get(key))}"
+                 for source in (published, reproduced) for key in groups]
+        lines.append(_line(ROW_NAMES[row], cells))
+    return "\n".join(lines).replace(f"{MISSING} / {MISSING}", MISSING) + "\n"
+
+
+def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[str]:
+    """What a reader must know before reading the table of a profile: scope, starts, videos without a score."""
+    lines = []
+    if profile != "paper":
+        lines.append(f"**Profile `{profile}`: an embedded miniature benchmark of synthetic people and a small network. "
+                     "These figures are no reproduction of the paper's and no claim about them.**")
+    if options.start.imagenet == options.start.fsfm:
+        lines.append("The FSFM rows start from the same general weights as the ImageNet row "
+                     f"(`{Path(options.start.fsfm).name}`): FSFM pre-training does not run in this profile yet.")
+    for row in _ordered(ROW_NAMES):
+        if not rows.get(row) and row != "lnclip":
+            lines.append(f"{ROW_NAMES[row]}: — (not run in this profile).")
+    unscored = sum(sum(rows[row]["videos"]["unscored"].values()) for row in rows if rows[row])
+    scored = {row: sum(rows[row]["videos"]["scored"].values()) for row in rows if rows[row]}
+    if scored:
+        lines.append(f"Test videos scored: {max(scored.values())} a row; without a score, over all rows: {unscored}.")
+    return lines
+
+
+def table3_csv(rows: Mapping[str, Mapping]) -> str:
+    """Table 3 as CSV text: ``row, metric`` and one column per test-set key; a missing cell is a dash.
+
+    Values in percent as they stand in ``rows``. Errors as for :func:`table3`.
+    """
+    records = [
+        {"row": row, "metric": metric} | {key: rows[row].get(metric, {}).get(key) for key in SET_NAMES}
+        for metric in METRIC_NAMES
+        for row in _ordered(rows)
+    ]
+    table = pd.DataFrame(records, columns=["row", "metric", *SET_NAMES])
+    return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
+
+
+def comparison(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Published beside reproduced, cell by cell.
+
+    Columns ``row, metric, set, published, reproduced, difference`` (reproduced - published). Percent and
+    percentage points, two decimals. Holds each cell that either side has; NaN where one side has none.
+    """
+    records = []
+    for metric in METRIC_NAMES:
+        for row in _ordered({**published, **reproduced}):
+            theirs, ours = (source.get(row, {}).get(metric, {}) for source in (published, reproduced))
+            records += [
+                (row, metric, key, theirs.get(key), ours.get(key))
+                for key in SET_NAMES
+                if key in theirs or key in ours
+            ]
+    table = pd.DataFrame(records, columns=["row", "metric", "set", "published", "reproduced"])
+    table = table.astype({"published": "float64", "reproduced": "float64"})
+    return table.assign(difference=(table["reproduced"] - table["published"]).round(2))
+
+
+def comparison_csv(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping]) -> str:
+    """:func:`comparison` as CSV text; a missing cell is a dash."""
+    return comparison(published, reproduced).to_csv(index=False, na_rep=MISSING, lineterminator="\n")
+
+
+def read_published(folder: Path) -> dict[str, dict]:
+    """The paper's rows from ``<folder>/<row>.json``, in the paper's order.
+
+    Raises ``FileNotFoundError`` for an empty folder, ``ValueError`` for a row key without a name.
+    """
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    if not found:
+        raise FileNotFoundError(f"no <row>.json in {folder}: give the folder results/published/scores")
+    return {row: found[row] for row in _ordered(found)}
+
+
+def read_scores(folder: Path) -> dict[str, dict]:
+    """Our rows from ``<folder>/<variant>-<seed>/scores.json``: means over seeds, in the paper's order.
+
+    A cell that one seed lacks is left out; the key ``seeds`` lists the seeds found. Raises
+    ``FileNotFoundError`` when there is none, ``ValueError`` for a folder that is not named so.
+    """
+    by_row: dict[str, dict[int, dict]] = {}
+    for path in sorted(folder.glob("*/scores.json")):
+        row, dash, seed = path.parent.name.rpartition("-")
+        if not dash or not seed.isdecimal():
+            raise ValueError(f"{path.parent} is not named <variant>-<seed>: rename or remove it")
+        by_row.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
+    if not by_row:
+        raise FileNotFoundError(f"no <variant>-<seed>/scores.json in {folder}: run the stage score first")
+    return {
+        row: _mean([by_row[row][seed] for seed in sorted(by_row[row])]) | {"seeds": sorted(by_row[row])}
+        for row in _ordered(by_row)
+    }
+
+
+def _mean(trees: Sequence[Mapping]) -> dict:
+    """Leaf by leaf mean, two decimals, of nested mappings; keys that one of them lacks are left out."""
+    result = {}
+    for key in (key for key in trees[0] if all(key in tree for tree in trees)):
+        values = [tree[key] for tree in trees]
+        if isinstance(values[0], Mapping):
+            result[key] = _mean(values)
+        else:  # counts are the same for all seeds and stay whole numbers
+            result[key] = values[0] if len(set(values)) == 1 else round(sum(values) / len(values), 2)
+    return result
+
+
+def _ordered(rows: Iterable[str]) -> list[str]:
+    unknown = sorted(set(rows).difference(ROW_NAMES))
+    if unknown:
+        raise ValueError(f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(ROW_NAMES)}")
+    return [row for row in ROW_NAMES if row in set(rows)]
+
+
+def _line(first: str, cells: Sequence[str]) -> str:
+    return f"| {' | '.join([first, *cells])} |"
+
+
+def _percent(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.1f}"

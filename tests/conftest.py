@@ -1,0 +1,82 @@
+"""Fixtures shared by the tests: small generated H.264 clips and the demo's licensed assets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+ASSETS = Path(__file__).resolve().parents[1] / "data" / "assets"
+BITS, CELL = 8, 16
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Folder of the demo's assets; the test is skipped where they have not been fetched."""
+    if not (ASSETS / "retinaface_mobilenet025.onnx").is_file():
+        pytest.skip("needs data/assets, which the pipeline's assets stage fetches")
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def sheet(assets: Path) -> np.ndarray:
+    """RGB sheet [1792, 2400, 3] of one synthetic person: a 4 × 4 grid of 16 expressions."""
+    return cv2.cvtColor(cv2.imread(str(assets / "people" / "P001.jpg")), cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture(scope="session")
+def tile(sheet: np.ndarray) -> np.ndarray:
+    """The sheet's first face with its surroundings, RGB [360, 440, 3]."""
+    return sheet[100:460, 130:570].copy()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """``picture(number)``: RGB [96, 128, 3] with ``number`` in eight black or white cells of its top rows.
+
+    Below, the left half is red and the right half blue, so that colour order and turning show.
+    """
+    def paint(number: int) -> np.ndarray:
+        image = np.zeros((96, CELL * BITS, 3), np.uint8)
+        image[:, :64], image[:, 64:] = (220, 20, 20), (20, 20, 220)
+        for bit in range(BITS):
+            image[:32, bit * CELL:(bit + 1) * CELL] = 235 if number >> bit & 1 else 16
+        return image
+    return paint
+
+
+@pytest.fixture(scope="session")
+def read_number() -> Callable[[np.ndarray], int]:
+    """``read_number(image)``: the number in a (decoded, lossy) ``picture``."""
+    def read(image: np.ndarray) -> int:
+        return sum((image[16, bit * CELL + CELL // 2].mean() > 128) << bit for bit in range(BITS))
+    return read
+
+
+@pytest.fixture(scope="session")
+def make_clip() -> Callable[..., Path]:
+    """``make_clip(path, images, rate=10, times=None)``: an H.264 video, its index at the front.
+
+    ``times``: seconds of each image, for a variable frame rate; else ``rate`` images a second.
+    """
+    def make(path: Path, images: Iterable[np.ndarray], rate: int = 10,
+             times: Iterable[float] | None = None) -> Path:
+        images = list(images)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream("libx264", rate=rate, options={"crf": "10", "threads": "1"})
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.time_base = Fraction(1, 1000)
+            for seconds, image in zip(times or (i / rate for i in range(len(images))), images, strict=True):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+    return make

@@ -1,0 +1,112 @@
+"""Figures: same bytes twice, the right data in the axes, no trace left in the caller's Matplotlib."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from deepfake_repro.figures import (
+    COLOURS,
+    auc_figure,
+    crop_sheet,
+    history_figure,
+    roc_figure,
+    save,
+    style,
+)
+from deepfake_repro.metrics import roc
+from deepfake_repro.tables import ROW_NAMES
+
+
+def curves():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    return {row: roc(labels, rng.random(300) + labels * 0.3) for row in ("fsfm_ba", "imagenet")}
+
+
+def history(losses):
+    epochs = np.arange(1, len(losses) + 1)
+    columns = {
+        "train_loss": 1 / epochs,
+        "validation_loss": losses,
+        "active_fraction": 0.5,
+        "learning_rate": 1e-4,
+    }
+    return pd.DataFrame({"epoch": epochs, **columns})
+
+
+def scores(a, b, c):
+    return {"auc": {"in_distribution": a, "df40": b, "in_the_wild": c}}
+
+
+def image(value):
+    return np.full((8, 8, 3), value, np.uint8)
+
+
+MAKERS = {
+    "roc": lambda: roc_figure(curves()),
+    "history": lambda: history_figure(
+        {"fsfm": history([0.9, 0.4, 0.6]), "fsfm_ba": history([0.8, 0.7, 0.5])}
+    ),
+    "crops": lambda: crop_sheet({"real": [image(v) for v in (0, 90, 200)], "fake": [image(255)]}, columns=2),
+    "auc": lambda: auc_figure({"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}),
+}
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_same_figure_gives_the_same_bytes(name, suffix, tmp_path):
+    figure = MAKERS[name]()
+    paths = [tmp_path / folder / f"{name}{suffix}" for folder in "abc"]
+    save(figure, paths[0])
+    save(figure, paths[1])  # once more, and once made anew
+    save(MAKERS[name](), paths[2])
+    contents = {path.read_bytes() for path in paths}
+    assert len(contents) == 1
+    assert len(contents.pop()) > 1000
+
+
+def test_other_suffix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="figure.pdf: name it .svg or .png"):
+        save(MAKERS["auc"](), tmp_path / "figure.pdf")
+
+
+def test_each_row_has_one_colour_everywhere():
+    assert list(COLOURS) == list(ROW_NAMES) and len(set(COLOURS.values())) == len(COLOURS)
+    line = roc_figure(curves()).axes[0].lines[0]
+    assert (line.get_label(), to_hex(line.get_color())) == ("FSFM + BA", COLOURS["fsfm_ba"])
+    bars = (
+        auc_figure({"sbi": scores(83.2, 67.6, 65.7), "fsfm_ba": scores(96.6, 86.2, 77.9)}).axes[0].containers
+    )
+    assert to_hex(bars[1][0].get_facecolor()) == COLOURS["fsfm_ba"]
+
+
+def test_bars_end_at_the_average_and_a_missing_one_has_none():
+    rows = {"sbi": {"auc": {"in_distribution": 83.2, "in_the_wild": 45.0}}}
+    (bars,) = auc_figure(rows).axes[0].containers
+    ends = [bar.get_y() + bar.get_height() for bar in bars]
+    assert ends[0] == pytest.approx(83.2) and np.isnan(ends[1]) and ends[2] == pytest.approx(45.0)
+
+
+def test_dot_marks_the_lowest_validation_loss():
+    axes = history_figure({"fsfm": history([0.9, 0.4, 0.6])}).axes[1]
+    assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"] == [[[2.0, 0.4]]]
+
+
+def test_crop_sheet_fills_lines_of_the_asked_width():
+    axes = MAKERS["crops"]().axes
+    shown = [[int(picture.get_array()[0, 0, 0]) for picture in place.images] for place in axes]
+    assert shown == [[0], [90], [200], [], [255], []]
+    assert [text.get_text() for place in axes for text in place.texts if text.get_text()] == ["real", "fake"]
+    assert len(crop_sheet({"real": [image(0)]}, columns=1).axes) == 1
+    with pytest.raises(ValueError, match="no image"):
+        crop_sheet({"real": []})
+
+
+def test_callers_settings_are_left_alone():
+    before = dict(matplotlib.rcParams)
+    with style():
+        assert matplotlib.rcParams["svg.hashsalt"] == "deepfake-repro"
+    MAKERS["roc"]()
+    assert dict(matplotlib.rcParams) == before
