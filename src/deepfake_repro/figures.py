@@ -61,7 +61,7 @@ def save(figure: Figure, path: Path) -> None:
         raise ValueError(f"cannot save {path.name}: name it .svg or .png")
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
-        _settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=150)
+        _settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
 
 
 def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:

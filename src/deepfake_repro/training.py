@@ -181,7 +181,7 @@ def _terms(model: Detector, batch: Iterable[torch.Tensor], loss: Objective, fabr
 
 
 def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings ``[B, D]`` and logits ``[B, C]`` of ``[B, 3, S, S]``, or of ``[B, V, 3, S, S]`` averaged over views."""
+    """Embeddings ``[B, D]`` and logits ``[B, C]`` of ``[B, 3, S, S]``, or averaged over V views ``[B, V, 3, S, S]``."""
     if images.ndim == 4:
         return model(images)
     embeddings, logits = model(images.flatten(0, 1))
