@@ -6,6 +6,7 @@ that figures can be kept in git.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,16 @@ def save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
         _settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
+
+
+def picture(figure: Figure) -> object:
+    """The figure as a PNG that a notebook shows and stores, the same bytes each time."""
+    from IPython.display import Image  # only notebooks need it
+
+    memory = io.BytesIO()
+    with style():
+        _settled(figure).savefig(memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight")
+    return Image(memory.getvalue(), alt="figure")
 
 
 def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:

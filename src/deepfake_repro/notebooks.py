@@ -79,6 +79,31 @@ def normalise(path: Path) -> None:
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
+def weave(executed: Path, source: Path, target: Path) -> None:
+    """Put the prose of ``source`` back between the cells of its executed copy, for people to read.
+
+    Done by cheap stages only. Raises ``ValueError`` if the code of the two differs: then the run is stale.
+    """
+    result, prose = (nbformat.read(path, as_version=4) for path in (executed, source))
+    ran = iter(result.cells)
+    cells = []
+    for cell in prose.cells:
+        if cell.cell_type == "code":
+            cell = next(ran, None)
+            if cell is not None and "injected-parameters" in cell.metadata.get("tags", []):
+                cells.append(cell)
+                cell = next(ran, None)
+        cells.append(cell)
+    codes = [[c.source for c in part if c and c.cell_type == "code" and "injected-parameters" not in
+              c.metadata.get("tags", [])] for part in (cells, prose.cells)]
+    if codes[0] != codes[1]:
+        raise ValueError(f"{executed.name} was not made from today's {source.name}: run its stage again")
+    result.cells = cells
+    for number, cell in enumerate(result.cells):
+        cell.id = f"cell-{number}"
+    target.write_text(nbformat.writes(result) + "\n", encoding="utf-8")
+
+
 def strip_ansi(text: str) -> str:
     """Text without terminal colour codes."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -120,14 +145,17 @@ def parse(arguments: list[str]) -> dict[str, object]:
 
 
 def main(arguments: list[str]) -> None:
-    """``clean SOURCE TARGET`` or ``run NAME TARGET name=value …`` (NAME as in ``notebooks/<NAME>.ipynb``)."""
+    """``clean SOURCE TARGET``, ``run NAME TARGET name=value …`` or ``weave NAME TARGET``; NAME as in ``notebooks/``."""
     match arguments:
         case ["clean", source, target]:
             clean(Path(source), Path(target))
         case ["run", name, target, *parameters]:
             run(root() / "results" / ".clean" / f"{name}.ipynb", Path(target), parse(parameters))
+        case ["weave", name, target]:
+            weave(Path(target), root() / "notebooks" / f"{name}.ipynb", Path(target))
         case _:
-            raise SystemExit("usage: deepfake_repro.notebooks clean SOURCE TARGET | run NAME TARGET name=value …")
+            raise SystemExit("usage: deepfake_repro.notebooks clean SOURCE TARGET | run NAME TARGET name=value … | "
+                             "weave NAME TARGET")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from .corpora import index_corpora
 from .crops import FaceDetector
 from .faces import detector
 from .metrics import roc, table_row, video_scores
+from .notebooks import weave
 from .params import CropOptions, IndexOptions, load, root
 from .places import corpus_roots, places
 from .tables import read_published, read_scores, scenarios
@@ -65,7 +66,7 @@ def score(profile: str, variant: str, seed: int) -> None:
     weights = place.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
-    shutil.copyfile(weights / "notebook.ipynb", out / "finetune.ipynb")
+    weave(weights / "notebook.ipynb", place.base / "notebooks" / "05_finetune.ipynb", out / "finetune.ipynb")
 
 
 def readme_with_results(base: Path) -> str:
