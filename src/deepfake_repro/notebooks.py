@@ -96,7 +96,7 @@ def weave(executed: Path, source: Path, target: Path) -> None:
         cells.append(cell)
     codes = [[c.source for c in part if c and c.cell_type == "code" and "injected-parameters" not in
               c.metadata.get("tags", [])] for part in (cells, prose.cells)]
-    if codes[0] != codes[1]:
+    if codes[0] != codes[1] or next(ran, None) is not None:
         raise ValueError(f"{executed.name} was not made from today's {source.name}: run its stage again")
     result.cells = cells
     for number, cell in enumerate(result.cells):

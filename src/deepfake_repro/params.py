@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
 
 
 @dataclass(frozen=True)
@@ -176,16 +177,25 @@ def root() -> Path:
     raise FileNotFoundError(f"no dvc.yaml at or above {here}: start from inside the repository")
 
 
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML 1.2 file; ``ValueError`` names the file and the line that is broken."""
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        problem = str(error.problem).splitlines()[0]
+        raise ValueError(f"{path.name} line {error.problem_mark.line + 1} is no valid YAML: {problem}") from None
+
+
 def load(path: Path | None = None) -> Params:
     """Read ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
     path = path or root() / "params.yaml"
-    raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    raw = read_yaml(path)
     expected = {"run", "variants", "miniatures", *PROFILES}
     _check_keys(raw, expected, path.name)
     return Params(
         run=_build(Run, raw["run"], "run"),
-        variants={name: _build(Variant, v, f"variants.{name}") for name, v in raw["variants"].items()},
-        miniatures={name: _build(Miniature, m, f"miniatures.{name}") for name, m in raw["miniatures"].items()},
+        variants=_value(Mapping[str, Variant], raw["variants"], "variants"),
+        miniatures=_value(Mapping[str, Miniature], raw["miniatures"], "miniatures"),
         profiles={name: _build(Profile, raw[name], name) for name in PROFILES},
     )
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from .params import root
+from .params import read_yaml, root
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def corpus_roots(file: Path) -> dict[str, Path]:
     if not file.is_file():
         raise FileNotFoundError(f"{file.name} not found in {file.parent}: it says where each corpus lies "
                                 "(data/README.md shows the format)")
-    content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8")) or {}
-    if not isinstance(content.get("roots"), dict):
+    content = read_yaml(file)
+    if not isinstance(content, dict) or not isinstance(content.get("roots"), dict):
         raise ValueError(f"{file.name}: key 'roots' with one line 'corpus: folder' each is missing")
     return {corpus: file.parent / folder for corpus, folder in content["roots"].items() if folder}

@@ -44,8 +44,8 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
 
 def index(profile: str) -> None:
     """Corpora of a profile -> ``index.parquet`` and ``report.csv`` (Tables 1 and 2 are counted from it)."""
-    place = places(profile)
-    table, report = index_corpora(corpus_roots(place.roots), adapter_options(load().profile(profile).index))
+    options, place = load().profile(profile).index, places(profile)  # first, so that it is the profile that is unknown
+    table, report = index_corpora(corpus_roots(place.roots), adapter_options(options))
     place.index.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(place.index, index=False)
     report.to_csv(place.index.with_name("report.csv"), index=False, lineterminator="\n")
@@ -56,7 +56,10 @@ def score(profile: str, variant: str, seed: int) -> None:
     """Predictions of one run -> its row of Table 3 and what a reviewer reads beside it, in git."""
     place, options = places(profile), load().profile(profile).scoring
     source, out = place.predictions(variant, seed), place.runs / f"{variant}-{seed}"
-    predictions = pd.concat([pd.read_parquet(file) for file in sorted(source.glob("*.parquet"))])
+    files = sorted(source.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first")
+    predictions = pd.concat([pd.read_parquet(file) for file in files])
     videos = video_scores(predictions)
     row = table_row(videos, _unscored(place.index, videos), options.threshold)
     out.mkdir(parents=True, exist_ok=True)

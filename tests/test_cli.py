@@ -1,0 +1,135 @@
+"""The command line: wrong input ends with exit code 2 and one line that names the thing and the mend."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepfake_repro.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the pipeline's two files only, as the working directory."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def roots(checkout: Path, text: str) -> None:
+    """Write the roots file of the paper profile."""
+    folder = checkout / "data" / "corpora"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "paper.yaml").write_text(f"roots:\n  {text}\n")
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]):
+    """``complaint(arguments)``: the one line on stderr with which the command ends."""
+    def run(*arguments: str) -> str:
+        assert main(list(arguments)) == 2
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1, printed
+        return printed.err
+    return run
+
+
+@pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0")])
+def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
+    assert complaint(*command) == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
+
+
+def test_unknown_miniature(checkout: Path, complaint) -> None:
+    assert complaint("miniatures", "bogus") == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+    assert not (checkout / "data").exists()
+
+
+def test_missing_roots_file(checkout: Path, complaint) -> None:
+    line = complaint("index", "--profile", "paper")
+    assert "paper.yaml not found" in line and str(checkout / "data" / "corpora") in line and "data/README.md" in line
+
+
+def test_root_that_does_not_exist(checkout: Path, complaint) -> None:
+    roots(checkout, "celebdf2: nowhere")
+    line = complaint("index", "--profile", "paper")
+    assert "celebdf2: root" in line and "nowhere' is not a folder; give the official download" in line
+
+
+def test_unknown_corpus(checkout: Path, complaint) -> None:
+    roots(checkout, "celebdf3: here")
+    line = complaint("index", "--profile", "paper")
+    assert "unknown corpus 'celebdf3'; known: ffpp, celebdf2" in line
+
+
+@pytest.mark.parametrize("corpus", ["ffpp", "celebdf2", "dfdc", "fakeavceleb", "forgerynet", "df40", "wilddeepfake",
+                                    "itw", "dfeval2024"])
+def test_empty_corpus_folder(checkout: Path, complaint, corpus: str) -> None:
+    (checkout / "data" / "corpora" / "empty").mkdir(parents=True)
+    roots(checkout, f"{corpus}: empty")
+    line = complaint("index", "--profile", "paper")
+    assert corpus in line and "empty" in line
+    assert not (checkout / "data" / "index").exists()
+
+
+def test_missing_metadata(checkout: Path, complaint) -> None:
+    (checkout / "data" / "corpora" / "cdf" / "Celeb-synthesis").mkdir(parents=True)
+    roots(checkout, "celebdf2: cdf")
+    line = complaint("index", "--profile", "paper")
+    assert "celebdf2: 'List_of_testing_videos.txt' is missing; it decides the test split" in line
+
+
+def test_wrong_key_in_params(checkout: Path, complaint) -> None:
+    text = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(text.replace("  seeds: [0]", "  seed: [0]"))
+    assert "unknown key run.seed;" in complaint("index", "--profile", "demo")
+
+
+def test_score_without_predictions_says_which_stage_makes_them(checkout: Path, complaint) -> None:
+    line = complaint("score-row", "demo", "fsfm", "0")
+    assert "no predictions in" in line and "dvc repro predict@demo-fsfm-0" in line
+    assert not (checkout / "results").exists()
+
+
+def test_audit_before_its_inputs_exist_names_the_missing_file(checkout: Path, complaint) -> None:
+    assert "data/index/demo/index.parquet" in complaint("audit", "--profile", "demo")
+
+
+def test_outside_a_checkout(tmp_path: Path, complaint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = complaint("index", "--profile", "demo")
+    assert "no dvc.yaml at or above" in line and "start from inside the repository" in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["bogus"], ["index"], ["score-row", "demo", "fsfm", "first"]])
+def test_wrong_usage_is_code_2_too(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2 and "usage: python -m deepfake_repro" in capsys.readouterr().err
+
+
+def module(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run([sys.executable, "-m", "deepfake_repro", *arguments], cwd=folder, env=environment,
+                          capture_output=True, text=True, check=False)
+
+
+def test_as_a_module(checkout: Path) -> None:
+    """The process itself: exit code, nothing but the one line, no traceback."""
+    result = module(checkout, "miniatures", "bogus")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+
+
+def test_cheap_commands_do_not_load_torch() -> None:
+    code = "import sys; from deepfake_repro.__main__ import main; main(['index', '--profile', 'bogus']); "
+    result = subprocess.run([sys.executable, "-c", code + "print('torch' in sys.modules)"], cwd=ROOT,
+                            env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, check=False)
+    assert result.stdout == "False\n", result.stderr

@@ -1,0 +1,214 @@
+"""The notebooks in git keep the house style; the runner is strict and its results are the same bytes every time."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from ruamel.yaml import YAML
+
+from deepfake_repro import notebooks
+from deepfake_repro.progress import LINES
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+NAMES = [path.stem for path in BOOKS]
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+every_book = pytest.mark.parametrize("path", BOOKS, ids=NAMES)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def tagged(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+
+
+def passed_by_the_pipeline() -> dict[str, set[str]]:
+    """Notebook -> names of the parameters that ``dvc.yaml`` passes to it."""
+    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+    commands = [stage.get("do", stage)["cmd"] for stage in stages.values()]
+    lines = [line for command in commands for line in (command if isinstance(command, list) else [command])]
+    found = [re.search(r"deepfake_repro\.notebooks run (\S+) \S+(.*)", line) for line in lines]
+    return {match[1]: set(re.findall(r"(\w+)=", match[2])) for match in found if match}
+
+
+@every_book
+def test_git_holds_no_outputs_and_no_counts(path: Path) -> None:
+    assert not [cell.source for cell in code_cells(path) if cell.outputs or cell.execution_count is not None]
+
+
+@every_book
+def test_first_cell_has_a_title_and_names_the_section_of_the_paper(path: Path) -> None:
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    assert re.search(r"Sections? \d", first.source)
+
+
+@every_book
+def test_nothing_ties_a_notebook_to_one_machine(path: Path) -> None:
+    for cell in code_cells(path):
+        assert not re.search(r"""["'](/|~|[A-Z]:\\)""", cell.source), f"absolute path in: {cell.source}"
+        assert not re.search(r"chdir|sys\.path|^\s*[!%]", cell.source, flags=re.M), cell.source
+
+
+@every_book
+def test_cells_and_local_functions_are_short_and_valid(path: Path) -> None:
+    for cell in code_cells(path):
+        assert sum(bool(line.strip()) for line in cell.source.splitlines()) <= 15, cell.source
+        defined = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)]
+        assert not [node.name for node in defined if node.end_lineno - node.lineno >= 15]
+
+
+@every_book
+def test_prose_comes_between_the_code(path: Path) -> None:
+    assert sum(cell.cell_type == "markdown" for cell in nbformat.read(path, as_version=4).cells) >= 3
+
+
+@pytest.mark.parametrize(("name", "parameters"), passed_by_the_pipeline().items())
+def test_parameters_cell_has_exactly_what_the_pipeline_passes(name: str, parameters: set[str]) -> None:
+    (cell,) = tagged(ROOT / "notebooks" / f"{name}.ipynb")
+    assert {target.id for node in ast.parse(cell.source).body for target in node.targets} == parameters
+
+
+def test_the_pipeline_cleans_the_notebooks_that_it_runs() -> None:
+    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert set(stages["notebook"]["foreach"]) == set(passed_by_the_pipeline()) <= set(NAMES)
+
+
+def write(path: Path, *cells: nbformat.NotebookNode) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=list(cells), metadata={"kernelspec": KERNEL}), path)
+    return path
+
+
+def parameters(source: str) -> nbformat.NotebookNode:
+    return new_code_cell(source, metadata={"tags": ["parameters"]})
+
+
+def test_clean_keeps_code_and_tags_only(tmp_path: Path) -> None:
+    ran = new_code_cell("print(profile)", execution_count=3, metadata={"collapsed": True},
+                        outputs=[nbformat.v4.new_output("stream", text="demo")])
+    book = write(tmp_path / "book.ipynb", new_markdown_cell("# Title"), parameters('profile = "demo"'), ran)
+    notebooks.clean(book, tmp_path / "new" / "clean.ipynb")
+    result = nbformat.read(tmp_path / "new" / "clean.ipynb", as_version=4)
+    nbformat.validate(result)
+    assert [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in result.cells] == [
+        ("code", 'profile = "demo"', {"tags": ["parameters"]}), ("code", "print(profile)", {})]
+    assert not [cell for cell in result.cells if cell.outputs or cell.execution_count is not None]
+
+
+def cleaned(tmp_path: Path, *cells: nbformat.NotebookNode) -> bytes:
+    notebooks.clean(write(tmp_path / "book.ipynb", *cells), tmp_path / "clean.ipynb")
+    return (tmp_path / "clean.ipynb").read_bytes()
+
+
+def test_clean_follows_code_and_never_prose(tmp_path: Path) -> None:
+    code = "x = 1\nx"
+    before = cleaned(tmp_path, new_markdown_cell("# One"), new_code_cell(code))
+    assert before == cleaned(tmp_path, new_code_cell(code, execution_count=9), new_markdown_cell("after"))
+    assert before != cleaned(tmp_path, new_markdown_cell("# One"), new_code_cell("x = 2\nx"))
+    assert before != cleaned(tmp_path, parameters(code))
+
+
+@every_book
+def test_clean_is_stable_under_itself(path: Path, tmp_path: Path) -> None:
+    notebooks.clean(path, tmp_path / "once.ipynb")
+    notebooks.clean(tmp_path / "once.ipynb", tmp_path / "twice.ipynb")
+    assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "twice.ipynb").read_bytes()
+
+
+@pytest.fixture
+def in_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv(LINES, "")  # set by the runner: restored after the test
+
+
+@pytest.mark.usefixtures("in_checkout")
+def test_unknown_parameter_is_an_error_naming_it_and_nothing_is_written(tmp_path: Path) -> None:
+    book = write(tmp_path / "book.ipynb", parameters('profile = "demo"\nseed = 0'))
+    with pytest.raises(ValueError) as error:
+        notebooks.run(book, tmp_path / "out" / "book.ipynb", {"profile": "demo", "sede": 1})
+    assert str(error.value) == "book.ipynb: unknown parameter 'sede'; its parameters cell has profile, seed"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("in_checkout")
+def test_two_runs_are_the_same_bytes_whatever_they_print_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str],
+                                                                   ) -> None:
+    noise = "import sys, time\nprint('took', time.perf_counter(), file=sys.stderr)\nprint('seed', seed)\nseed + 1"
+    book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell(noise))
+    targets = [tmp_path / name / "deep" / "book.ipynb" for name in ("first", "second")]
+    for target in targets:
+        notebooks.run(book, target, {"seed": 7})
+    assert targets[0].read_bytes() == targets[1].read_bytes()
+    cell = nbformat.read(targets[0], as_version=4).cells[-1]
+    assert [output.get("text") or output["data"]["text/plain"] for output in cell.outputs] == ["seed 7\n", "8"]
+    printed = capfd.readouterr().out
+    assert printed.count("seed 7") == 2 and printed.count("took") == 2, "cell output is streamed live"
+    assert "Executing" not in printed and "\x1b" not in printed
+
+
+@pytest.mark.usefixtures("in_checkout")
+def test_failing_cell_ends_the_run_with_its_number_and_a_plain_traceback(tmp_path: Path) -> None:
+    book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell("print('before')"),
+                 new_code_cell("1 / seed"), new_code_cell("print('after')"))
+    target = tmp_path / "out" / "book.ipynb"
+    with pytest.raises(SystemExit) as error:
+        notebooks.run(book, target, {})
+    message = str(error.value)
+    assert message.startswith("book.ipynb failed in cell 2:\n") and message.rstrip().endswith(
+        "ZeroDivisionError: division by zero")
+    assert "1 / seed" in message and "\x1b" not in message
+    kept = "".join(str(cell) for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs"))
+    assert "before" in kept and "after\\n" not in kept
+
+
+def test_another_checkouts_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    book = write(tmp_path / "book.ipynb", parameters("seed = 0"))
+    with pytest.raises(SystemExit, match="another checkout: put PYTHONPATH=src first"):
+        notebooks.run(book, tmp_path / "out.ipynb", {})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def executed(tmp_path: Path, *codes: str) -> Path:
+    injected = new_code_cell("seed = 7", metadata={"tags": ["injected-parameters"]})
+    results = [new_code_cell(code, outputs=[nbformat.v4.new_output("stream", text=f"ran {code}")]) for code in codes]
+    return write(tmp_path / "executed.ipynb", parameters("seed = 0"), injected, *results)
+
+
+def test_weave_puts_prose_and_results_in_the_sources_order(tmp_path: Path) -> None:
+    source = write(tmp_path / "book.ipynb", new_markdown_cell("# Title"), parameters("seed = 0"),
+                   new_markdown_cell("why"), new_code_cell("a"), new_code_cell("b"), new_markdown_cell("end"))
+    for name in ("once", "again"):
+        notebooks.weave(executed(tmp_path, "a", "b"), source, tmp_path / f"{name}.ipynb")
+    cells = nbformat.read(tmp_path / "once.ipynb", as_version=4).cells
+    assert [cell.source for cell in cells] == ["# Title", "seed = 0", "why", "seed = 7", "a", "b", "end"]
+    assert [cell.outputs[0].text for cell in cells if cell.get("outputs")] == ["ran a", "ran b"]
+    assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "again.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("codes", [("a", "changed"), ("a",)], ids=["changed", "fewer"])
+def test_weave_refuses_a_stale_run(tmp_path: Path, codes: tuple[str, ...]) -> None:
+    source = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell("a"), new_code_cell("b"))
+    with pytest.raises(ValueError, match=r"^executed\.ipynb was not made from today's book\.ipynb: run its stage"):
+        notebooks.weave(executed(tmp_path, *codes), source, tmp_path / "woven.ipynb")
+
+
+def test_parameters_on_the_command_line() -> None:
+    assert notebooks.parse(["profile=demo", "seed=3", "shift=-1", "note=a=b", "empty=", "rate=1e-4"]) == {
+        "profile": "demo", "seed": 3, "shift": -1, "note": "a=b", "empty": "", "rate": "1e-4"}
+    with pytest.raises(ValueError, match="'demo' must be name=value"):
+        notebooks.parse(["demo"])
+
+
+def test_wrong_command_is_answered_with_the_usage() -> None:
+    with pytest.raises(SystemExit, match="usage: deepfake_repro.notebooks clean SOURCE TARGET"):
+        notebooks.main(["tidy", "book.ipynb"])
