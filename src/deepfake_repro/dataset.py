@@ -24,8 +24,8 @@ def positions(store: CropStore, rows: pd.DataFrame) -> np.ndarray:
     keys = store.table(CROP_KEY).reset_index(names="position")
     found = rows[CROP_KEY].merge(keys, on=CROP_KEY, how="left", validate="many_to_one")["position"]
     if found.isna().any():
-        missing = rows[CROP_KEY].iloc[int(found.isna().to_numpy().argmax())]
-        raise ValueError(f"crop {tuple(missing)} is in the sample but not in the crop store: run the crops stage again")
+        missing = next(rows.loc[found.isna().to_numpy(), CROP_KEY].itertuples(index=False, name=None))
+        raise ValueError(f"crop {missing} is in the sample but not in the crop store: run the crops stage again")
     return found.to_numpy(dtype=np.int64)
 
 

@@ -106,7 +106,7 @@ def load_fsfm(model: Detector, path: Path) -> Normalisation:
         with torch.serialization.safe_globals(allowed):
             state = torch.load(path, map_location="cpu", weights_only=True)["model"]
     except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path.name} is no FSFM checkpoint ({reason}); fetch checkpoint-400.pth of hub "
                          "repository Wolowolo/fsfm-3c again") from None
     _load_encoder(model, state, path.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -21,7 +21,9 @@ LINES = "DEEPFAKE_REPRO_PROGRESS_LINES"
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> tqdm:
     """Iterate over ``items`` showing progress under the label ``what``."""
+    total = len(items) if total is None and isinstance(items, Sized) else total
+    once = iter(items)  # tqdm.auto starts its iterable twice: a DataLoader would draw another order and fork twice
     if os.environ.get(LINES):
-        return tqdm(items, desc=what, total=total, file=sys.stderr, mininterval=5, maxinterval=10, ascii=True,
+        return tqdm(once, desc=what, total=total, file=sys.stderr, mininterval=5, maxinterval=10, ascii=True,
                     bar_format="{desc}: {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}\n")
-    return tqdm_auto(items, desc=what, total=total)
+    return tqdm_auto(once, desc=what, total=total)

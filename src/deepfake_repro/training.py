@@ -185,7 +185,7 @@ def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, tor
     if images.ndim == 4:
         return model(images)
     embeddings, logits = model(images.flatten(0, 1))
-    return (part.unflatten(0, images.shape[:2]).mean(1) for part in (embeddings, logits))
+    return tuple(part.unflatten(0, images.shape[:2]).mean(1) for part in (embeddings, logits))
 
 
 class Sums:

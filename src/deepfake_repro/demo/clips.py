@@ -160,11 +160,15 @@ def _screenshot(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def encode(frames: Iterator[np.ndarray], crf: int, target: Path | io.BytesIO) -> None:
-    """Write H.264 in mp4, one thread and no clock: the same frames give the same bytes."""
+    """Write H.264 in mp4, one thread and no clock: the same frames give the same bytes.
+
+    Without x264's macroblock tree, whose decisions depend on where its buffers lie in memory.
+    """
     place = str(target) if isinstance(target, Path) else target
     with av.open(place, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND),
-                                      options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
+                                      options={"crf": str(crf), "preset": "veryfast", "threads": "1",
+                                               "x264-params": "mbtree=0"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
