@@ -195,7 +195,7 @@ def test_weave_puts_prose_and_results_in_the_sources_order(tmp_path: Path) -> No
     assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "again.ipynb").read_bytes()
 
 
-@pytest.mark.parametrize("codes", [("a", "changed"), ("a",)], ids=["changed", "fewer"])
+@pytest.mark.parametrize("codes", [("a", "changed"), ("a",), ("a", "b", "c")], ids=["changed", "fewer", "more"])
 def test_weave_refuses_a_stale_run(tmp_path: Path, codes: tuple[str, ...]) -> None:
     source = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell("a"), new_code_cell("b"))
     with pytest.raises(ValueError, match=r"^executed\.ipynb was not made from today's book\.ipynb: run its stage"):
