@@ -19,7 +19,8 @@ FLOW = [
     "__init__", "params", "progress", "provenance", "places", "assets",
     "corpora.files", "corpora.schema", *(f"corpora.{name}" for name in ADAPTERS), "corpora.__init__",
     "video", "faces", "landmarks", "crop_store", "crops", "sampling", "augment", "dataset", "attribution",
-    "model", "losses", "training", "prediction", "metrics", "tables", "figures", "notebooks",
+    "model", "losses", "training", "masking", "fsfm", "pretraining",
+    "prediction", "metrics", "tables", "figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "stages", "__main__",
 ]

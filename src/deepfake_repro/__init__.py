@@ -8,6 +8,7 @@ paper                     module                                   notebook
 3.1, 4.1, 4.2 corpora     ``corpora``                              ``01_corpora``
 4.1 pre-processing        ``video``, ``faces``, ``crops``          ``02_crops``
 4.1 dataset sampling      ``sampling``                             ``03_sampling``
+3.2 FSFM pre-training     ``masking``, ``fsfm``, ``pretraining``   ``03b_pretrain``
 3.2 initialisation        ``model``                                ``05_finetune``
 3.3 training objectives   ``losses``                               ``05_finetune``
 3.4 attribution           ``attribution``                          ``05_finetune``

@@ -36,6 +36,16 @@ _HISTORY = {
     "learning_rate": "learning rate",
 }
 
+_PRETRAINING = {
+    "masked": "hidden patches, $L_m$",
+    "facial": "hidden region, $L_{fr}$",
+    "similarity": "similarity, $L_{sim}$",
+    "learning_rate": "learning rate",
+}
+# LaPa ids 0-10: background, skin, two brows, two eyes, nose, upper lip, inner mouth, lower lip, hair.
+_REGION_COLOURS = np.array([(40, 40, 40), (230, 180, 150), (90, 50, 20), (90, 50, 20), (60, 120, 220), (60, 120, 220),
+                            (240, 200, 40), (220, 40, 60), (120, 0, 30), (220, 40, 60), (120, 80, 200)], np.uint8)
+
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -108,6 +118,25 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
             axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper")
         return _settled(figure)
+
+
+def pretraining_figure(history: pd.DataFrame) -> Figure:
+    """The three losses of FSFM's pre-training and the learning rate over epochs (Section 3.2).
+
+    ``history`` as of :class:`deepfake_repro.pretraining.PretrainFit`.
+    """
+    with style():
+        figure, grid = _figure(7.2, 5.0, rows=2, columns=2)
+        for axes, (column, title) in zip(grid.flat, _PRETRAINING.items(), strict=True):
+            axes.plot(history["epoch"], history[column], marker="o", markersize=3, color=COLOURS["fsfm"])
+            axes.set(xlabel="epoch", ylabel=title)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        return _settled(figure)
+
+
+def region_picture(regions: np.ndarray) -> np.ndarray:
+    """Region ids ``[H, W]`` of :func:`deepfake_repro.masking.region_map` as colours, RGB uint8 ``[H, W, 3]``."""
+    return _REGION_COLOURS[regions]
 
 
 def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> Figure:

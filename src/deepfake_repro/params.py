@@ -112,6 +112,30 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Pretrain:
+    """FSFM's pre-training of the start ``fsfm`` on real faces (Section 3.2)."""
+
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    mask_ratio: float
+    decoder_depth: int
+    decoder_width: int
+    decoder_heads: int
+    rep_depth: int
+    rep_heads: int
+    projector_hidden: int
+    projector_out: int
+    facial_weight: float
+    similarity_weight: float
+    momentum: float
+    precision: str
+    workers: int
+
+
+@dataclass(frozen=True)
 class Predict:
     """How test crops pass through the network: crops per batch and loader workers."""
 
@@ -135,6 +159,7 @@ class Profile:
     crops: CropOptions
     sampling: Sampling
     start: Start
+    pretrain: Pretrain
     train: Train
     predict: Predict
     scoring: Scoring

@@ -35,6 +35,11 @@ class Places:
         """``train.parquet`` and ``validation.parquet``."""
         return self.base / "data" / "samples" / self.profile
 
+    @property
+    def pretrained(self) -> Path:
+        """FSFM start weights of the profile: made by notebook 03b, in the released format."""
+        return self.base / "data" / "pretrained" / self.profile
+
     def weights(self, variant: str, seed: int) -> Path:
         """Trained weights, history and provenance of one run."""
         return self.base / "results" / self.profile / "weights" / f"{variant}-{seed}"

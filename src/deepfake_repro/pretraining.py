@@ -1,0 +1,212 @@
+"""FSFM's own pre-training at any scale: masked image modelling and instance discrimination (Section 3.2).
+
+An *online* network sees a quarter of the patches of a real face. It must paint the hidden ones (``L_m``, and
+``L_fr`` over the region that is hidden whole) and must describe the face as a slowly following *target* network
+does, which sees all of it (``L_sim``). Written from the published description; no code of FSFM is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from timm.scheduler import CosineLRScheduler
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from .augment import Normalisation
+from .dataset import set_epoch
+from .fsfm import FSFM, Branch, target_of
+from .masking import crfr_p
+from .params import Pretrain
+from .progress import track
+from .training import Sums
+
+
+@torch.no_grad()
+def follow(target: Branch, model: FSFM, momentum: float) -> None:
+    """One step of the moving average: theta_k <- m theta_k + (1 - m) theta_q."""
+    online = dict(model.named_parameters())
+    for name, parameter in target.named_parameters():
+        parameter.lerp_(online[name], 1 - momentum)
+
+
+def momentum_at(step: int, steps: int, start: float = 0.996) -> float:
+    """Momentum before step ``step`` of ``steps``: half a cosine from ``start`` to 1."""
+    return 1 - (1 - start) / 2 * (1 + math.cos(math.pi * step / steps))
+
+
+def patchify(images: torch.Tensor, patch: int) -> torch.Tensor:
+    """``[B, 3, S, S]`` -> ``[B, N, 3 p²]``: patches row by row, in each the pixels row by row, channels last."""
+    batch, channels, height, width = images.shape
+    parts = images.reshape(batch, channels, height // patch, patch, width // patch, patch)
+    return parts.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
+
+
+def unpatchify(patches: torch.Tensor, patch: int) -> torch.Tensor:
+    """The inverse of ``patchify`` for square images."""
+    side = math.isqrt(patches.shape[1])
+    parts = patches.reshape(len(patches), side, side, patch, patch, -1)
+    return parts.permute(0, 5, 1, 3, 2, 4).reshape(len(patches), -1, side * patch, side * patch)
+
+
+def _moments(patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (unbiased variance, + 1e-6) of each patch, ``[B, N, 1]``."""
+    return patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 1e-6).sqrt()
+
+
+def normalised_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
+    """What the pixel decoder must paint: patches ``[B, N, 3 p²]`` less their mean, by their deviation."""
+    patches = patchify(images, patch)
+    mean, deviation = _moments(patches)
+    return (patches - mean) / deviation
+
+
+def reconstruction_losses(pred: torch.Tensor, target_patches: torch.Tensor, mask: torch.Tensor,
+                          facial: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``L_m`` and ``L_fr``: mean squared error over the hidden patches, and over the region hidden whole.
+
+    ``pred`` and ``target_patches`` ``[B, N, 3 p²]``, masks ``[B, N]``; sums run over the whole batch. A batch whose
+    faces all lack the region has ``L_fr`` = 0 (FSFM divides 0 by 0 there).
+    """
+    errors = (pred.float() - target_patches).square().mean(-1)
+    hidden, region = ((errors * part).sum() / part.sum().clamp(min=1) for part in (mask, facial))
+    return hidden, region
+
+
+def similarity_loss(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """``L_sim`` = -1/2 · mean cosine of queries and keys ``[B, out]``."""
+    return -0.5 * F.cosine_similarity(query.float(), key.float()).mean()
+
+
+@torch.no_grad()
+def reconstruct(model: FSFM, images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Images ``[B, 3, S, S]`` with hidden patches as the network paints them, for people to look at.
+
+    The network predicts normalised patches; each takes its mean and deviation from the true one.
+    """
+    patches = patchify(images, model.patch)
+    mean, deviation = _moments(patches)
+    painted = model(images, mask)[0].float() * deviation + mean
+    return unpatchify(torch.where(mask[..., None], painted, patches), model.patch)
+
+
+@dataclass(frozen=True)
+class PretrainFit:
+    """Outcome of ``pretrain``: per epoch ``epoch, loss, masked, facial, similarity, learning_rate, momentum``."""
+
+    history: pd.DataFrame
+
+
+def optimiser(model: FSFM, recipe: Pretrain) -> torch.optim.AdamW:
+    """AdamW (0.9, 0.95); weight decay on tensors of two or more dimensions only."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW([{"params": [p for p in learning if p.ndim > 1], "weight_decay": recipe.weight_decay},
+                              {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0}],
+                             lr=recipe.learning_rate, betas=(0.9, 0.95))
+
+
+def schedule(optimizer: torch.optim.Optimizer, recipe: Pretrain, steps_per_epoch: int) -> CosineLRScheduler:
+    """Linear warm-up from 0, then half a cosine to 0, set before each step. Raises ``ValueError``."""
+    if recipe.warmup_epochs >= recipe.epochs:
+        raise ValueError(f"pretrain.warmup_epochs is {recipe.warmup_epochs}: keep it below pretrain.epochs, "
+                         f"{recipe.epochs}")
+    return CosineLRScheduler(optimizer, t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch, lr_min=0.0,
+                             warmup_t=recipe.warmup_epochs * steps_per_epoch, warmup_lr_init=0.0, warmup_prefix=True,
+                             t_in_epochs=False)
+
+
+class _Run:
+    """Both networks and the optimiser; saved whole after each epoch, so that a resumed run repeats a whole one."""
+
+    def __init__(self, model: FSFM, recipe: Pretrain, fabric: Fabric, scratch: Path) -> None:
+        self.online, self.recipe, self.fabric, self.file = model, recipe, fabric, scratch / "last.pt"
+        self.target = fabric.to_device(target_of(model, recipe))
+        self.network, self.optimizer = fabric.setup(model, optimiser(model, recipe))
+        self.epoch, self.history = 0, []
+
+    def save(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.file.with_suffix(".part")
+        torch.save({"model": self.online.state_dict(), "target": self.target.state_dict(), "epoch": self.epoch,
+                    "optimizer": self.optimizer.state_dict(), "history": self.history}, temporary)
+        os.replace(temporary, self.file)
+
+    def resume(self) -> bool:
+        if not self.file.is_file():
+            return False
+        saved = torch.load(self.file, map_location="cpu", weights_only=True)
+        for name, part in (("model", self.online), ("target", self.target), ("optimizer", self.optimizer)):
+            part.load_state_dict(saved[name])
+        self.epoch, self.history = saved["epoch"], saved["history"]
+        return True
+
+    def train_epoch(self, loader: DataLoader, seed: int, clock: CosineLRScheduler) -> dict[str, float]:
+        set_epoch(loader, seed, self.epoch)
+        masks = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, self.epoch]).generate_state(2)[1]))
+        sums, steps = Sums(), self.recipe.epochs * len(loader)
+        self.network.train()
+        for number, batch in enumerate(track(loader, f"epoch {self.epoch + 1}/{self.recipe.epochs}"),
+                                       self.epoch * len(loader)):
+            clock.step_update(number)
+            terms = self.terms(batch, masks)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(terms["loss"])
+            self.optimizer.step()
+            momentum = momentum_at(number, steps, self.recipe.momentum)
+            follow(self.target, self.online, momentum)
+            sums.add(terms, len(batch[0]))
+        return {**sums.means(), "learning_rate": self.optimizer.param_groups[0]["lr"], "momentum": momentum}
+
+    def terms(self, batch: list[torch.Tensor], masks: torch.Generator) -> dict[str, torch.Tensor]:
+        images, groups, items = batch
+        mask, facial = (self.fabric.to_device(part) for part in crfr_p(groups, self.recipe.mask_ratio, masks))
+        images = self.fabric.to_device(images)
+        pixels, query = self.network(images, mask)
+        with torch.no_grad(), self.fabric.autocast():
+            key = self.target(images)
+        masked, region = reconstruction_losses(pixels, normalised_patches(images, self.online.patch), mask, facial)
+        similarity = similarity_loss(query, key)
+        loss = masked + self.recipe.facial_weight * region + self.recipe.similarity_weight * similarity
+        if not torch.isfinite(loss):
+            raise ValueError(f"loss is {loss.item()} on the batch of crops {items.tolist()} (rows of the real training "
+                             "crops): lower pretrain.learning_rate or look at these crops")
+        return {"loss": loss, "masked": masked, "facial": region, "similarity": similarity}
+
+
+def pretrain(model: FSFM, loader: DataLoader, recipe: Pretrain, *, seed: int, scratch: Path, fabric: Fabric,
+             report: Callable[[str], None] = print) -> PretrainFit:
+    """Pre-train ``model`` in place for ``recipe.epochs``: L = L_m + 0.007 L_fr + 0.1 L_sim (Section 3.2).
+
+    Resumes from ``scratch/last.pt`` after the last whole epoch and then repeats an uninterrupted run exactly.
+    Raises ``ValueError`` on a non-finite loss, naming the crops.
+    """
+    run = _Run(model, recipe, fabric, scratch)
+    if run.resume():
+        report(f"resumed after epoch {run.epoch}/{recipe.epochs} from {scratch.name}")
+    clock = schedule(run.optimizer, recipe, len(loader))
+    while run.epoch < recipe.epochs:
+        row = {"epoch": run.epoch + 1, **run.train_epoch(loader, seed, clock)}
+        run.epoch, run.history = run.epoch + 1, [*run.history, row]
+        run.save()
+        report(f"epoch {run.epoch}/{recipe.epochs}: "
+               + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
+    return PretrainFit(pd.DataFrame(run.history))
+
+
+def save_checkpoint(model: FSFM, folder: Path, norm: Normalisation, recipe: Pretrain) -> None:
+    """Write ``checkpoint.pth`` and ``pretrain_ds_mean_std.txt`` as FSFM releases them, for ``model.load_fsfm``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    torch.save({"model": state, "epoch": recipe.epochs, "args": argparse.Namespace(**asdict(recipe))},
+               folder / "checkpoint.pth")
+    (folder / "pretrain_ds_mean_std.txt").write_text(json.dumps({"mean": norm.mean, "std": norm.std}) + "\n")

@@ -1,0 +1,379 @@
+"""FSFM's networks against timm, loops and printed sizes; its losses by hand; its training cut off and resumed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from timm.models.vision_transformer import VisionTransformer
+from torch.utils.data import Dataset
+
+from deepfake_repro import model as detectors
+from deepfake_repro import params
+from deepfake_repro.augment import Normalisation
+from deepfake_repro.dataset import training_loader
+from deepfake_repro.fsfm import FSFM, Branch, sincos_table, target_of
+from deepfake_repro.pretraining import (
+    PretrainFit,
+    follow,
+    momentum_at,
+    normalised_patches,
+    optimiser,
+    patchify,
+    pretrain,
+    reconstruct,
+    reconstruction_losses,
+    save_checkpoint,
+    similarity_loss,
+    unpatchify,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+PAPER = params.load(ROOT / "params.yaml").profile("paper").pretrain
+SMALL = replace(PAPER, epochs=3, warmup_epochs=1, batch_size=4, learning_rate=1e-3, decoder_depth=1, decoder_width=16,
+                decoder_heads=2, rep_depth=1, rep_heads=3, projector_hidden=32, projector_out=8,
+                precision="32-true", workers=0)
+FACE, PATCH, COUNT = 32, 8, 16
+
+
+def encoder(pool: str = "avg") -> VisionTransformer:
+    return VisionTransformer(img_size=FACE, patch_size=PATCH, embed_dim=24, depth=2, num_heads=3, num_classes=2,
+                             global_pool=pool)
+
+
+def small(seed: int = 0, recipe: params.Pretrain = SMALL) -> FSFM:
+    torch.manual_seed(seed)
+    return FSFM(encoder(), recipe)
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def hidden(*rows: list[int]) -> torch.Tensor:
+    mask = torch.zeros(len(rows), COUNT, dtype=torch.bool)
+    for number, row in enumerate(rows):
+        mask[number, row] = True
+    return mask
+
+
+MASK = hidden([0, 3, 4, 7, 8, 9, 11, 15], [1, 2, 5, 6, 10, 12, 13, 14])
+
+
+def test_vit_b_has_the_tensors_and_values_of_the_released_files() -> None:
+    with torch.device("meta"):
+        online = FSFM(detectors.build("vit_base_patch16_224", 2).encoder, PAPER)
+        target = target_of(online, PAPER)
+    sizes = {name: tensor.numel() for name, tensor in online.state_dict().items()}
+    assert len(sizes) == 297 and sum(sizes.values()) == 133_734_400
+    kept = {name: tensor.numel() for name, tensor in target.state_dict().items()}
+    assert len(kept) == 188 and sum(kept.values()) == 105_516_032
+    assert {name for name in sizes if name not in kept} == {
+        name for name in sizes if name.startswith(("predictor.", "decoder_"))}
+    shapes = {name: tuple(tensor.shape) for name, tensor in online.state_dict().items()}
+    released = {"cls_token": (1, 1, 768), "pos_embed": (1, 197, 768), "patch_embed.proj.weight": (768, 3, 16, 16),
+                "blocks.11.attn.qkv.weight": (2304, 768), "norm.bias": (768,), "mask_token": (1, 1, 768),
+                "projector.projection_head.0.weight": (4096, 768), "projector.projection_head.1.bias": (4096,),
+                "projector.projection_head.3.weight": (256, 4096), "predictor.projection_head.0.weight": (4096, 256),
+                "rep_decoder_pos_embed": (1, 197, 768), "rep_decoder_blocks.1.mlp.fc1.weight": (3072, 768),
+                "rep_decoder_pred.weight": (768, 768), "decoder_embed.weight": (512, 768),
+                "decoder_pos_embed": (1, 197, 512), "decoder_blocks.7.norm2.weight": (512,),
+                "decoder_pred.weight": (768, 512)}
+    assert {name: shapes[name] for name in released} == released
+
+
+def test_sincos_table_is_the_formula_written_as_a_loop() -> None:
+    width, grid = 8, 3
+    table = sincos_table(width, grid)[0]
+    assert table.shape == (1 + grid * grid, width) and not table[0].any()
+    for row in range(grid):
+        for column in range(grid):
+            expected = [function(place / 10000 ** (k / 2)) for place in (column, row)
+                        for function in (math.sin, math.cos) for k in range(2)]
+            assert table[1 + row * grid + column].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_tables_of_positions_are_frozen_and_the_rep_decoder_has_none() -> None:
+    online = small()
+    assert {name for name, p in online.named_parameters() if not p.requires_grad} == {
+        "pos_embed", "rep_decoder_pos_embed", "decoder_pos_embed"}
+    assert not online.rep_decoder_pos_embed.any()
+    torch.testing.assert_close(online.decoder_pos_embed.detach(), sincos_table(16, 4))
+
+
+@torch.no_grad()
+def test_whole_images_pass_the_encoder_as_in_timm() -> None:
+    torch.manual_seed(0)
+    source = encoder(pool="token")
+    torch.nn.init.normal_(source.norm.weight)
+    images = noise(2, 3, FACE, FACE)
+    torch.testing.assert_close(FSFM(source, SMALL).tokens(images), source.forward_features(images))
+
+
+@torch.no_grad()
+def test_encoder_sees_exactly_the_visible_patches_in_their_places() -> None:
+    """Against timm's blocks on tokens that are picked by hand."""
+    online, images = small(), noise(2, 3, FACE, FACE)
+    embedded = online.patch_embed(images) + online.pos_embed[:, 1:]
+    for image, mask in enumerate(MASK):
+        picked = [online.cls_token[0] + online.pos_embed[0, :1]]
+        picked += [embedded[image, place][None] for place in range(COUNT) if not mask[place]]
+        expected = online.norm(online.blocks(torch.cat(picked)[None]))[0]
+        torch.testing.assert_close(online.tokens(images, MASK)[image], expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_mask_tokens_go_to_the_hidden_places() -> None:
+    online, tokens = small(), noise(2, 1 + 8, 24)
+    complete = online.completed(tokens, MASK)
+    for image in range(2):
+        visible = iter(tokens[image, 1:])
+        expected = [tokens[image, 0], *(online.mask_token[0, 0] if gone else next(visible) for gone in MASK[image])]
+        assert torch.equal(complete[image], torch.stack(expected))
+
+
+@torch.no_grad()
+def test_forward_is_the_published_chain_of_layers() -> None:
+    online, images = small().eval(), noise(2, 3, FACE, FACE)
+    pixels, query = online(images, MASK)
+    tokens = online.tokens(images, MASK)
+    painted = online.decoder_embed(online.completed(tokens, MASK)) + online.decoder_pos_embed
+    painted = online.decoder_pred(online.decoder_norm(online.decoder_blocks(painted)))
+    torch.testing.assert_close(pixels, painted[:, 1:])
+    described = online.rep_decoder_blocks(online.completed(online.rep_decoder_embed(tokens), MASK))
+    described = online.rep_decoder_pred(online.rep_decoder_norm(described)).sum(1) / (1 + COUNT)
+    described = online.predictor(online.projector(described))
+    torch.testing.assert_close(query, described / described.square().sum(1, keepdim=True).sqrt())
+    assert pixels.shape == (2, COUNT, 3 * PATCH**2) and query.shape == (2, 8)
+
+
+@torch.no_grad()
+def test_hidden_pixels_cannot_be_seen() -> None:
+    online, images = small(), noise(2, 3, FACE, FACE)
+    changed = unpatchify(torch.where(MASK[..., None], 9.0, patchify(images, PATCH)), PATCH)
+    for before, after in zip(online(images, MASK), online(changed, MASK), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_patches_are_rows_of_pixels_with_channels_last() -> None:
+    images = noise(2, 3, 4, 6)
+    patches = patchify(images, 2)
+    assert patches.shape == (2, 6, 12)
+    for place in range(6):
+        top, left = 2 * (place // 3), 2 * (place % 3)
+        expected = [images[1, c, top + y, left + x].item() for y in range(2) for x in range(2) for c in range(3)]
+        assert patches[1, place].tolist() == expected
+    square = noise(2, 3, FACE, FACE)
+    assert torch.equal(unpatchify(patchify(square, PATCH), PATCH), square)
+
+
+def test_losses_equal_sums_written_as_loops() -> None:
+    images, pred, facial = noise(2, 3, FACE, FACE), noise(2, COUNT, 192, seed=2), hidden([0, 3], [])
+    mask_sum = face_sum = 0.0
+    for image in range(2):
+        for place in range(COUNT):
+            patch = patchify(images, PATCH)[image, place].tolist()
+            mean = sum(patch) / 192
+            deviation = math.sqrt(sum((value - mean) ** 2 for value in patch) / 191 + 1e-6)
+            target = [(value - mean) / deviation for value in patch]
+            error = sum((p - t) ** 2 for p, t in zip(pred[image, place].tolist(), target, strict=True)) / 192
+            mask_sum += error * bool(MASK[image, place])
+            face_sum += error * bool(facial[image, place])
+    losses = reconstruction_losses(pred, normalised_patches(images, PATCH), MASK, facial)
+    assert [loss.item() for loss in losses] == pytest.approx([mask_sum / 16, face_sum / 2], rel=1e-5)
+
+
+def test_batch_without_the_region_has_no_facial_loss() -> None:
+    pred = noise(2, COUNT, 192).requires_grad_()
+    masked, facial = reconstruction_losses(pred, torch.zeros(2, COUNT, 192), MASK, hidden([], []))
+    (masked + facial).backward()
+    assert facial.item() == 0 and torch.isfinite(pred.grad).all()
+
+
+def test_similarity_loss_by_hand() -> None:
+    query, key = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([[5.0, 0.0], [8.0, -6.0]])
+    assert similarity_loss(query, key).item() == pytest.approx(-0.5 * (1 + 0) / 2)
+
+
+@torch.no_grad()
+def test_reconstruction_shows_visible_patches_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    online, images = small(), noise(2, 3, FACE, FACE)
+    painted = patchify(reconstruct(online, images, MASK), PATCH)
+    truth = patchify(images, PATCH)
+    assert torch.equal(painted[~MASK], truth[~MASK]) and not torch.isclose(painted[MASK], truth[MASK]).all(1).any()
+    monkeypatch.setattr(online, "forward", lambda seen, mask: (normalised_patches(seen, PATCH), None))
+    torch.testing.assert_close(reconstruct(online, images, MASK), images, rtol=1e-4, atol=1e-5)
+
+
+def test_target_begins_as_the_online_network_without_its_heads_and_shares_nothing() -> None:
+    online = small()
+    target = target_of(online, SMALL)
+    assert all(torch.equal(tensor, online.state_dict()[name]) for name, tensor in target.state_dict().items())
+    theirs = {tensor.data_ptr() for tensor in online.parameters()}
+    assert not theirs & {tensor.data_ptr() for tensor in target.parameters()}
+    images = noise(2, 3, FACE, FACE)
+    torch.testing.assert_close(target(images), online.represent(online.tokens(images)))
+    assert not target(images).requires_grad
+
+
+def test_moving_average_has_its_closed_form() -> None:
+    """After n steps at constant m with the online network moved once: m^n old + (1 - m^n) new."""
+    online = small()
+    target = target_of(online, SMALL)
+    old = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    new = small(seed=9).state_dict()
+    online.load_state_dict(new)
+    for _ in range(5):
+        follow(target, online, 0.9)
+    for name, tensor in target.state_dict().items():
+        torch.testing.assert_close(tensor, 0.9**5 * old[name] + (1 - 0.9**5) * new[name], rtol=1e-4, atol=1e-6)
+
+
+def test_momentum_rises_from_its_start_to_one() -> None:
+    assert [momentum_at(step, 100) for step in (0, 50, 100)] == pytest.approx([0.996, 0.998, 1.0])
+    assert momentum_at(25, 100) == pytest.approx(1 - 0.002 * (1 + math.cos(math.pi / 4)))
+
+
+def test_vectors_do_not_decay_and_frozen_tables_are_left_out() -> None:
+    online = small()
+    decayed, others = optimiser(online, SMALL).param_groups
+    names = {id(p): name for name, p in online.named_parameters()}
+    found = [{names[id(p)] for p in group["params"]} for group in (decayed, others)]
+    assert {"cls_token", "mask_token", "blocks.0.attn.qkv.weight", "decoder_pred.weight"} <= found[0]
+    assert {"blocks.0.attn.qkv.bias", "norm.weight", "projector.projection_head.1.weight"} <= found[1]
+    assert found[0] | found[1] == {name for name, p in online.named_parameters() if p.requires_grad}
+    assert (decayed["weight_decay"], others["weight_decay"], decayed["betas"]) == (0.05, 0.0, (0.9, 0.95))
+
+
+class Faces(Dataset):
+    """Twelve fixed images with fresh noise from torch's generator, as the random window of real training has."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        self.images, self.poison = noise(12, 3, FACE, FACE, seed=3), poison
+        self.groups = torch.rand(12, 8, COUNT, generator=torch.Generator().manual_seed(4)) < 0.3
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        image = self.images[item] + 0.1 * torch.randn(3, FACE, FACE)
+        return image * (math.nan if item == self.poison else 1), self.groups[item], item
+
+
+def run(scratch: Path, online: FSFM, faces: Dataset | None = None, recipe: params.Pretrain = SMALL,
+        report=lambda line: None) -> PretrainFit:
+    loader = training_loader(faces or Faces(), recipe.batch_size, 0, seed=5)
+    return pretrain(online, loader, recipe, seed=5, scratch=scratch, fabric=Fabric(accelerator="cpu", devices=1),
+                    report=report)
+
+
+def test_history_holds_the_losses_their_weighted_sum_and_the_schedules(tmp_path: Path) -> None:
+    recipe = replace(SMALL, facial_weight=0.3)
+    history = run(tmp_path, small(recipe=recipe), recipe=recipe).history
+    assert list(history) == ["epoch", "loss", "masked", "facial", "similarity", "learning_rate", "momentum"]
+    expected = history["masked"] + 0.3 * history["facial"] + 0.1 * history["similarity"]
+    torch.testing.assert_close(torch.tensor(history["loss"]), torch.tensor(expected), rtol=1e-5, atol=1e-5)
+    # 3 steps an epoch; the last ones are 2 of 3 warm-up steps, then steps 2 and 5 of a half cosine of 6.
+    rates = [1e-3 * 2 / 3, *(0.5e-3 * (1 + math.cos(math.pi * step / 6)) for step in (2, 5))]
+    assert history["learning_rate"].tolist() == pytest.approx(rates)
+    assert history["momentum"].tolist() == pytest.approx([momentum_at(step, 9) for step in (2, 5, 8)])
+
+
+def test_training_learns_and_moves_all_but_the_tables(tmp_path: Path) -> None:
+    online, recipe = small(), replace(SMALL, epochs=8)
+    before = {name: tensor.clone() for name, tensor in online.state_dict().items()}
+    losses = run(tmp_path, online, recipe=recipe).history["loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+    still = {name for name, tensor in online.state_dict().items() if torch.equal(tensor, before[name])}
+    assert still == {"pos_embed", "rep_decoder_pos_embed", "decoder_pos_embed"}
+
+
+def test_a_run_cut_off_and_resumed_equals_a_whole_one(tmp_path: Path) -> None:
+    whole, halves = small(), small()
+    expected = run(tmp_path / "whole", whole).history
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "halves", halves, report=stop)
+    lines: list[str] = []
+    halves = small(seed=77)  # whatever it began with, the checkpoint decides
+    result = run(tmp_path / "halves", halves, report=lines.append)
+    assert lines[0] == "resumed after epoch 2/3 from halves" and len(lines) == 2
+    assert result.history.equals(expected)
+    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in halves.state_dict().items())
+
+
+def test_resuming_restores_the_target_too(tmp_path: Path) -> None:
+    run(tmp_path, online := small())
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert set(saved["target"]) == set(target_of(online, SMALL).state_dict())
+    assert any(not torch.equal(tensor, saved["model"][name]) for name, tensor in saved["target"].items())
+
+
+def test_non_finite_loss_names_the_crops(tmp_path: Path) -> None:
+    recipe = replace(SMALL, batch_size=12)
+    with pytest.raises(ValueError, match=r"^loss is nan on the batch of crops \[[\d, ]*\b7\b[\d, ]*\]") as error:
+        run(tmp_path, small(), faces=Faces(poison=7), recipe=recipe)
+    assert "lower pretrain.learning_rate" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"decoder_width": 18}, "pretrain.decoder_width is 18: take a multiple of 4 and of decoder_heads"),
+    ({"decoder_heads": 5}, "pretrain.decoder_width is 16"),
+])
+def test_decoder_that_cannot_be_built_is_named(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(recipe=replace(SMALL, **change))
+
+
+def test_warm_up_must_end_before_training_does(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pretrain.warmup_epochs is 3: keep it below pretrain.epochs, 3"):
+        run(tmp_path, small(), recipe=replace(SMALL, warmup_epochs=3))
+
+
+def test_network_without_class_token_is_refused() -> None:
+    bare = VisionTransformer(img_size=FACE, patch_size=PATCH, embed_dim=24, depth=1, num_heads=3, class_token=False,
+                             global_pool="avg")
+    with pytest.raises(ValueError, match="one class token"):
+        Branch(bare, SMALL)
+
+
+@pytest.mark.parametrize("architecture, depth, size", [("vit_base_patch16_224", 1, 32),
+                                                       ("vit_small_patch14_dinov2", 3, 112)])
+def test_saved_weights_start_a_detector_with_the_same_encoder(tmp_path: Path, architecture, depth, size) -> None:
+    """The second layout is the demo's: LayerScale keys, a patch of 14."""
+    shape = {"depth": depth, "input_size": size}
+    torch.manual_seed(0)
+    online = FSFM(detectors.build(architecture, 2, **shape).encoder, replace(SMALL, rep_heads=6))
+    save_checkpoint(online, tmp_path, NORM, SMALL)
+    detector = detectors.build(architecture, 6, **shape).eval()
+    assert detectors.load_fsfm(detector, tmp_path / "checkpoint.pth") == NORM
+    loaded = detector.encoder.state_dict()
+    expected = {name: tensor for name, tensor in online.state_dict().items() if name in loaded}
+    assert set(loaded) - set(expected) == detectors.FRESH
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in expected.items())
+    images = noise(2, 3, size, size)
+    with torch.no_grad():
+        torch.testing.assert_close(online.norm(detector.encoder.forward_features(images)), online.eval().tokens(images))
+
+
+def test_saved_file_has_the_released_form_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_checkpoint(small(), tmp_path / name, NORM, SMALL)
+    files = [(tmp_path / name / "checkpoint.pth").read_bytes() for name in ("one", "two")]
+    assert files[0] == files[1]
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(tmp_path / "one" / "checkpoint.pth", weights_only=True)
+    assert set(content) == {"model", "epoch", "args"} and content["args"].mask_ratio == 0.75
+    constants = json.loads((tmp_path / "one" / "pretrain_ds_mean_std.txt").read_text().splitlines()[0])
+    assert constants == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
