@@ -57,6 +57,15 @@ def test_committed_results_belong_to_the_committed_code(fresh: Path) -> None:
     assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, result.stdout[-2000:] + result.stderr[-2000:]
 
 
+def test_byte_code_makes_no_stage_look_changed(fresh: Path) -> None:
+    """Importing the package leaves ``__pycache__`` in a folder that the stage ``index`` depends on."""
+    folder = fresh / "src" / "deepfake_repro" / "corpora" / "__pycache__"
+    folder.mkdir(exist_ok=True)
+    (folder / "ffpp.cpython-311.pyc").write_bytes(b"any bytes")
+    result = dvc(fresh, "repro", "--dry", "--allow-missing")
+    assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, result.stdout[-2000:] + result.stderr[-2000:]
+
+
 def test_the_guard_notices_a_changed_margin(fresh: Path) -> None:
     """The guard can fail, and it names exactly one row: its training, prediction, score, and the report."""
     params = fresh / "params.yaml"
