@@ -1,5 +1,6 @@
 # make repro   environment + the whole pipeline (the demo: about a quarter of an hour on two cores)
 # make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard
+# make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
 # Needs only python3 (3.11 or newer), make and git.
 
@@ -11,7 +12,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := src
 export PYTHONHASHSEED := 0
 
-.PHONY: help environment repro test lab bench clean
+.PHONY: help environment repro studies test lab bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +40,11 @@ test: environment
 	@echo "== assets for the tests"
 	@dvc repro --quiet assets
 	@python -m pytest
+
+STUDIES = start_over_seeds
+
+studies: environment
+	@for study in $(STUDIES); do python -m deepfake_repro study $$study || exit 1; done
 
 lab: environment
 	@jupyter lab notebooks

@@ -18,13 +18,13 @@ ADAPTERS = "celebdf2 df40 dfdc dfeval2024 fakeavceleb ffpp forgerynet manifest w
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
 LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in halves: this file is searched too
 FLOW = [
-    "__init__", "params", "progress", "provenance", "places", "assets",
+    "__init__", "params", "progress", "provenance", "places", "assets", "weights",
     "corpora.files", "corpora.schema", *(f"corpora.{name}" for name in ADAPTERS), "corpora.__init__",
     "video", "faces", "landmarks", "crop_store", "crops", "sampling", "augment", "dataset", "attribution",
     "model", "losses", "training", "masking", "fsfm", "pretraining",
     "prediction", "metrics", "tables", "figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
-    "demo.build", "demo.audit", "stages", "__main__",
+    "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

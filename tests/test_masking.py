@@ -20,7 +20,9 @@ from deepfake_repro.masking import (
     LandmarkParser,
     RealFaces,
     crfr_p,
+    measured_normalisation,
     patch_regions,
+    real_faces_of,
     real_training_faces,
     region_map,
 )
@@ -266,3 +268,26 @@ def test_fake_crop_and_unknown_view_are_refused(store: CropStore) -> None:
         RealFaces(store, rows(label=1), parse, "windows", 8, 2, PLAIN)
     with pytest.raises(ValueError, match="train.augmentation is 'tiles'; known: fsfm, windows"):
         RealFaces(store, rows(), parse, "tiles", 8, 2, PLAIN)
+
+
+def test_regions_by_worker_processes_are_the_same(store: CropStore) -> None:
+    one, two = (RealFaces(store, rows(), parse, "fsfm", 10, 5, PLAIN, workers=workers) for workers in (0, 2))
+    np.testing.assert_array_equal(one.regions, two.regions)
+    assert one.regions.shape == (2, 4) and one.regions.dtype == np.uint8
+
+
+def test_measured_normalisation_is_that_of_all_pixels(store: CropStore) -> None:
+    norm = measured_normalisation(store, rows())
+    ramp = np.arange(20) * 10 / 255
+    np.testing.assert_allclose(norm.mean, [ramp.mean(), ramp.mean(), 0.0])
+    np.testing.assert_allclose(norm.std, [ramp.std(), ramp.std(), 0.0], atol=1e-12)
+
+
+def test_faces_of_a_corpus_are_its_real_training_crops() -> None:
+    index = pd.DataFrame({"video_id": ["a", "b", "c", "d"], "dataset": ["faces", "faces", "faces", "other"],
+                          "label": [0, 1, 0, 0], "split": ["train", "train", "test", "train"]})
+    crops = pd.DataFrame({"video_id": ["a", "a", "b", "c", "d"], "frame": [0, 1, 0, 0, 0], "face": 0})
+    found = real_faces_of("faces", crops, index)
+    assert found[["video_id", "frame", "label"]].values.tolist() == [["a", 0, 0], ["a", 1, 0]]
+    with pytest.raises(ValueError, match="^pretrain.faces is 'none', of which no real training crop is in the store"):
+        real_faces_of("none", crops, index)

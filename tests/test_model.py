@@ -221,13 +221,13 @@ def emptied(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("spoil", [
-    html, truncated, emptied,
+@pytest.mark.parametrize(("spoil", "what"), [
+    (html, "a web page"), (truncated, ".+"), (emptied, ".+"),
 ])
-def test_files_that_are_no_fsfm_checkpoint(tmp_path, spoil):
+def test_files_that_are_no_fsfm_checkpoint(tmp_path, spoil, what):
     place = write_fsfm(tmp_path)
     spoil(place)
-    with pytest.raises(ValueError, match="checkpoint-400.pth is no FSFM checkpoint .*Wolowolo/fsfm-3c") as info:
+    with pytest.raises(ValueError, match=rf"checkpoint-400.pth is no FSFM checkpoint \({what}\); fetch it again") as info:
         load_fsfm(tiny(), place)
     only_line(info)
 

@@ -41,7 +41,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which ``dvc repro`` of the smoke profile has run; the assets come from this cache if it has them."""
     folder = clone(tmp_path_factory.mktemp("smoke") / "clone")
     params = (folder / "params.yaml").read_text()
-    for key in ("profiles", "miniatures"):
+    for key in ("profiles", "miniatures", "pretrain"):
         params = params.replace(f"{key}: [demo]", f"{key}: [smoke]")
     rows = [line for line in params.splitlines() if line.strip().startswith("- ") and line.strip()[2:] not in ROWS]
     (folder / "params.yaml").write_text("\n".join(line for line in params.splitlines() if line not in rows) + "\n")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from lightning_fabric import Fabric
 from timm.models.vision_transformer import VisionTransformer
@@ -18,11 +19,12 @@ from deepfake_repro import model as detectors
 from deepfake_repro import params
 from deepfake_repro.augment import Normalisation
 from deepfake_repro.dataset import training_loader
-from deepfake_repro.fsfm import FSFM, Branch, sincos_table, target_of
+from deepfake_repro.fsfm import FSFM, Branch, begin_from_nothing, sincos_table, target_of
 from deepfake_repro.pretraining import (
     PretrainFit,
     follow,
     momentum_at,
+    neighbours_agree,
     normalised_patches,
     optimiser,
     patchify,
@@ -203,6 +205,12 @@ def test_similarity_loss_by_hand() -> None:
 
 
 @torch.no_grad()
+def test_nearest_neighbours_of_the_same_video_are_counted() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [9.0, 1.0], [0.0, 1.0], [1.0, 9.0], [-1.0, 0.2]])  # length does not matter
+    assert neighbours_agree(vectors, ["a", "a", "b", "b", "a"]) == 4 / 5  # the last one lies nearest to b's first
+    assert neighbours_agree(vectors, ["a", "b", "c", "d", "e"]) == 0
+
+
 def test_reconstruction_shows_visible_patches_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     online, images = small(), noise(2, 3, FACE, FACE)
     painted = patchify(reconstruct(online, images, MASK), PATCH)
@@ -241,15 +249,40 @@ def test_momentum_rises_from_its_start_to_one() -> None:
     assert momentum_at(25, 100) == pytest.approx(1 - 0.002 * (1 + math.cos(math.pi / 4)))
 
 
-def test_vectors_do_not_decay_and_frozen_tables_are_left_out() -> None:
+@pytest.mark.parametrize("rate", [1.0, 0.1])
+def test_vectors_do_not_decay_frozen_tables_are_left_out_and_the_encoder_has_its_rate(rate: float) -> None:
     online = small()
-    decayed, others = optimiser(online, SMALL).param_groups
+    groups = optimiser(online, replace(SMALL, encoder_rate=rate)).param_groups
     names = {id(p): name for name, p in online.named_parameters()}
-    found = [{names[id(p)] for p in group["params"]} for group in (decayed, others)]
-    assert {"cls_token", "mask_token", "blocks.0.attn.qkv.weight", "decoder_pred.weight"} <= found[0]
-    assert {"blocks.0.attn.qkv.bias", "norm.weight", "projector.projection_head.1.weight"} <= found[1]
-    assert found[0] | found[1] == {name for name, p in online.named_parameters() if p.requires_grad}
-    assert (decayed["weight_decay"], others["weight_decay"], decayed["betas"]) == (0.05, 0.0, (0.9, 0.95))
+    found = {names[id(p)]: (group["lr_scale"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert found.keys() == {name for name, p in online.named_parameters() if p.requires_grad}
+    kept = {*encoder().state_dict(), "norm.weight", "norm.bias"}
+    assert found == {name: (rate if name in kept else 1.0, 0.05 if online.get_parameter(name).ndim > 1 else 0.0)
+                     for name in found}
+    assert groups[0]["betas"] == (0.9, 0.95)
+
+
+def test_the_encoder_moves_by_its_rate(tmp_path: Path) -> None:
+    """Adam's first step is its rate times the sign of the gradient, so after one step the moves are as the rates."""
+    moved = {}
+    for rate in (1.0, 0.1):
+        recipe = replace(SMALL, epochs=1, warmup_epochs=0, encoder_rate=rate, batch_size=12, weight_decay=0.0)
+        online = small()
+        before = {name: p.detach().clone() for name, p in online.named_parameters()}
+        run(tmp_path / str(rate), online, recipe=recipe)
+        moved[rate] = {name: (p - before[name]).abs().max().item() for name, p in online.named_parameters()}
+    for name, scale in (("blocks.0.mlp.fc1.weight", 0.1), ("decoder_pred.weight", 1.0)):
+        assert moved[0.1][name] == pytest.approx(scale * moved[1.0][name], rel=1e-3)
+
+
+def test_a_beginning_from_nothing_has_maes_positions_and_spread() -> None:
+    network = timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=0)
+    begin_from_nothing(network)
+    torch.testing.assert_close(network.pos_embed.detach(), sincos_table(192, 14))
+    bound = (6 / (192 + 768)) ** 0.5  # Xavier's of a 192 -> 768 layer and of a patch of 768 values -> 192
+    for weight in (network.blocks[0].mlp.fc1.weight, network.patch_embed.proj.weight):
+        assert 0.98 * bound < weight.abs().max() <= bound
+    assert not network.blocks[0].mlp.fc1.bias.any()
 
 
 class Faces(Dataset):

@@ -27,6 +27,8 @@ def _parser() -> argparse.ArgumentParser:
     miniatures.add_argument("name")
     for name, what in (("index", "official downloads -> index table"), ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
+    stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
+    stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
     stages.add_parser("readme", help="write the results table of README.md anew")
     score = stages.add_parser("score-row", help="predictions of a run -> its row of Table 3")
     score.add_argument("profile")
@@ -50,6 +52,12 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "audit":
         from .demo.audit import audit
         audit(chosen.profile)
+    elif chosen.stage == "study":
+        from .studies import run_study
+        print(run_study(root(), chosen.name))
+    elif chosen.stage == "weights":
+        from .weights import fetch
+        fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
     elif chosen.stage == "readme":
         from .stages import readme_with_results
         (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")

@@ -46,7 +46,7 @@ class CropDataset(Dataset):
         return self.transform(image), int(self.labels[item]), int(self.triplet_labels[item]), item
 
 
-def training_loader(dataset: CropDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
+def training_loader(dataset: Dataset, batch_size: int, workers: int, seed: int) -> DataLoader:
     """Shuffled batches; the order is a function of ``seed`` and of the epoch (see ``set_epoch``).
 
     The last, smaller batch is kept when it is the only one, else dropped: a tiny batch has too few triplets.

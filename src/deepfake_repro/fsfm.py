@@ -8,6 +8,7 @@ network has the 297 tensors of the released checkpoint.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +29,15 @@ def sincos_table(width: int, grid: int) -> torch.Tensor:
     axis = torch.cat([angles.sin(), angles.cos()], 1)
     table = torch.cat([axis.repeat(grid, 1), axis.repeat_interleave(grid, 0)], 1)
     return torch.cat([torch.zeros(1, width, dtype=table.dtype), table])[None].float()
+
+
+@torch.no_grad()
+def begin_from_nothing(encoder: VisionTransformer) -> None:
+    """Fresh weights as FSFM's own pre-training begins with: MAE's initialisation and fixed sine-cosine positions."""
+    _fresh(encoder.blocks)
+    nn.init.xavier_uniform_(encoder.patch_embed.proj.weight.flatten(1))
+    nn.init.normal_(encoder.cls_token, std=0.02)
+    encoder.pos_embed.copy_(sincos_table(encoder.pos_embed.shape[-1], encoder.patch_embed.grid_size[0]))
 
 
 class Projection(nn.Module):
@@ -67,6 +77,12 @@ class Branch(nn.Module):
         self.rep_decoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.rep_decoder_pred = _fresh(nn.Linear(width, width))
         self.projector = Projection(width, recipe.projector_hidden, recipe.projector_out)
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """What fine-tuning keeps, and the norm behind it; the rest of the network is only for pre-training."""
+        yield self.cls_token
+        for part in (self.patch_embed, self.blocks, self.norm):
+            yield from part.parameters()
 
     def tokens(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Encoder output ``[B, 1 + V, D]``: CLS, then the V patches not hidden by ``mask`` ``[B, N]``."""

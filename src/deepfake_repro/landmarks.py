@@ -6,10 +6,15 @@ Each index tuple is a closed polygon in order of walking around it.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148,
         176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
@@ -30,15 +35,21 @@ class FaceMesh:
     """MediaPipe's face landmark model on the CPU through LiteRT. Raises ``FileNotFoundError``."""
 
     def __init__(self, model: Path, threads: int = 1) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         if not Path(model).is_file():
             raise FileNotFoundError(f"{model}: no landmark model here; run the assets stage first")
-        self._network = Interpreter(str(model), num_threads=threads)
-        self._network.allocate_tensors()
-        self._input = self._network.get_input_details()[0]["index"]
-        self._output = next(output["index"] for output in self._network.get_output_details()
+        self.model, self.threads = Path(model), threads
+
+    @cached_property
+    def _network(self) -> Interpreter:
+        """Made at the first call, so that an unused mesh can be handed to worker processes."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        network = Interpreter(str(self.model), num_threads=self.threads)
+        network.allocate_tensors()
+        self._input = network.get_input_details()[0]["index"]
+        self._output = next(output["index"] for output in network.get_output_details()
                             if output["shape"][-1] == POINTS * 3)
+        return network
 
     def __call__(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Points float32 [478, 2] in pixels of RGB uint8 ``image`` [H, W, 3] for the face in ``box`` [4].
@@ -56,9 +67,10 @@ class FaceMesh:
         matrix = cv2.getRotationMatrix2D(tuple(map(float, centre)), tilt, _SIDE / (_ENLARGE * float(side)))
         matrix[:, 2] += _SIDE / 2 - centre
         window = cv2.warpAffine(image, matrix, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE)
-        self._network.set_tensor(self._input, window[None].astype(np.float32) / 255)
-        self._network.invoke()
-        points = self._network.get_tensor(self._output).reshape(POINTS, 3)[:, :2]
+        network = self._network
+        network.set_tensor(self._input, window[None].astype(np.float32) / 255)
+        network.invoke()
+        points = network.get_tensor(self._output).reshape(POINTS, 3)[:, :2]
         back = cv2.invertAffineTransform(matrix)
         return (points @ back[:, :2].T + back[:, 2]).astype(np.float32)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from .augment import AUGMENTATIONS, Normalisation
 from .crop_store import CropStore
@@ -137,17 +137,42 @@ def real_training_faces(sample: pd.DataFrame, index: pd.DataFrame) -> pd.DataFra
     return real
 
 
+def real_faces_of(corpus: str, crops: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """All crops of the real training faces of one corpus, e.g. VGGFace2, from which FSFM began (Section 3.2).
+
+    ``crops``: the store's ``video_id, frame, face``; ``index``: ``video_id, dataset, label, split``. Raises
+    ``ValueError`` if the index has none.
+    """
+    chosen = index[(index["dataset"] == corpus) & (index["label"] == 0) & (index["split"] == "train")]
+    rows = crops[crops["video_id"].isin(chosen["video_id"])]
+    if rows.empty:
+        raise ValueError(f"pretrain.faces is {corpus!r}, of which no real training crop is in the store: give its root "
+                         "in data/corpora/<profile>.yaml, or take 'sample'")
+    return rows.assign(label=0).reset_index(drop=True)
+
+
+def measured_normalisation(store: CropStore, rows: pd.DataFrame, crops: int = 2000) -> Normalisation:
+    """Channel mean and deviation over evenly spaced ``crops`` of ``rows``: what FSFM takes from its own faces."""
+    places = positions(store, rows.iloc[np.linspace(0, len(rows) - 1, min(crops, len(rows))).astype(int)])
+    moments = np.zeros((2, 3))
+    for place in track(places, "channel means"):
+        pixels = store.image(int(place)).reshape(-1, 3) / 255
+        moments += [pixels.mean(0), np.square(pixels).mean(0)]
+    mean, square = moments / len(places)
+    return Normalisation(tuple(mean.tolist()), tuple(np.sqrt(square - mean**2).tolist()))
+
+
 class RealFaces(Dataset):
     """Item *i* -> (image float32 ``[3, S, S]``, region groups bool ``[8, N]``, *i*), of real faces only.
 
     ``kind`` ``windows``: a random window at native resolution, the region map cut at the same place; ``fsfm``: the
-    whole crop resized. Nothing else is augmented, as in FSFM. Region maps are made once and held in memory,
-    50 kB each: for FSFM's 3 million faces they belong beside the crops as one more PNG-encoded column of each
-    part (about 1 kB a map), made by the same workers. Raises ``ValueError`` for a fake crop or another kind.
+    whole crop resized. Nothing else is augmented, as in FSFM. Regions are found once, by ``workers`` processes, and
+    held in memory: for ``windows`` as maps, 50 kB each; for ``fsfm`` a byte a patch, 0.6 GB for FSFM's 3 million
+    faces. Raises ``ValueError`` for a fake crop or another kind.
     """
 
     def __init__(self, store: CropStore, rows: pd.DataFrame, parser: RegionParser, kind: str, size: int, patch: int,
-                 norm: Normalisation) -> None:
+                 norm: Normalisation, workers: int = 0) -> None:
         if (rows["label"] != 0).any():
             raise ValueError(f"crop of {rows[rows['label'] != 0]['video_id'].iloc[0]} is fake: pre-train on real faces")
         if kind not in AUGMENTATIONS:
@@ -155,23 +180,42 @@ class RealFaces(Dataset):
         self.store, self.place = store, positions(store, rows)
         self.kind, self.size, self.patch = kind, size, patch
         self.mean, self.std = (np.array(part, np.float32) for part in (norm.mean, norm.std))
-        self.maps = np.stack([parser(store.image(int(row))) for row in track(self.place, "regions")]).astype(np.uint8)
+        found = DataLoader(_Regions(self, parser), batch_size=32, num_workers=workers)
+        self.regions = np.concatenate([batch.numpy() for batch in track(found, "regions")])
 
     def __len__(self) -> int:
         return len(self.place)
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        view = self._window if self.kind == "windows" else self._whole
-        image, regions = view(self.store.image(int(self.place[item])), self.maps[item])
+        image = self.store.image(int(self.place[item]))
+        if self.kind == "windows":
+            place = self._window(image.shape[0])
+            image, groups = image[place], patch_regions(self.regions[item][place], self.patch)
+        else:
+            smooth = cv2.INTER_AREA if self.size < len(image) else cv2.INTER_CUBIC  # bicubic alone would alias
+            image = cv2.resize(image, (self.size, self.size), interpolation=smooth)
+            groups = np.unpackbits(self.regions[item][None], axis=0).astype(bool)
         pixels = (image.astype(np.float32) / 255 - self.mean) / self.std
-        return torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(patch_regions(regions, self.patch)), item
+        return torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(groups), item
 
-    def _window(self, image: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y, x = (int(torch.randint(side - self.size + 1, ())) for side in regions.shape)
-        place = slice(y, y + self.size), slice(x, x + self.size)
-        return image[place], regions[place]
+    def _window(self, side: int) -> tuple[slice, slice]:
+        y, x = (int(torch.randint(side - self.size + 1, ())) for _ in range(2))
+        return slice(y, y + self.size), slice(x, x + self.size)
 
-    def _whole(self, image: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shape, sharp = (self.size, self.size), cv2.INTER_NEAREST
-        smooth = cv2.INTER_AREA if self.size < len(image) else cv2.INTER_CUBIC  # bicubic alone would alias
-        return cv2.resize(image, shape, interpolation=smooth), cv2.resize(regions, shape, interpolation=sharp)
+
+class _Regions(Dataset):
+    """Item *i* -> what ``RealFaces`` keeps of the regions of its crop *i*, uint8 ``[S, S]`` or ``[N]``."""
+
+    def __init__(self, faces: RealFaces, parser: RegionParser) -> None:
+        self.faces, self.parser = faces, parser
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, item: int) -> np.ndarray:
+        faces = self.faces
+        regions = self.parser(faces.store.image(int(faces.place[item]))).astype(np.uint8)
+        if faces.kind == "windows":
+            return regions
+        regions = cv2.resize(regions, (faces.size, faces.size), interpolation=cv2.INTER_NEAREST)
+        return np.packbits(patch_regions(regions, faces.patch), axis=0)[0]

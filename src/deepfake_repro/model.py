@@ -98,6 +98,31 @@ def load_fsfm(model: Detector, path: Path) -> Normalisation:
     The dict in the file holds an ``argparse.Namespace`` and a path beside the weights, so these two types are
     allowed and nothing else. ``pretrain_ds_mean_std.txt`` beside it gives the normalisation, as released.
     """
+    state, norm = _read_fsfm(path)
+    _load_encoder(model, state, path.name)
+    return norm
+
+
+def load_finetuned_fsfm(model: Detector, path: Path) -> Normalisation:
+    """Load a checkpoint that FSFM's code fine-tuned to two classes, head and ``fc_norm`` too.
+
+    FSFM counts fake as class 0 and real as class 1; here real is 0, so the rows of its head change places. Raises
+    ``ValueError`` if a tensor is missing, unknown or of another shape, e.g. in a pre-training checkpoint.
+    """
+    state, norm = _read_fsfm(path)
+    wanted = model.encoder.state_dict()
+    wrong = sorted(key for key in {*wanted, *state}
+                   if key not in state or key not in wanted or state[key].shape != wanted[key].shape)
+    if wrong or len(wanted["head.bias"]) != 2:
+        raise ValueError(f"{path.name} is no fine-tuned FSFM checkpoint of this two-class network: "
+                         f"{len(wrong)} tensors differ, first {wrong[0] if wrong else 'head.bias'}")
+    model.encoder.load_state_dict({key: tensor.flip(0) if key.startswith("head.") else tensor
+                                   for key, tensor in state.items()})
+    return norm
+
+
+def _read_fsfm(path: Path) -> tuple[dict[str, torch.Tensor], Normalisation]:
+    """Tensors and normalisation of a file in FSFM's format."""
     constants = path.with_name("pretrain_ds_mean_std.txt")
     if not constants.is_file():
         raise FileNotFoundError(f"{path.name}: {constants.name} (released with it) is missing beside it")
@@ -107,10 +132,10 @@ def load_fsfm(model: Detector, path: Path) -> Normalisation:
             state = torch.load(path, map_location="cpu", weights_only=True)["model"]
     except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path.name} is no FSFM checkpoint ({reason}); fetch checkpoint-400.pth of hub "
-                         "repository Wolowolo/fsfm-3c again") from None
-    _load_encoder(model, state, path.name)
-    return _normalisation(json.loads(constants.read_text().splitlines()[0]), constants.name)
+        what = "a web page" if path.read_bytes()[:200].lstrip().lower().startswith(b"<") else reason
+        raise ValueError(f"{path.name} is no FSFM checkpoint ({what}); fetch it again: python -m deepfake_repro "
+                         "weights") from None
+    return state, _normalisation(json.loads(constants.read_text().splitlines()[0]), constants.name)
 
 
 def _load_timm(model: Detector, tag: str) -> Normalisation:

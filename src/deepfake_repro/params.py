@@ -17,10 +17,11 @@ from ruamel.yaml.error import MarkedYAMLError
 
 @dataclass(frozen=True)
 class Run:
-    """What *this* ``dvc repro`` does: which profiles, miniature corpora, rows and seeds."""
+    """What *this* ``dvc repro`` does: which profiles, miniature corpora, pre-trainings, rows and seeds."""
 
     profiles: tuple[str, ...]
     miniatures: tuple[str, ...]
+    pretrain: tuple[str, ...]
     variants: tuple[str, ...]
     seeds: tuple[int, ...]
 
@@ -115,10 +116,13 @@ class Train:
 class Pretrain:
     """FSFM's pre-training of the start ``fsfm`` on real faces (Section 3.2)."""
 
+    faces: str
+    start: str
     epochs: int
     warmup_epochs: int
     batch_size: int
     learning_rate: float
+    encoder_rate: float
     weight_decay: float
     mask_ratio: float
     decoder_depth: int
@@ -152,6 +156,17 @@ class Scoring:
 
 
 @dataclass(frozen=True)
+class Study:
+    """A side study: the same pipeline for some rows and seeds, once for each option's values of ``params.yaml``."""
+
+    question: str
+    profile: str
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    options: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Profile:
     """Everything one door needs: ``demo``, ``smoke`` or ``paper``."""
 
@@ -173,6 +188,7 @@ class Params:
     variants: Mapping[str, Variant]
     miniatures: Mapping[str, Miniature]
     profiles: Mapping[str, Profile]
+    studies: Mapping[str, Study]
 
     def profile(self, name: str) -> Profile:
         """The profile called ``name``; an unknown name is an error listing the known ones."""
@@ -181,6 +197,10 @@ class Params:
     def variant(self, name: str) -> Variant:
         """The row of Table 3 called ``name``; an unknown name is an error listing the known ones."""
         return _lookup(self.variants, name, "variant")
+
+    def study(self, name: str) -> Study:
+        """The side study called ``name``."""
+        return _lookup(self.studies, name, "study")
 
     def miniature(self, name: str) -> Miniature:
         """The size of the miniature corpora called ``name``."""
@@ -215,13 +235,14 @@ def load(path: Path | None = None) -> Params:
     """Read ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
     path = path or root() / "params.yaml"
     raw = read_yaml(path)
-    expected = {"run", "variants", "miniatures", *PROFILES}
+    expected = {"run", "variants", "miniatures", "studies", *PROFILES}
     _check_keys(raw, expected, path.name)
     return Params(
         run=_build(Run, raw["run"], "run"),
         variants=_value(Mapping[str, Variant], raw["variants"], "variants"),
         miniatures=_value(Mapping[str, Miniature], raw["miniatures"], "miniatures"),
         profiles={name: _build(Profile, raw[name], name) for name in PROFILES},
+        studies=_value(Mapping[str, Study], raw["studies"], "studies"),
     )
 
 
@@ -258,6 +279,8 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         if not isinstance(raw, Mapping):
             raise ValueError(f"params.yaml: {where} must be a mapping, found {raw!r}")
         return {key: _value(get_args(kind)[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if kind is Any:
+        return raw
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(raw, allowed) or isinstance(raw, bool):
         raise ValueError(f"params.yaml: {where} must be {kind.__name__}, found {raw!r}")

@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,6 +100,13 @@ def reconstruct(model: FSFM, images: torch.Tensor, mask: torch.Tensor) -> torch.
     return unpatchify(torch.where(mask[..., None], painted, patches), model.patch)
 
 
+def neighbours_agree(vectors: torch.Tensor, video: Sequence[str]) -> float:
+    """Share of ``vectors`` ``[N, D]`` whose nearest other one, by cosine, is of the same video."""
+    unit = F.normalize(vectors, dim=1)
+    nearest = (unit @ unit.T).fill_diagonal_(-2.0).argmax(1)
+    return sum(video[one] == video[other] for one, other in enumerate(nearest.tolist())) / len(video)
+
+
 @dataclass(frozen=True)
 class PretrainFit:
     """Outcome of ``pretrain``: per epoch ``epoch, loss, masked, facial, similarity, learning_rate, momentum``."""
@@ -108,11 +115,19 @@ class PretrainFit:
 
 
 def optimiser(model: FSFM, recipe: Pretrain) -> torch.optim.AdamW:
-    """AdamW (0.9, 0.95); weight decay on tensors of two or more dimensions only."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW([{"params": [p for p in learning if p.ndim > 1], "weight_decay": recipe.weight_decay},
-                              {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0}],
-                             lr=recipe.learning_rate, betas=(0.9, 0.95))
+    """AdamW (0.9, 0.95); weight decay on tensors of two or more dimensions only.
+
+    The encoder learns ``recipe.encoder_rate`` times as fast as the new parts: 1 where both begin from nothing, less
+    where pre-training goes on from weights that the first steps under random decoders would spoil.
+    """
+    encoder = set(map(id, model.encoder_parameters()))
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for parameter in filter(lambda p: p.requires_grad, model.parameters()):
+        rate = recipe.encoder_rate if id(parameter) in encoder else 1.0
+        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW([{"params": some, "lr_scale": rate, "weight_decay": decay}
+                              for (rate, decay), some in groups.items()], lr=recipe.learning_rate, betas=(0.9, 0.95))
 
 
 def schedule(optimizer: torch.optim.Optimizer, recipe: Pretrain, steps_per_epoch: int) -> CosineLRScheduler:
@@ -165,7 +180,8 @@ class _Run:
             momentum = momentum_at(number, steps, self.recipe.momentum)
             follow(self.target, self.online, momentum)
             sums.add(terms, len(batch[0]))
-        return {**sums.means(), "learning_rate": self.optimizer.param_groups[0]["lr"], "momentum": momentum}
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        return {**sums.means(), "learning_rate": rate, "momentum": momentum}
 
     def terms(self, batch: list[torch.Tensor], masks: torch.Generator) -> dict[str, torch.Tensor]:
         images, groups, items = batch
