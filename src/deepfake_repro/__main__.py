@@ -25,7 +25,9 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_parser("assets", help="fetch, verify and unpack the demo's licensed assets")
     miniatures = stages.add_parser("miniatures", help="make the embedded miniature corpora")
     miniatures.add_argument("name")
-    for name, what in (("index", "official downloads -> index table"), ("audit", "shortcut audit and picture pages")):
+    for name, what in (("index", "official downloads -> index table, counts beside the paper's"),
+                       ("counts", "Tables 1 and 2 beside the paper's, facts about leakage"),
+                       ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
     stages.add_parser("readme", help="write the results table of README.md anew")
     score = stages.add_parser("score-row", help="predictions of a run -> its row of Table 3")
@@ -47,6 +49,9 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "index":
         from .stages import index
         index(chosen.profile)
+    elif chosen.stage == "counts":
+        from .corpus_tables import counts
+        counts(chosen.profile)
     elif chosen.stage == "audit":
         from .demo.audit import audit
         audit(chosen.profile)
