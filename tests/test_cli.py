@@ -43,7 +43,8 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0"),
-                                     ("counts", "--profile", "bogus")])
+                                     ("counts", "--profile", "bogus"),
+                                     ("export", "--profile", "bogus", "--format", "csv", "--out", "new")])
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert complaint(*command) == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
 
@@ -103,10 +104,20 @@ def test_audit_before_its_inputs_exist_names_the_missing_file(checkout: Path, co
     assert "data/index/demo/index.parquet" in complaint("audit", "--profile", "demo")
 
 
-@pytest.mark.parametrize("command", [("counts",)])
+@pytest.mark.parametrize("command", [("counts",), ("export", "--format", "gend", "--out", "new")])
 def test_before_the_index_exists_its_file_is_named(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert "data/index/demo/index.parquet" in complaint(*command, "--profile", "demo")
     assert not (checkout / "new").exists() and not (checkout / "results").exists()
+
+
+def test_import_of_what_is_no_dataset_json(checkout: Path, complaint) -> None:
+    command = ("import-deepfakebench", "x.json", "--frames-root", ".", "--out", "manifest.csv")
+    assert "'x.json' is not there; give DeepfakeBench's <dataset>.json" in complaint(*command)
+    (checkout / "x.json").write_text("{")
+    assert "x.json' is broken" in complaint(*command)
+    (checkout / "x.json").write_text('{"DFDC": {"DFDC_Real": {"test": {"a": {"frames": ["a/000.png"]}}}}}')
+    assert "none of its 1 folders of frames is below" in complaint(*command)
+    assert not (checkout / "manifest.csv").exists()
 
 
 def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, capsys) -> None:
