@@ -20,9 +20,10 @@ LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in 
 FLOW = [
     "__init__", "params", "progress", "provenance", "places", "assets", "weights",
     "corpora.files", "corpora.schema", *(f"corpora.{name}" for name in ADAPTERS), "corpora.__init__",
-    "video", "faces", "landmarks", "crop_store", "crops", "sampling", "augment", "dataset", "attribution",
+    "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
+    "video", "faces", "landmarks", "crop_store", "interchange", "crops", "sampling", "augment", "dataset", "attribution",
     "model", "losses", "training", "masking", "fsfm", "pretraining",
-    "prediction", "metrics", "tables", "figures", "notebooks",
+    "prediction", "metrics", "tables", "corpus_tables", "figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]

@@ -42,7 +42,9 @@ def complaint(capsys: pytest.CaptureFixture[str]):
     return run
 
 
-@pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0")])
+@pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0"),
+                                     ("counts", "--profile", "bogus"),
+                                     ("export", "--profile", "bogus", "--format", "csv", "--out", "new")])
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert complaint(*command) == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
 
@@ -100,6 +102,39 @@ def test_score_without_predictions_says_which_stage_makes_them(checkout: Path, c
 
 def test_audit_before_its_inputs_exist_names_the_missing_file(checkout: Path, complaint) -> None:
     assert "data/index/demo/index.parquet" in complaint("audit", "--profile", "demo")
+
+
+@pytest.mark.parametrize("command", [("counts",), ("export", "--format", "gend", "--out", "new")])
+def test_before_the_index_exists_its_file_is_named(checkout: Path, complaint, command: tuple[str, ...]) -> None:
+    assert "data/index/demo/index.parquet" in complaint(*command, "--profile", "demo")
+    assert not (checkout / "new").exists() and not (checkout / "results").exists()
+
+
+def test_import_of_what_is_no_dataset_json(checkout: Path, complaint) -> None:
+    command = ("import-deepfakebench", "x.json", "--frames-root", ".", "--out", "manifest.csv")
+    assert "'x.json' is not there; give DeepfakeBench's <dataset>.json" in complaint(*command)
+    (checkout / "x.json").write_text("{")
+    assert "x.json' is broken" in complaint(*command)
+    (checkout / "x.json").write_text('{"DFDC": {"DFDC_Real": {"test": {"a": {"frames": ["a/000.png"]}}}}}')
+    assert "none of its 1 folders of frames is below" in complaint(*command)
+    assert not (checkout / "manifest.csv").exists()
+
+
+def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, capsys) -> None:
+    """A Celeb-DF of three videos, everything else without root: nothing stops, and every corpus says why."""
+    shutil.copytree(ROOT / "results" / "published", checkout / "results" / "published")
+    root = checkout / "data" / "corpora" / "cdf"
+    for name in ("Celeb-real/id0_0000.mp4", "YouTube-real/00000.mp4", "Celeb-synthesis/id0_id1_0000.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    (root / "List_of_testing_videos.txt").write_text("1 YouTube-real/00000.mp4\n1 YouTube-real/00001.mp4")
+    roots(checkout, "celebdf2: cdf")
+    assert main(["index", "--profile", "paper"]) == 0
+    rows = {tuple(line.split()[:3]): line.split()[3:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["celebdf2", "test", "all"][:6] == ["1", "—", "—", "518", "518", "-517"]
+    assert rows["celebdf2", "all", "all"][:6] == ["3", "1", "0", "6529", "6528", "-6525"]
+    assert rows["dfdc", "all", "all"] == ["—", "—", "—", "128154", "128154", "—", *"not run: no root given".split()]
+    assert rows["itw", "test", "real"][:6] == ["—", "—", "—", "—", "402", "—"]
 
 
 def test_outside_a_checkout(tmp_path: Path, complaint, monkeypatch: pytest.MonkeyPatch) -> None:

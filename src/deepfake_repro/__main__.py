@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from .params import load, root
 
@@ -25,7 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_parser("assets", help="fetch, verify and unpack the demo's licensed assets")
     miniatures = stages.add_parser("miniatures", help="make the embedded miniature corpora")
     miniatures.add_argument("name")
-    for name, what in (("index", "official downloads -> index table"), ("audit", "shortcut audit and picture pages")):
+    for name, what in (("index", "official downloads -> index table, counts beside the paper's"),
+                       ("counts", "Tables 1 and 2 beside the paper's, facts about leakage"),
+                       ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
     stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
@@ -34,7 +37,21 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("profile")
     score.add_argument("variant")
     score.add_argument("seed", type=int)
+    _add_interchange(stages)
     return parser
+
+
+def _add_interchange(stages: argparse._SubParsersAction) -> None:
+    export = stages.add_parser("export", help="index or crops in the formats of other code bases")
+    export.add_argument("--profile", required=True)
+    export.add_argument("--format", required=True, choices=("deepfakebench", "gend", "csv"))
+    export.add_argument("--out", required=True, type=Path, help="a new folder; lists name frames relative to it")
+    export.add_argument("--split", default="test", choices=("train", "val", "test"), help="of the crops")
+    export.add_argument("--corpus", action="append", default=[], help="only this one; may be given several times")
+    listing = stages.add_parser("import-deepfakebench", help="a dataset_json -> manifest.csv for the corpus itw")
+    listing.add_argument("file", type=Path)
+    listing.add_argument("--frames-root", required=True, type=Path, help="root of the corpus itw")
+    listing.add_argument("--out", required=True, type=Path, help="manifest.csv in that root")
 
 
 def _run(chosen: argparse.Namespace) -> None:
@@ -49,6 +66,15 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "index":
         from .stages import index
         index(chosen.profile)
+    elif chosen.stage == "counts":
+        from .corpus_tables import counts
+        counts(chosen.profile)
+    elif chosen.stage == "export":
+        from .interchange import export
+        export(chosen.profile, chosen.format, chosen.out, chosen.split, chosen.corpus)
+    elif chosen.stage == "import-deepfakebench":
+        from .interchange import import_deepfakebench
+        import_deepfakebench(chosen.file, chosen.frames_root, chosen.out)
     elif chosen.stage == "audit":
         from .demo.audit import audit
         audit(chosen.profile)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 
 from .corpora import index_corpora
+from .corpora.counts import compare, published
 from .crops import FaceDetector
 from .faces import detector
 from .metrics import roc, table_row, video_scores
 from .notebooks import weave
 from .params import CropOptions, IndexOptions, load, root
 from .places import corpus_roots, places
-from .tables import read_published, read_scores, scenarios
+from .tables import MISSING, read_published, read_scores, scenarios
 
 ASSETS = "data/assets"
 README_MARKS = ("<!-- results: written by `python -m deepfake_repro readme` -->\n", "<!-- /results -->")
@@ -43,13 +44,18 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
 
 
 def index(profile: str) -> None:
-    """Corpora of a profile -> ``index.parquet`` and ``report.csv`` (Tables 1 and 2 are counted from it)."""
-    options, place = load().profile(profile).index, places(profile)  # first, so that it is the profile that is unknown
+    """Corpora of a profile -> ``index.parquet`` and ``report.csv``; prints what was found beside the paper's counts."""
+    params = load()
+    options, place = params.profile(profile).index, places(profile)  # first, so that it is the profile that is unknown
     table, report = index_corpora(corpus_roots(place.roots), adapter_options(options))
     place.index.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(place.index, index=False)
     report.to_csv(place.index.with_name("report.csv"), index=False, lineterminator="\n")
-    print(report.to_string(index=False))
+    paper = published(place.base / "results" / "published")
+    compared = compare(table, report, paper, miniature=profile in params.miniatures)
+    shown = compared.astype("object").where(compared.notna(), MISSING)
+    shown["explanation"] = shown["explanation"].str.ljust(shown["explanation"].str.len().max())  # left-aligned
+    print(report.to_string(index=False), shown.to_string(index=False, justify="left"), sep="\n\n")
 
 
 def score(profile: str, variant: str, seed: int) -> None:
