@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "deepfake_repro"
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
 ADAPTERS = "celebdf2 df40 dfdc dfeval2024 fakeavceleb ffpp forgerynet manifest wilddeepfake".split()
+BENCHMARKS = "celebdfpp deepspeak dfd dfdcp dfdm faceshifter ffiw idforge kodf polyglotfake uadfv".split()
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
 LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in halves: this file is searched too
 FLOW = [
     "__init__", "params", "progress", "provenance", "places", "assets", "weights",
-    "corpora.files", "corpora.schema", *(f"corpora.{name}" for name in ADAPTERS), "corpora.__init__",
-    "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
+    "corpora.files", "corpora.schema", "corpora.checks", *(f"corpora.{name}" for name in ADAPTERS + BENCHMARKS),
+    "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "video", "faces", "landmarks", "crop_store", "interchange", "crops", "sampling", "augment", "dataset", "attribution",
     "model", "losses", "training", "masking", "fsfm", "pretraining",
     "prediction", "metrics", "tables", "corpus_tables", "figures", "notebooks",

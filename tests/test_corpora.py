@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.corpora import ADAPTERS, fakeavceleb, forgerynet, index_corpora
+from deepfake_repro.corpora import ADAPTERS, PAPER, fakeavceleb, forgerynet, index_corpora
 from deepfake_repro.corpora.df40 import METHODS as df40_methods
 from deepfake_repro.corpora.files import descend, hash_split, read_csv, videos_below
 from deepfake_repro.corpora.schema import COLUMNS, Video, index_table
@@ -561,6 +561,6 @@ def test_index_corpora_joins_and_reports_what_was_not_run(ffpp, celeb):
     assert (found["ffpp", "val"]["real"], found["ffpp", "val"]["fake"]) == (2, 10)
     assert (found["celebdf2", "test"]["real"], found["celebdf2", "test"]["fake"]) == (2, 1)
     assert {corpus for (corpus, _), row in found.items() if row["notes"].startswith("not run")} == (
-        set(ADAPTERS) - {"ffpp", "celebdf2"})
+        set(PAPER) - {"ffpp", "celebdf2"})
     with pytest.raises(ValueError, match="unknown corpus 'ffp'"):
         index_corpora({"ffp": ffpp})

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from deepfake_repro import params
 from deepfake_repro.attribution import Scheme
 from deepfake_repro.augment import AUGMENTATIONS
-from deepfake_repro.corpora import ADAPTERS, fakeavceleb, forgerynet
+from deepfake_repro.corpora import PAPER, fakeavceleb, forgerynet
 from deepfake_repro.crop_store import ENCODINGS
 from deepfake_repro.faces import DETECTORS
 from deepfake_repro.losses import TRIPLET_LOSSES
@@ -170,7 +170,7 @@ def test_miniatures_are_split_as_the_profile_that_reads_them(loaded: params.Para
 
 def test_miniatures_hold_every_corpus_of_the_paper(loaded: params.Params) -> None:
     for name, size in loaded.miniatures.items():
-        assert set(size.videos) == set(ADAPTERS), name
+        assert set(size.videos) == set(PAPER), name
         assert all(videos["test"] for videos in size.videos.values()), name
 
 
