@@ -146,7 +146,7 @@ def test_ffpp_reports_both_sides(ffpp):
     make(ffpp, ["original_sequences/youtube/c23/videos/999.mp4"])
     _, report = ADAPTERS["ffpp"].index(ffpp)
     assert report.found == 35
-    assert report.metadata_only == ("manipulated_sequences/FaceSwap/071_054",)
+    assert report.metadata_only == ("faceswap/c23/071_054",)
     assert report.disk_only == ("original_sequences/youtube/c23/videos/999.mp4",)
 
 
@@ -240,7 +240,7 @@ def test_dfdc_labels_splits_and_originals(dfdc):
         "test/0/cccccccccc": ("test", fake), "test/1/dddddddddd": ("test", real)}
     fake, real = (found[f"train/dfdc_train_part_0/{name}"] for name in ("awnfpubqmo", "lnhkjhyhvw"))
     assert (fake["pair_key"], fake["group"]) == (real["video_id"], real["group"])
-    assert ADAPTERS["dfdc"].index(dfdc)[1].metadata_only == ("train/gonegonego.mp4",)
+    assert ADAPTERS["dfdc"].index(dfdc)[1].metadata_only == ("dfdc_train_part_0/gonegonego.mp4",)
 
 
 def test_dfdc_other_layouts(dfdc, tmp_path):
@@ -379,7 +379,7 @@ def test_forgerynet_choices_and_a_broken_line(forgery):
     everything = ADAPTERS["forgerynet"].index(forgery, validation=1.0)[0]
     assert set(everything["split"]) == {"val", "test"}
     make(forgery, {"Training/video_list.txt": "2 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"})
-    with pytest.raises(ValueError, match="'video_list.txt' line 1: expected"):
+    with pytest.raises(ValueError, match="'Training/video_list.txt' line 1: expected"):
         rows("forgerynet", forgery)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
-from .files import Tree, clips_in, descend, locate, names, need
-from .schema import Adapter, IndexReport, Video
+from .files import VIDEO_SUFFIXES, Tree, clips_in, descend, distinct, locate, names, need, read_text
+from .schema import Adapter, IndexReport, Official, Video
 
 FOLDERS = {"Celeb-real": 0, "YouTube-real": 0, "Celeb-synthesis": 1}
+# A name of another shape is no video of the release, as ``id0_0000 (1).mp4``, a second download of a test video.
+NAMES = {"celeb-real": r"id\d+_\d+", "youtube-real": r"\d+", "celeb-synthesis": r"id\d+_id\d+_\d+"}
+# The paper has one real less in training (889 in all): broken or without a face, it is only a count.
+OFFICIAL: Official = {"train": (712, 5_299), "test": (178, 340)}
 LIST = "List_of_testing_videos.txt"
 
 
@@ -19,9 +24,10 @@ def testing_list(path: Path) -> list[tuple[str, str]]:
     """
     labels = {folder.lower(): label for folder, label in FOLDERS.items()}
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         flag, _, name = line.strip().partition(" ")
-        folder, stem = Path(name).parent.name.lower(), Path(name).stem.lower()
+        listed = PurePosixPath(name.strip().replace("\\", "/"))
+        folder, stem = listed.parent.name.lower(), listed.stem.lower()
         if not line.strip():
             continue
         if flag not in ("0", "1") or folder not in labels:
@@ -36,22 +42,29 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     """Official protocol: listed videos are test, the rest training; there is no validation split."""
     tree = locate("celebdf2", root, lambda folder: descend(folder, "Celeb-synthesis"), "Celeb-synthesis/")
     listed = set(testing_list(need(descend(tree.base, LIST), "celebdf2", LIST, "the test split")))
-    clips = {(name.lower(), place.stem.lower()): (place, kind) for name in FOLDERS
-             for place, kind in clips_in(descend(tree.base, name))}
+    clips, strange = {}, []
+    for folder in map(str.lower, FOLDERS):
+        places = distinct("celebdf2", (place for place, _ in clips_in(descend(tree.base, folder))), _stem)
+        clips |= {(folder, stem): place for stem, place in places.items() if re.fullmatch(NAMES[folder], stem)}
+        strange += [tree.path(place) for stem, place in places.items() if (folder, stem) not in clips]
     videos = [_video(tree, clips, key, "test" if key in listed else "train") for key in clips]
     missing = ("/".join(key) for key in listed - clips.keys())
-    return videos, IndexReport("celebdf2", len(videos), names(missing))
+    return videos, IndexReport("celebdf2", len(videos), names(missing), names(strange))
 
 
-def _video(tree: Tree, clips: dict[tuple[str, str], tuple[Path, str]], key: tuple[str, str], split: str) -> Video:
-    place, kind = clips[key]
+def _stem(place: Path) -> str:
+    return (place.stem if place.suffix.lower() in VIDEO_SUFFIXES else place.name).lower()
+
+
+def _video(tree: Tree, clips: dict[tuple[str, str], Path], key: tuple[str, str], split: str) -> Video:
+    place = clips[key]
     folder, stem = key
-    shared = (tree.video_id(place), tree.path(place), kind)
+    shared = (tree.video_id(place), tree.path(place), "frames" if place.is_dir() else "video")
     if folder == "celeb-synthesis":
-        target, source, recording = (stem.split("_") + ["", ""])[:3]
+        target, source, recording = stem.split("_")
         pair = clips.get(("celeb-real", f"{target}_{recording}"))
         return Video(*shared, 1, "deepfake", "FS", "celebdf2", split, "official", "", target, source,
-                     tree.video_id(pair[0]) if pair else "", target)
+                     tree.video_id(pair) if pair else "", target)
     target = stem.split("_")[0] if folder == "celeb-real" else f"youtube-{stem}"
     return Video(*shared, 0, "real", "REAL", "celebdf2", split, "official", target_id=target, group=target)
 

@@ -2,85 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from .files import Tree, descend, folders, locate, names, need, read_csv, read_json, videos_below
-from .schema import Adapter, IndexReport, Video
+from .files import (
+    Tree,
+    descend,
+    distinct,
+    files_below,
+    folders,
+    locate,
+    names,
+    need,
+    read_csv,
+    read_json,
+    videos_below,
+)
+from .schema import Adapter, IndexReport, Official, Video
 
-FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 PART = "dfdc_train_part_"
+KAGGLE = ("train_sample_videos", "test_videos")  # 400 videos each, neither of them an official set
+METADATA = ("metadata.json", "labels.csv")
 LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
+OFFICIAL: Official = {"train": (19_154, 100_000), "val": (2_000, 2_000), "test": (2_500, 2_500)}
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """The three official sets, or those of them that are on disk; the corpus names no method per video."""
-    tree = locate("dfdc", root, _is_corpus, f"train/{PART}*/, validation/ or test/ "
-                  "(Kaggle's train_sample_videos and test_videos are other sets)")
+    """The three official sets, or those of them that are on disk; the corpus names no method per video.
+
+    Every training part has labels of its own. A name met twice, in two parts or two sets, is an error.
+    """
+    tree = locate("dfdc", root, _sets, f"train/{PART}*/, validation/ or test/ (Kaggle's {' and '.join(KAGGLE)} "
+                  "are other sets)")
+    contents = [(split, folder, videos_below(folder)) for split, folder in _sets(tree.base)]
+    clips = distinct("dfdc", (place for *_, places in contents for place in places), lambda place: place.name)
     videos, missing, unlabelled = [], [], []
-    for split, folder in _split_folders(tree.base):
-        places = videos_below(folder)
-        labels, clips = _labels(folder, places), _by_name(places)
+    for split, folder, places in contents:
+        labels = _labels(folder)
+        if places and not labels:
+            need(None, "dfdc", f"{folder.name}/{' or '.join(METADATA)}", "the labels")
         missing += [f"{folder.name}/{name}" for name in labels.keys() - clips.keys()]
-        unlabelled += [tree.path(clips[name]) for name in clips.keys() - labels.keys()]
-        videos += [_video(tree, clips, name, *labels[name], split) for name in clips.keys() & labels.keys()]
-    return videos, IndexReport("dfdc", len(videos), names(missing), names(unlabelled))
+        videos += [_video(tree, clips, place.name, *labels[place.name], split)
+                   for place in places if place.name in labels]
+        unlabelled += [tree.path(place) for place in places if place.name not in labels]
+    kaggle = [name for name in KAGGLE if descend(tree.base, name)]
+    notes = (f"left out, as Kaggle's and no official set: {', '.join(kaggle)}",) if kaggle else ()
+    return videos, IndexReport("dfdc", len(videos), names(missing), names(unlabelled), notes)
 
 
-def _is_corpus(folder: Path) -> bool:
-    return next(_split_folders(folder), None) is not None
+def _sets(base: Path) -> list[tuple[str, Path]]:
+    """(split, folder) of what is on disk; each training part, in ``train/`` or not, is a folder of its own."""
+    found = [("train", part) for folder in (base, descend(base, "train")) for part in folders(folder)
+             if part.name.lower().startswith(PART)]
+    found += [(split, folder) for name, split in (("validation", "val"), ("test", "test"))
+              if (folder := descend(base, name))]
+    if not found and descend(base, "labels.csv") and descend(base, "videos"):
+        found = [("test", base)]  # the test set alone, as SBI lays it out
+    return found
 
 
-def _split_folders(base: Path) -> Iterator[tuple[str, Path]]:
-    if _has_parts(base):
-        yield "train", base  # Kaggle's style: the parts lie in the root
-    elif descend(base, "labels.csv") and descend(base, "videos"):
-        yield "test", base  # the test set alone, as SBI lays it out
-    else:
-        for name, split in FOLDERS.items():
-            folder = descend(base, name)
-            if folder and (split != "train" or _has_parts(folder)):
-                yield split, folder
-
-
-def _has_parts(folder: Path) -> bool:
-    return any(part.name.lower().startswith(PART) for part in folders(folder))
-
-
-def _labels(folder: Path, videos: list[Path]) -> dict[str, tuple[int, str]]:
+def _labels(folder: Path) -> dict[str, tuple[int, str]]:
     """File name -> (label, original's file name), from every metadata file in or below ``folder``."""
     found: dict[str, tuple[int, str]] = {}
-    for path in sorted([*folder.rglob("metadata.json"), *folder.rglob("labels.csv")]):
-        for name, label, original in _entries(path):
+    for path in files_below(folder, frozenset({".json", ".csv"})):
+        for name, label, original in _entries(path) if path.name in METADATA else ():
             known, first = found.get(name, (label, original))
             if known != label:
                 raise ValueError(f"dfdc: '{name}' has two labels, {known} and {label} in '{path.name}'; mend it")
             found[name] = (label, original or first)
-    for place in sorted({video.parent for video in videos}):
-        if not found or (place.name.lower().startswith(PART) and not descend(place, "metadata.json")):
-            need(None, "dfdc", f"{place.name}/metadata.json or labels.csv", "the labels")
     return found
 
 
 def _entries(path: Path) -> Iterator[tuple[str, int, str]]:
     if path.suffix == ".csv":
-        rows: Iterator[tuple[str, Mapping]] = ((row.get("filename", ""), row) for row in read_csv(path))
+        rows: Iterable[tuple[str, Any]] = ((row["filename"].strip(), row)
+                                           for row in read_csv(path, "filename", "label"))
     else:
-        rows = iter(read_json(path).items())
+        rows = read_json(path, dict).items()
     for name, entry in rows:
-        value = str(entry.get("label", entry.get("is_fake"))).lower()
-        if value not in LABELS:
-            raise ValueError(f"dfdc: '{path.name}': '{name}' has label '{value}'; expected REAL or FAKE, 0 or 1")
-        yield name, LABELS[value], entry.get("original") or ""
-
-
-def _by_name(places: list[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for place in places:
-        if found.setdefault(place.name, place) != place:
-            raise ValueError(f"dfdc: '{place.name}' lies in '{found[place.name].parent.name}' and "
-                             f"'{place.parent.name}'; remove one")
-    return found
+        said = entry if isinstance(entry, Mapping) else {}
+        values = [str(said[key]).strip().lower() for key in ("label", "is_fake") if key in said]
+        labels = {LABELS.get(value) for value in values}
+        if len(labels) != 1 or None in labels:
+            raise ValueError(f"dfdc: '{path.parent.name}/{path.name}': '{name}' has label '{' and '.join(values)}'; "
+                             "expected REAL or FAKE, 0 or 1")
+        yield name, labels.pop(), str(said.get("original") or "")
 
 
 def _video(tree: Tree, clips: dict[str, Path], name: str, label: int, original: str, split: str) -> Video:

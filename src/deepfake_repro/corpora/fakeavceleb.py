@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from .files import Tree, descend, hash_split, locate, names, need, videos_below
-from .schema import Adapter, IndexReport, Video
+from .files import Tree, csv_cells, descend, distinct, hash_split, locate, names, need, relative, videos_below
+from .schema import Adapter, IndexReport, Official, Video
 
 SEED = 2025
 FRACTIONS = {"val": 0.15, "test": 0.15}  # Table 1: 14,720 / 3,149 / 3,172
@@ -14,6 +13,7 @@ TYPES = ("RealVideo-RealAudio", "FakeVideo-RealAudio", "FakeVideo-FakeAudio")
 DROPPED = "RealVideo-FakeAudio"
 METHODS = {"real": "REAL", "faceswap": "FS", "fsgan": "FS", "wav2lip": "RE",
            "faceswap-wav2lip": "FS", "fsgan-wav2lip": "FS"}
+OFFICIAL: Official = {"all": (500, 20_544)}  # without the dropped type; the paper has 498 + 20,543
 COLUMNS = 10  # source, target1, target2, method, category, type, race, gender, file name, folder
 
 Key = tuple[str, ...]
@@ -30,8 +30,8 @@ def read(root: Path, seed: int = SEED, composite_category: str = "FS") -> tuple[
         raise ValueError(f"fakeavceleb: composite_category '{composite_category}' is not one of FS, RE")
     tree = locate("fakeavceleb", root, lambda folder: descend(folder, TYPES[0]), f"{TYPES[0]}/")
     metadata = _metadata(need(descend(tree.base, "meta_data.csv"), "fakeavceleb", "meta_data.csv", "the methods"))
-    clips = {_key(*place.relative_to(tree.base).parts): place for name in TYPES
-             for place in videos_below(descend(tree.base, name))}
+    clips = distinct("fakeavceleb", (place for name in TYPES for place in videos_below(descend(tree.base, name))),
+                     lambda place: _key(*relative(place, tree.base).split("/")))
     videos = [_video(tree, clips, key, *metadata[key], seed, composite_category)
               for key in clips.keys() & metadata.keys()]
     dropped = len(videos_below(descend(tree.base, DROPPED)))
@@ -52,21 +52,22 @@ def _metadata(path: Path) -> dict[Key, tuple[str, str]]:
     Read by position: the header calls the file name ``path`` and leaves the folder's column unnamed.
     """
     found: dict[Key, tuple[str, str]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        for row in rows:
-            if not row or row[0].strip().lower() == "source":
-                continue
-            if len(row) != COLUMNS:
-                raise ValueError(f"fakeavceleb: '{path.name}' line {rows.line_num} has {len(row)} cells; "
-                                 f"expected {COLUMNS}")
-            source, donor, _, method, _, kind, race, gender, name, _ = (cell.strip() for cell in row)
-            if kind.lower() == DROPPED.lower():
-                continue
-            if method not in METHODS or (method == "real") != (kind.lower() == TYPES[0].lower()):
-                raise ValueError(f"fakeavceleb: '{path.name}' line {rows.line_num}: method '{method}' "
-                                 f"does not belong in {kind}; restore the official file")
-            found[_key(kind, race, gender, source, name)] = (method, "" if donor == "-" else donor)
+    for line, row in csv_cells(path):
+        if row[0].strip().lower() == "source":
+            continue
+        where = f"fakeavceleb: '{path.name}' line {line}"
+        if len(row) != COLUMNS:
+            raise ValueError(f"{where} has {len(row)} cells; expected {COLUMNS}")
+        source, donor, _, method, _, kind, race, gender, name, _ = (cell.strip() for cell in row)
+        if kind.lower() == DROPPED.lower():
+            continue
+        method = method.lower()
+        if method not in METHODS or (method == "real") != (kind.lower() == TYPES[0].lower()):
+            raise ValueError(f"{where}: method '{method}' does not belong in {kind}; restore the official file")
+        entry = (method, "" if donor == "-" else donor)
+        if found.setdefault(_key(kind, race, gender, source, name), entry) != entry:
+            raise ValueError(f"{where}: '{name}' of {source} is listed twice in {kind}, with different methods or "
+                             "donors; keep the right line")
     return found
 
 

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import Tree, descend, folders, hash_split, locate, names, videos_below
-from .schema import Adapter, IndexReport, Video
+from .files import Tree, descend, folders, hash_split, locate, names, read_text, relative, videos_below
+from .schema import Adapter, IndexReport, Official, Video
 
 SEED = 2025
 VALIDATION = 0.135  # Table 1: 9,982 of 74,179
@@ -22,6 +22,7 @@ METHODS = {1: "faceshifter", 2: "fs-gan", 3: "deepfakes", 4: "blendface", 5: "mm
 CATEGORY_OF_6 = {"paper": "RE", "triple": "FS"}
 REALS = {16: "ravdess", 17: "crema-d", 18: "avspeech", 19: "voxceleb"}
 RELEASES = {"train": ("Training", "train_video_release"), "test": ("Validation", "val_video_release")}
+OFFICIAL: Official = {"all": (99_630, 121_617)}  # with the test set, whose labels were never released
 LISTS = ("video_list.txt", "video_list_complete.txt")
 
 
@@ -52,7 +53,7 @@ def read(root: Path, seed: int = SEED, validation: float = VALIDATION,
     videos, missing, unlisted, contrary = [], [], [], 0
     for split in RELEASES:
         release = _release(tree.base, split)
-        listed = _listed(tree.base, split) if release else {}
+        listed = _listed(tree.base, split, release) if release else {}
         clips = _clips(release)
         missing += listed.keys() - clips.keys()
         unlisted += clips.keys() - listed.keys()
@@ -76,37 +77,41 @@ def _clips(release: Path | None) -> dict[str, tuple[Path, int]]:
     """Path as the list writes it, from the release folder on -> (place, folder number)."""
     found = {}
     for folder in folders(release):
-        number = int(folder.name) if folder.name.isdigit() else 0
+        number = int(folder.name) if folder.name.isdecimal() else 0
         if number not in METHODS and number not in REALS:
             continue
         for place in videos_below(folder):
-            found[f"{release.name}/{place.relative_to(release).as_posix()}"] = (place, number)
+            found[f"{release.name}/{relative(place, release)}"] = (place, number)
     return found
 
 
-def _listed(base: Path, split: str) -> dict[str, Listed]:
-    official = descend(base, RELEASES[split][0])
-    places = [descend(folder, name) for folder in (official, official and descend(official, "video"))
-              if folder for name in LISTS]
+def _listed(base: Path, split: str, release: Path) -> dict[str, Listed]:
+    """The lines about ``release`` of the lists beside it or one folder above, by their path."""
+    places = {descend(folder, name): None for folder in (descend(base, RELEASES[split][0]), release.parent)
+              if folder for name in LISTS}
     found: dict[str, Listed] = {}
     for path in filter(None, places):
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-            if line.strip():
-                key, row = _line(line, f"'{path.name}' line {number}")
-                found[key] = row
-    return found
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
+            if not line.strip():
+                continue
+            where = f"'{path.parent.name}/{path.name}' line {number}"
+            key, row = _line(line, where)
+            if found.setdefault(key, row) != row:
+                raise ValueError(f"forgerynet: {where}: '{key}' is listed twice with different contents; "
+                                 "keep the right line")
+    return {key: row for key, row in found.items() if key.partition("/")[0] == release.name}
 
 
 def _line(line: str, where: str) -> tuple[str, Listed]:
     """Parse ``n path (start count forged)*n binary triple method``."""
     cells = line.split()
-    numbers = [cell for cell in cells[:1] + cells[2:] if cell.isdigit()]
+    numbers = [cell for cell in cells[:1] + cells[2:] if cell.isdecimal()]
     count = int(numbers[0]) if numbers else 0
     if len(cells) != 3 * count + 5 or len(numbers) != len(cells) - 1:
         raise ValueError(f"forgerynet: {where}: expected 'n path (start count forged)*n binary triple method'")
     values = [int(cell) for cell in numbers[1:]]
     segments = [values[start : start + 3] for start in range(0, 3 * count, 3)]
-    return cells[1], Listed(segments, values[-3])
+    return cells[1].replace("\\", "/"), Listed(segments, values[-3])
 
 
 def _video(tree: Tree, place: Path, number: int, category_of: dict[int, str], line: Listed | None, group: str,

@@ -7,6 +7,7 @@ user's takes its place.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -21,8 +22,8 @@ FIELDS = ("path", "label", "video_id", "manipulation", "category", "dataset", "s
 def read(root: Path, manifest: str = "manifest.csv", dataset: str = "itw") -> tuple[list[Video], IndexReport]:
     """Rows of ``root/manifest`` if it exists, else the videos below ``root/{real,fake}/``; test by default.
 
-    A row needs ``path`` (inside the root) and ``label`` (real/fake, 0/1, pristine/manipulated); the columns
-    of ``FIELDS`` are understood, any other goes to ``attrs``.
+    A row needs ``path`` (inside the root, also after its links are followed; either slash) and ``label``
+    (real/fake, 0/1, pristine/manipulated); the columns of ``FIELDS`` are understood, any other goes to ``attrs``.
     """
     tree = Tree(dataset, root, root)
     if (root / manifest).is_file():
@@ -36,13 +37,14 @@ def read(root: Path, manifest: str = "manifest.csv", dataset: str = "itw") -> tu
 
 def _from_manifest(tree: Tree, name: str) -> tuple[list[Video], IndexReport]:
     videos, missing = [], []
-    for number, row in enumerate(read_csv(tree.base / name), start=1):
+    for number, row in enumerate(read_csv(tree.base / name, "path", "label"), start=1):
         where = f"{tree.dataset}: '{name}' entry {number}"
-        place = tree.base / _inside(row.get("path", "").strip(), where)
+        place = tree.base / _inside(tree.base, row["path"].strip(), where)
+        label = _label(row, where)
         if row.get("source_video", "").strip():
-            row["source_video"] = _inside(row["source_video"].strip(), where)
-        if usable(place) or (place.is_dir() and is_sequence(place)):
-            videos.append(_video(tree, place, row, _label(row, where)))
+            row["source_video"] = _inside(tree.base, row["source_video"].strip(), where)
+        if usable(place) or (os.path.isdir(place) and is_sequence(place)):
+            videos.append(_video(tree, place, row, label))
         else:
             missing.append(row["path"])
     listed = {video.path for video in videos}
@@ -50,16 +52,18 @@ def _from_manifest(tree: Tree, name: str) -> tuple[list[Video], IndexReport]:
     return videos, IndexReport(tree.dataset, len(videos), names(missing), names(set(loose) - listed))
 
 
-def _inside(path: str, where: str) -> str:
-    """``path`` as written, refused where it could leave the root."""
+def _inside(root: Path, path: str, where: str) -> str:
+    """``path`` with forward slashes, refused where it leaves the root, by its parts or through a link."""
     parts = PurePosixPath(path.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0] == "/" or PureWindowsPath(path).drive:
         raise ValueError(f"{where}: path '{path}' must lie inside the root; write it relative, without '..'")
+    if not Path(os.path.realpath(root.joinpath(*parts))).is_relative_to(os.path.realpath(root)):
+        raise ValueError(f"{where}: path '{path}' must lie inside the root but is a link out of it; copy or move it")
     return "/".join(parts)
 
 
 def _label(row: Mapping[str, str], where: str) -> int:
-    value = row.get("label", "").strip().lower()
+    value = row["label"].strip().lower()
     if value not in LABELS:
         raise ValueError(f"{where}: label '{value}' is not one of {', '.join(LABELS)}")
     return LABELS[value]
@@ -78,7 +82,7 @@ def _video(tree: Tree, place: Path, row: Mapping[str, str], label: int) -> Video
     attrs = {name: text for name, text in row.items() if name not in FIELDS and text}
     return Video(own, tree.path(place), "frames" if place.is_dir() else "video", label,
                  cell["manipulation"].lower() or ("unknown" if label else "real"),
-                 cell["category"].upper() or ("UNK" if label else "REAL"), tree.dataset, cell["split"] or "test",
+                 cell["category"].upper() or ("UNK" if label else "REAL"), tree.dataset, cell["split"].lower() or "test",
                  "user", target_id=cell["identity"], pair_key=source, group=cell["identity"] or source or own,
                  attrs=json.dumps(attrs, sort_keys=True))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 SPLITS = ("train", "val", "test", "none")
+Official = dict[str, tuple[int, int]]  # split, or "all" where none is official -> (real, fake) of the full release
 VOCABULARY = {
     "label": (0, 1),
     "kind": ("video", "frames"),
@@ -19,7 +20,7 @@ VOCABULARY = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """One video file (``kind`` video) or one folder of face crops (``kind`` frames).
 
@@ -82,24 +83,29 @@ class Adapter:
         root = Path(root)
         if not root.is_dir():
             raise FileNotFoundError(f"{self.name}: root '{root}' is not a folder; give the official download")
-        videos, report = self.read(root, **options)
+        try:
+            videos, report = self.read(root, **options)
+            table = index_table(videos)
+        except ValueError as error:  # a message quotes cells and names, which may hold line breaks
+            raise ValueError(" ".join(str(error).splitlines())) from error
         if not videos:
             raise FileNotFoundError(f"{self.name}: no usable videos under '{root}'; is the download complete?")
-        return index_table(videos), report
+        return table, report
 
 
 def index_table(videos: Iterable[Video]) -> pd.DataFrame:
     """Rows sorted by ``video_id`` with the columns of :class:`Video`, as plain strings and integers.
 
     A ``pair_key`` that names no row becomes empty. Raises ``ValueError`` for a ``video_id`` or a ``path``
-    met twice (the usual cause of one video with two labels) and for values outside the vocabulary.
+    met twice (the usual cause of one video with two labels), for values outside the vocabulary and for names
+    that are no UTF-8, which no table can hold.
     """
     rows = sorted(videos, key=lambda video: video.video_id)
     for video in rows:
         _check(video)
     _check_unique(rows, lambda video: video.video_id)
-    _check_unique(rows, lambda video: f"{video.dataset}:{video.path}")
-    table = pd.DataFrame([vars(video) for video in rows], columns=list(COLUMNS))
+    _check_unique(rows, lambda video: (video.dataset, video.path))
+    table = pd.DataFrame({name: [getattr(video, name) for video in rows] for name in COLUMNS})
     table["pair_key"] = table["pair_key"].where(table["pair_key"].isin(table["video_id"]), "")
     return table.astype({name: "int64" if name == "label" else "str" for name in COLUMNS})
 
@@ -109,12 +115,16 @@ def _check(video: Video) -> None:
         value = getattr(video, name)
         if value not in values:
             raise ValueError(f"{video.video_id}: {name} '{value}' is not one of {', '.join(map(str, values))}")
+    try:
+        f"{video.path}{video.target_id}{video.source_id}{video.group}".encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{video.dataset}: the name {ascii(video.path)} is not UTF-8; rename the file") from error
     if (video.category == "REAL") != (video.label == 0):
         raise ValueError(f"{video.video_id}: label {video.label} contradicts category {video.category}")
 
 
-def _check_unique(rows: list[Video], key: Callable[[Video], str]) -> None:
-    seen: dict[str, Video] = {}
+def _check_unique(rows: list[Video], key: Callable[[Video], Hashable]) -> None:
+    seen: dict[Hashable, Video] = {}
     for video in rows:
         first = seen.setdefault(key(video), video)
         if first is video:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from .files import IMAGE_SUFFIXES, Tree, folders, is_sequence, locate
-from .schema import Adapter, IndexReport, Video
+from .files import IMAGE_SUFFIXES, Tree, folders, locate, sequences_below
+from .schema import Adapter, IndexReport, Official, Video
 
 FOLDER = re.compile(r"(real|fake)[ _-]+(train|test)", re.IGNORECASE)
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
+OFFICIAL: Official = {"test": (3_805, 3_509)}  # sequences of 707 videos; train 3,409 + 3,099, test 396 + 410
 EVERY = 10  # "we sampled every 10th face": the crop step takes frames[::EVERY]
 
 
@@ -34,11 +36,12 @@ def _official(base: Path) -> Iterator[Path]:
 
 def _sequences(tree: Tree, folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(path, (shard, real|fake, sequence)) of every sequence of one of the four folders."""
-    for place in sorted(folder.glob("*/*/*")):
-        if place.is_dir() and is_sequence(place):
-            yield tree.path(place), place.relative_to(folder).parts
+    for place in sequences_below(folder):
+        # An archive unpacked into a folder of its own (1/1/real/131) is told by its last three levels.
+        yield tree.path(place), place.relative_to(folder).parts[-3:]
     for archive in sorted(folder.iterdir()):
-        if archive.name.endswith(ARCHIVES) and not archive.name.startswith(".") and archive.stat().st_size:
+        if (archive.name.lower().endswith(ARCHIVES) and not archive.name.startswith(".") and archive.is_file()
+                and archive.stat().st_size):
             for inner in _members(archive):
                 yield f"{tree.path(archive)}!{inner}", inner.parts
 
@@ -48,9 +51,14 @@ def _members(archive: Path) -> list[PurePosixPath]:
     try:
         with tarfile.open(archive, mode="r:*") as tar:
             files = [PurePosixPath(member.name) for member in tar if member.isfile() and member.size]
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ValueError(f"wilddeepfake: '{archive.name}' in '{archive.parent.name}' is no readable tar ({error}); "
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise ValueError(f"wilddeepfake: '{archive.name}' in '{archive.parent.name}' is no readable tar ({reason}); "
                          "download it again") from error
+    for file in files:
+        if file.is_absolute() or ".." in file.parts:
+            raise ValueError(f"wilddeepfake: '{archive.name}' in '{archive.parent.name}' holds '{file}', which leads "
+                             "out of the archive; download it again")
     return sorted({file.parent for file in files
                    if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")})
 
