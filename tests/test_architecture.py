@@ -20,8 +20,8 @@ LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in 
 FLOW = [
     "__init__", "params", "progress", "provenance", "places", "assets",
     "corpora.files", "corpora.schema", *(f"corpora.{name}" for name in ADAPTERS), "corpora.__init__",
-    "video", "faces", "landmarks", "crop_store", "crops", "sampling", "augment", "dataset", "attribution",
-    "model", "losses", "training", "masking", "fsfm", "pretraining",
+    "video", "faces", "landmarks", "crop_store", "crops", "guard", "preprocess", "crop_report",
+    "sampling", "augment", "dataset", "attribution", "model", "losses", "training", "masking", "fsfm", "pretraining",
     "prediction", "metrics", "tables", "figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "stages", "__main__",
