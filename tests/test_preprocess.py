@@ -243,45 +243,54 @@ class Runs:
 
     def __init__(self, root, base, expected):
         self.root, self.base, self.expected = root, base, expected
-        self.finished, self.run = 0, None
+        self.finished, self.run, self.killed = 0, None, []
 
-    def alive(self):
-        """The processes of the run under way, itself first; a finished one is checked and another one begun."""
-        if self.run is not None and self.run.poll() is None:
-            return [self.run, *psutil.Process(self.run.pid).children(recursive=True)]
+    def at_work(self):
+        """The guarded processes of the run under way; a finished run is checked, another one begun."""
+        while True:
+            if self.run is None or self.run.poll() is not None:
+                self.check()
+                code = "import sys, squares; squares.run_to_kill(*sys.argv[1:])"
+                self.run = psutil.Popen([sys.executable, "-c", code, self.root, self.base / str(self.finished)],
+                                        stderr=subprocess.DEVNULL)
+            elif found := self.run.children():
+                return found
+            time.sleep(0.02)
+
+    def check(self):
         if self.run is not None and self.run.returncode != -signal.SIGKILL:
             assert self.run.returncode == 0, "a run may be killed, it may not fail"
             assert content(self.base / str(self.finished)) == self.expected
             self.finished += 1
-        code = "import sys, squares; squares.run_to_kill(*sys.argv[1:])"
-        self.run = subprocess.Popen([sys.executable, "-c", code, self.root, self.base / str(self.finished)],
-                                    stderr=subprocess.DEVNULL)
-        return [self.run]
+
+    def kill(self, one_of, everything):
+        """Kill a guarded process or the run itself, which must take the guarded ones with it."""
+        self.killed.append("run" if everything else "guarded")
+        victim = self.run if everything else one_of[len(self.killed) % len(one_of)]
+        victim.kill()
+        victim.wait()
+        if everything:
+            assert not psutil.wait_procs(one_of, timeout=10)[1], "processes outlived their run"
 
     def finish(self):
-        """Let the runs go on undisturbed until one has finished."""
-        goal = self.finished + 1
-        while self.finished < goal:
-            self.alive()
-            self.run.wait()
+        """Let a run go on undisturbed to its end."""
+        self.at_work()
+        self.run.wait()
+        self.check()
 
 
 def test_killed_twenty_times_at_random_moments_gives_the_same_bytes(corpus, tmp_path):
     root, _ = corpus
     index = pd.DataFrame([index_row(path.name) for path in sorted(root.iterdir())])
     run((root, index), tmp_path / "calm", videos_per_part=2)
-    runs, random, children_killed = Runs(root, tmp_path, content(tmp_path / "calm")), np.random.default_rng(5), 0
+    runs, random = Runs(root, tmp_path, content(tmp_path / "calm")), np.random.default_rng(0)
     for _ in range(20):
-        time.sleep(random.uniform(0.2, 3.5))
-        processes = runs.alive()
-        everything = random.random() < 0.4 or children_killed == guard.ATTEMPTS - 1 or len(processes) == 1
-        victim = processes[0] if everything else processes[random.integers(1, len(processes))]
-        children_killed = 0 if everything else children_killed + 1
-        victim.kill()
-        victim.wait()
-        if everything:
-            _, alive = psutil.wait_procs(processes[1:], timeout=10)
-            assert not alive, "processes outlived their run"
+        runs.at_work()
+        time.sleep(random.uniform(0, 1.5))
+        # Three deaths in one run might be at one video, which would then rightly be given up.
+        everything = runs.killed[1 - guard.ATTEMPTS:] == ["guarded"] * (guard.ATTEMPTS - 1) or random.random() < 0.3
+        runs.kill(runs.at_work(), everything)
+    assert runs.killed.count("run") >= 5 and runs.killed.count("guarded") >= 5
     runs.finish()
 
 
