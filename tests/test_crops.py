@@ -1,11 +1,10 @@
-"""Crops, their store, and the run over a whole index: borders by hand, resume, workers, skipped videos."""
+"""Crops of one video and their store: borders by hand, every kind of bad video, random access, scale."""
 
 import io
 import os
 import pickle
 import tarfile
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,84 +12,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from squares import OPTIONS, Squares, index_row, make_corpus
 
 from deepfake_repro import crop_store
-from deepfake_repro.crop_store import CROP_SCHEMA, decode, encode, read_skipped, write_part
-from deepfake_repro.crops import CropOptions, CropStore, crop, enlarge, extract, make_crops, plan_parts
-from deepfake_repro.faces import Faces, detector
-
-OPTIONS = CropOptions(frames_per_second=1.0, detector="squares", detector_side=640, min_score=0.5,
-                      min_side=20, margin=0.3, size=32, encoding="png", max_skipped=1.0)
-
-
-@dataclass(frozen=True)
-class Squares:
-    """A detector whose faces are the green squares of an image; it appends a line to ``log`` per image."""
-
-    log: Path | None = None
-
-    def __call__(self, images):
-        if self.log:
-            with self.log.open("a") as file:
-                file.write("image\n" * len(images))
-        return [self._find(image) for image in images]
-
-    @staticmethod
-    def _find(image):
-        green = (image[..., 1] > 150) & (image[..., 0] < 100)
-        _, _, found, _ = cv2.connectedComponentsWithStats(green.astype(np.uint8))
-        boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, area in found[1:] if area > 50], np.float32)
-        boxes = boxes.reshape(-1, 4)
-        points = np.repeat(boxes[:, None, :2], 5, axis=1) + np.arange(10, dtype=np.float32).reshape(5, 2)
-        return Faces(boxes, np.linspace(0.9, 0.6, len(boxes), dtype=np.float32), points)
-
-
-def scene(*corners, side=40):
-    image = np.full((120, 160, 3), 60, np.uint8)
-    for x, y in corners:
-        image[y:y + side, x:x + side] = (20, 220, 20)
-    return image
-
-
-def index_row(path, kind="video", dataset="ffpp", attrs="{}"):
-    return {"video_id": f"{dataset}/{path.rsplit('.', 1)[0]}", "path": path, "kind": kind, "dataset": dataset,
-            "attrs": attrs}
+from deepfake_repro.crop_store import CROP_SCHEMA, decode, encode, read_skipped, write_listing, write_part
+from deepfake_repro.crops import CropStore, crop, enlarge, extract
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory, make_clip):
-    """(root, index): six good videos, one of them with two faces, and one of every kind of bad one."""
-    root = tmp_path_factory.mktemp("corpus")
-    for number in range(5):
-        make_clip(root / f"v{number}.mp4", [scene((20 + 10 * number, 30))] * 21)
-    make_clip(root / "two.mp4", [scene((10, 20), (90, 60))] * 11)
-    make_clip(root / "sometimes.mp4", [scene((20, 30))] * 10 + [scene()] * 11)
-    make_clip(root / "nobody.mp4", [scene()] * 21)
-    (root / "text.mp4").write_text("this is no video\n" * 20)
-    (root / "zero.mp4").write_bytes(b"")
-    noise = np.random.default_rng(0).integers(0, 90, (30, 120, 160, 3), dtype=np.uint8)
-    noise[:, 30:70, 30:70] = (20, 220, 20)
-    whole = make_clip(root / "broken.mp4", noise)
-    whole.write_bytes(whole.read_bytes()[:-whole.stat().st_size // 4])
-    names = [path.name for path in root.iterdir()] + ["gone.mp4"]
-    return root, pd.DataFrame([index_row(name) for name in names]).sample(frac=1, random_state=0)
-
-
-def run(corpus, out, **settings):
-    root, index = corpus
-    defaults = {"detector_factory": Squares, "options": OPTIONS, "videos_per_part": 4, "progress": [].append}
-    return make_crops(index, {"ffpp": root}, out, **defaults | settings)
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-@pytest.fixture(scope="module")
-def made(corpus, tmp_path_factory):
-    out = tmp_path_factory.mktemp("crops")
-    run(corpus, out)
-    return out
+    return make_corpus(tmp_path_factory.mktemp("corpus"), make_clip)
 
 
 # --- boxes and pixels -----------------------------------------------------------------------------
@@ -222,9 +153,10 @@ def test_random_access_equals_reading_in_order(tmp_path, monkeypatch):
             store.image(row)
 
 
-def test_store_pickles_and_works_in_loader_workers(made):
+def test_store_pickles_and_works_in_loader_workers(tmp_path):
     import torch
-    store = CropStore(made)
+    write_part(tmp_path / "0.arrow", store_rows(9)[1])
+    store = CropStore(tmp_path)
     again = pickle.loads(pickle.dumps(store))
     assert len(pickle.dumps(store)) < 1000 and again.table().equals(store.table())
 
@@ -273,100 +205,64 @@ def test_part_is_a_plain_arrow_file_with_its_skipped_records(tmp_path):
     assert read_skipped(tmp_path / "0.arrow") == [record]
 
 
-# --- a whole index --------------------------------------------------------------------------------
+def test_listing_spares_opening_the_parts_and_never_hides_a_new_one(tmp_path, monkeypatch):
+    for number in range(4):
+        write_part(tmp_path / f"{number}.arrow", store_rows(number, f"ffpp/v{number}")[1])
+    without = CropStore(tmp_path)
+    write_listing(tmp_path)
+    opened = []
+    table = crop_store._table
+    monkeypatch.setattr(crop_store, "_table", lambda path, stamp: opened.append(path.name) or table(path, stamp))
+    store = CropStore(tmp_path)
+    assert len(store) == len(without) == 6 and opened == []
+    assert store.rows_of("ffpp/v2").tolist() == [1, 2] and opened == ["2.arrow"]
+    assert np.array_equal(store.image(5), store_rows(3)[0][-1]) and opened == ["2.arrow", "3.arrow"]
 
-def test_everything_usable_is_kept_and_the_rest_is_listed(corpus, made):
-    faces = CropStore(made).table()["video_id"].value_counts().to_dict()
-    assert faces.pop("ffpp/broken") >= 1
-    assert faces == {**{f"ffpp/v{n}": 3 for n in range(5)}, "ffpp/two": 4, "ffpp/sometimes": 1}
-    skipped = pd.read_csv(made / "skipped.csv").set_index("video_id")["reason"].to_dict()
-    assert skipped == {"ffpp/nobody": "no_face", "ffpp/text": "undecodable", "ffpp/zero": "empty",
-                       "ffpp/gone": "missing", "ffpp/sometimes": "frame_without_face",
-                       "ffpp/broken": "broken_off"}
-
-
-def test_bytes_do_not_depend_on_workers_or_row_order(corpus, made, tmp_path):
-    root, index = corpus
-    run((root, index.iloc[::-1]), tmp_path, workers=2)
-    assert content(tmp_path) == content(made) and len(content(made)) == 4
-
-
-def test_an_interrupted_run_is_completed_and_nothing_done_twice(corpus, made, tmp_path):
-    log, out, lines = tmp_path / "log", tmp_path / "crops", []
-    factory = partial(Squares, log)
-    run(corpus, out, detector_factory=factory)
-    everything = len(log.read_text().splitlines())
-    assert everything == 5 * 3 + 2 + 3 + 3 + len(CropStore(out).rows_of("ffpp/broken"))
-
-    log.write_text("")
-    run(corpus, out, detector_factory=factory, progress=lines.append)
-    assert log.read_text() == "" and lines == ["crops: 12/12 videos are done already"]
-
-    victim = sorted(out.glob("*.arrow"))[1]
-    victim.unlink()
-    (out / (victim.name + ".tmp")).write_bytes(b"half")
-    run(corpus, out, detector_factory=factory, progress=lines.append)
-    assert 0 < len(log.read_text().splitlines()) < everything
-    assert lines[1] == "crops: 8/12 videos are done already" and lines[2].startswith("crops: 12/12 videos, ")
-    assert content(out) == content(made)
+    write_part(tmp_path / "1.arrow", store_rows(5, "ffpp/v9")[1])  # replaced: another size
+    write_part(tmp_path / "4.arrow", store_rows(1, "ffpp/v4")[1])
+    opened.clear()
+    store = CropStore(tmp_path)
+    assert len(store) == 11 and opened == ["1.arrow", "4.arrow"]
+    assert store.rows_of("ffpp/v9").tolist() == [0, 1, 2, 3, 4] and store.rows_of("ffpp/v1").tolist() == []
+    before = (tmp_path / "parts.csv").read_bytes()
+    write_listing(tmp_path)
+    assert (tmp_path / "parts.csv").read_bytes() != before
+    (tmp_path / "parts.csv").write_bytes(b"part,bytes,rows,first,last\n")
+    write_listing(tmp_path)
+    assert len(CropStore(tmp_path)) == 11
 
 
-def test_changed_input_or_options_are_done_again_and_replace_the_old(corpus, tmp_path, make_clip):
-    root, index = corpus
-    mine = tmp_path / "root"
-    mine.mkdir()
-    for name in ("v0.mp4", "v1.mp4"):
-        (mine / name).write_bytes((root / name).read_bytes())
-    index = pd.DataFrame([index_row("v0.mp4"), index_row("v1.mp4")])
-    run((mine, index), tmp_path / "out", videos_per_part=1)
-    before = content(tmp_path / "out")
-    make_clip(mine / "v1.mp4", [scene((20, 30))] * 50)
-    run((mine, index), tmp_path / "out", videos_per_part=1)
-    after = content(tmp_path / "out")
-    assert len(after) == len(before) == 3 and len(after.keys() & before.keys()) == 2
-    run((mine, index), tmp_path / "out", videos_per_part=1, options=replace(OPTIONS, margin=0.4))
-    other = content(tmp_path / "out")
-    assert len(other) == 3 and other.keys() & after.keys() == {"skipped.csv"}
-    run((mine, index), tmp_path / "out", videos_per_part=1,
-        options=replace(OPTIONS, margin=0.4, max_skipped=0.5))
-    assert content(tmp_path / "out") == other  # a limit is no property of a crop
+def test_a_table_of_more_parts_than_may_be_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(crop_store, "PARTS_OPEN", 3)
+    for number in range(8):
+        write_part(tmp_path / f"{number}.arrow", store_rows(2, f"ffpp/v{number}")[1])
+    assert CropStore(tmp_path).table(["video_id"])["video_id"].tolist() == [f"ffpp/v{n}" for n in range(8) for _ in "ab"]
 
 
-def test_other_corpora_in_the_folder_are_left_alone(corpus, tmp_path):
-    root, _ = corpus
-    for dataset in ("df40", "dfdc"):
-        index = pd.DataFrame([index_row("v0.mp4", dataset=dataset), index_row("gone.mp4", dataset=dataset)])
-        make_crops(index, {dataset: root}, tmp_path, Squares, OPTIONS, progress=[].append)
-    assert CropStore(tmp_path).table()["video_id"].unique().tolist() == ["df40/v0", "dfdc/v0"]
-    assert len(CropStore(tmp_path, "dfdc-*.arrow")) == 3
-    assert pd.read_csv(tmp_path / "skipped.csv")["video_id"].tolist() == ["df40/gone", "dfdc/gone"]
+def test_two_writers_of_one_part_do_not_meet(tmp_path):
+    """A worker given up for lost may still be writing when another one makes its part again."""
+    rows = store_rows(6)[1]
+    slow = iter(rows)
+
+    def late():
+        yield next(slow)
+        write_part(tmp_path / "0.arrow", rows)
+        yield from slow
+    write_part(tmp_path / "0.arrow", late())
+    assert len(CropStore(tmp_path)) == 6 and [path.name for path in tmp_path.iterdir()] == ["0.arrow"]
 
 
-def test_too_many_skipped_videos_end_the_run_after_everything_is_written(corpus, made, tmp_path):
-    with pytest.raises(ValueError, match="4 of 12 videos .* over crops.max_skipped = 0.3") as raised:
-        run(corpus, tmp_path, options=replace(OPTIONS, max_skipped=0.3))
-    assert all(f"ffpp/{name} (" in str(raised.value) for name in ("gone", "nobody", "text", "zero"))
-    assert "\n" not in str(raised.value) and content(tmp_path) == content(made)
-    run(corpus, tmp_path, options=replace(OPTIONS, max_skipped=4 / 12))
-
-
-def test_wrong_settings_are_named(corpus, tmp_path):
-    with pytest.raises(ValueError, match="crops.encoding = 'bmp': choose one of png, jpeg"):
-        run(corpus, tmp_path, options=replace(OPTIONS, encoding="bmp"))
-    with pytest.raises(ValueError, match="corpora.ffpp: .* no root folder"):
-        plan_parts(corpus[1], {}, tmp_path, OPTIONS)
-
-
-def test_real_detector_on_a_video_of_two_people(assets, tile, tmp_path, make_clip):
-    frame = np.hstack([tile, np.full((360, 120, 3), 128, np.uint8), tile[:, ::-1]])
-    make_clip(tmp_path / "two.mp4", [frame] * 11)
-    factory = partial(detector, "retinaface", weights=assets / "retinaface_mobilenet025.onnx")
-    options = replace(OPTIONS, detector="retinaface", size=224)
-    make_crops(pd.DataFrame([index_row("two.mp4")]), {"ffpp": tmp_path}, tmp_path / "out", factory, options,
-               progress=[].append)
-    store = CropStore(tmp_path / "out")
-    assert store.table()[["frame", "face"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-    for row in range(4):
-        (face,) = factory()([store.image(row)])
-        # The box fills 1 / 1.3 of the crop, about its centre.
-        assert np.abs(face.boxes[0] / 224 - [0.115, 0.115, 0.885, 0.885]).max() < 0.06
+def test_other_programs_read_the_parts(tmp_path):
+    import duckdb
+    import pyarrow.dataset
+    from datasets import Dataset
+    for number in range(2):
+        write_part(tmp_path / f"{number}.arrow", store_rows(3, f"ffpp/v{number}")[1])
+    store = CropStore(tmp_path)
+    crops = pyarrow.dataset.dataset(store.paths, format="arrow")
+    assert crops.count_rows() == 6
+    assert duckdb.from_arrow(crops).aggregate("video_id, count(*)", "video_id").order("video_id").fetchall() == [
+        ("ffpp/v0", 3), ("ffpp/v1", 3)]
+    assert pd.read_feather(store.paths[1], ["frame"])["frame"].tolist() == [0, 1, 2]
+    part = Dataset(pa.ipc.open_file(pa.memory_map(str(store.paths[0]))).read_all())
+    assert np.array_equal(decode(part[2]["image"]), store.image(2))

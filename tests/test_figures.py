@@ -10,6 +10,7 @@ from deepfake_repro.figures import (
     COLOURS,
     auc_figure,
     crop_sheet,
+    faces_figure,
     history_figure,
     roc_figure,
     save,
@@ -36,6 +37,12 @@ def history(losses):
     return pd.DataFrame({"epoch": epochs, **columns})
 
 
+def faces():
+    """Four faces of a corpus and two of another."""
+    return pd.DataFrame({"dataset": ["ffpp"] * 4 + ["dfdc"] * 2, "side": [50.0, 60, 80, 200, 90, 100],
+                         "score": [0.6, 0.7, 0.8, 0.9, 0.99, 1.0]})
+
+
 def scores(a, b, c):
     return {"auc": {"in_distribution": a, "df40": b, "in_the_wild": c}}
 
@@ -50,6 +57,7 @@ MAKERS = {
         {"fsfm": history([0.9, 0.4, 0.6]), "fsfm_ba": history([0.8, 0.7, 0.5])}
     ),
     "crops": lambda: crop_sheet({"real": [image(v) for v in (0, 90, 200)], "fake": [image(255)]}, columns=2),
+    "faces": lambda: faces_figure(faces()),
     "auc": lambda: auc_figure({"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}),
 }
 
@@ -92,6 +100,13 @@ def test_bars_end_at_the_average_and_a_missing_one_has_none():
 def test_dot_marks_the_lowest_validation_loss():
     axes = history_figure({"fsfm": history([0.9, 0.4, 0.6])}).axes[1]
     assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"] == [[[2.0, 0.4]]]
+
+
+def test_face_sizes_rise_in_steps_to_all_faces():
+    sizes, scores_ = faces_figure(faces()).axes
+    curves_ = {line.get_label(): line.get_xydata()[1:] for line in sizes.lines}  # the first point is minus infinity
+    assert curves_["ffpp"].tolist() == [[50, 0.25], [60, 0.5], [80, 0.75], [200, 1]]
+    assert curves_["dfdc"].tolist() == [[90, 0.5], [100, 1]] and len(scores_.lines) == 2
 
 
 def test_crop_sheet_fills_lines_of_the_asked_width():

@@ -1,16 +1,19 @@
 """The store of face crops: a folder of Arrow files ("parts"), read by memory map at any row.
 
 A part is written whole or not at all, and its bytes depend on its rows only. What could not be cropped
-travels in the part too, so that a finished part knows all there is to know about its videos.
+travels in the part too, so that a finished part knows all there is to know about its videos. ``parts.csv``
+lists rows and first and last video of each part, so that a store of any number of parts opens at once.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from fnmatch import fnmatch
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ENCODINGS = {
     "png": (".png", (cv2.IMWRITE_PNG_COMPRESSION, 1)),  # lossless, the fastest level
@@ -37,6 +41,7 @@ CROP_SCHEMA = pa.schema([
     ("image", pa.binary()),
 ])
 ROWS_AT_ONCE, PARTS_OPEN = 256, 500
+LISTING = {"part": "str", "bytes": "int64", "rows": "int64", "first": "str", "last": "str"}  # of parts.csv
 
 Row = dict[str, Any]
 
@@ -59,9 +64,19 @@ def write_part(path: Path, rows: Iterable[Row], skipped: Iterable[Row] = ()) -> 
     on its way, and only ``ROWS_AT_ONCE`` rows are ever in memory. Returns the number of rows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    # A name of its own: a worker given up for lost may still be writing what another one writes again.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        written = _write(temporary, rows, skipped)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # on a full disk its room is needed
+    return written
+
+
+def _write(path: Path, rows: Iterable[Row], skipped: Iterable[Row]) -> int:
     remaining, written = iter(rows), 0
-    with temporary.open("wb") as sink:
+    with path.open("wb") as sink:
         with pa.ipc.new_file(sink, CROP_SCHEMA) as writer:
             while some := list(islice(remaining, ROWS_AT_ONCE)):
                 writer.write_batch(pa.RecordBatch.from_pylist(some, CROP_SCHEMA))
@@ -71,7 +86,6 @@ def write_part(path: Path, rows: Iterable[Row], skipped: Iterable[Row] = ()) -> 
                                custom_metadata={"skipped": json.dumps(list(skipped))})
         sink.flush()
         os.fsync(sink.fileno())
-    os.replace(temporary, path)
     return written
 
 
@@ -98,6 +112,42 @@ def _table(path: Path, stamp: int) -> pa.Table:
         return reader.read_all()
 
 
+def list_parts(folder: Path, pattern: str = "*.arrow") -> pd.DataFrame:
+    """The parts of a folder in order of their names: ``part, bytes, rows, first, last`` video and ``stamp``.
+
+    What ``parts.csv`` says of a part of the same size is believed, so that only new parts are opened.
+    """
+    with os.scandir(folder) as files:
+        found = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files
+                       if fnmatch(file.name, pattern))
+    parts = pd.DataFrame(found, columns=["part", "bytes", "stamp"]).astype({"part": "str"})
+    parts = parts.merge(_read_listing(folder / "parts.csv"), "left", ["part", "bytes"])
+    new = parts["rows"].isna()
+    if new.any():
+        facts = [_facts(folder / part, stamp) for part, stamp in parts.loc[new, ["part", "stamp"]].to_numpy()]
+        parts.loc[new, ["rows", "first", "last"]] = facts
+    return parts.astype(LISTING)
+
+
+def write_listing(folder: Path) -> None:
+    """Write ``parts.csv`` of the parts in ``folder``."""
+    parts = list_parts(folder)
+    parts[list(LISTING)].to_csv(folder / "parts.csv", index=False, lineterminator="\n")
+
+
+def _read_listing(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=list(LISTING)).astype(LISTING)
+    return pd.read_csv(path, dtype=LISTING, keep_default_na=False)
+
+
+def _facts(path: Path, stamp: int) -> tuple[int, str, str]:
+    """Rows of a part, its first and its last video in alphabetical order (none: empty strings)."""
+    videos = _table(path, stamp)["video_id"]
+    ends = pc.min_max(videos).as_py()
+    return len(videos), ends["min"] or "", ends["max"] or ""
+
+
 class CropStore:
     """All parts of a folder as one table, its rows numbered through the parts in order of their names.
 
@@ -107,10 +157,12 @@ class CropStore:
 
     def __init__(self, folder: Path, pattern: str = "*.arrow") -> None:
         self.folder, self.pattern = Path(folder), pattern
-        self._parts = [(path, path.stat().st_mtime_ns) for path in sorted(self.folder.glob(pattern))]
-        if not self._parts:
+        parts = list_parts(self.folder, pattern) if self.folder.is_dir() else ()
+        if not len(parts):
             raise FileNotFoundError(f"{folder}: no crops ({pattern}) here; run the crops stage first")
-        self._ends = np.cumsum([_table(*part).num_rows for part in self._parts])
+        self._names, self._stamps = parts["part"].tolist(), parts["stamp"].tolist()
+        self._first, self._last = (parts[end].to_numpy(object) for end in ("first", "last"))
+        self._ends = np.cumsum(parts["rows"].to_numpy())
 
     def __reduce__(self) -> tuple[type[CropStore], tuple[Path, str]]:
         return CropStore, (self.folder, self.pattern)
@@ -118,23 +170,35 @@ class CropStore:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def paths(self) -> list[Path]:
+        """The parts' files, for other readers of Arrow: pandas, pyarrow, DuckDB, Hugging Face ``datasets``."""
+        return [self.folder / name for name in self._names]
+
+    def _part(self, number: int) -> pa.Table:
+        return _table(self.folder / self._names[number], self._stamps[number])
+
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The given ``columns`` of all crops in row order, by default all but the image."""
         names = [name for name in CROP_SCHEMA.names if name != "image"] if columns is None else list(columns)
-        return pa.concat_tables(_table(*part).select(names) for part in self._parts).to_pandas()
+        # Copied by the hundred: a process may map some ten thousand files only.
+        groups = [pa.concat_tables(self._part(part).select(names) for part in
+                                   range(len(self._names))[start:start + PARTS_OPEN]).combine_chunks()
+                  for start in range(0, len(self._names), PARTS_OPEN)]
+        return pa.concat_tables(groups).to_pandas()
 
     def image(self, row: int) -> np.ndarray:
         """The crop at ``row`` as RGB uint8 [H, W, 3]. Raises ``IndexError``."""
         if not 0 <= row < len(self):
             raise IndexError(f"crop {row} of {self.folder}: rows go from 0 to {len(self) - 1}")
         part = int(np.searchsorted(self._ends, row, side="right"))
-        table = _table(*self._parts[part])
+        table = self._part(part)
         return decode(table["image"][row - int(self._ends[part]) + table.num_rows].as_buffer())
 
     def rows_of(self, video_id: str) -> np.ndarray:
-        """Row numbers int64 [N] of a video's crops, empty if it has none."""
-        return self._rows_by_video.get(video_id, np.empty(0, np.int64))
-
-    @cached_property
-    def _rows_by_video(self) -> dict[str, np.ndarray]:
-        return self.table(["video_id"]).groupby("video_id").indices
+        """Row numbers int64 [N] of a video's crops, empty if it has none; only parts that may hold it are read."""
+        rows = [np.empty(0, np.int64)]
+        for part in np.flatnonzero((self._first <= video_id) & (video_id <= self._last)):
+            same = pc.equal(self._part(part)["video_id"], video_id).to_numpy()
+            rows.append(np.flatnonzero(same) + self._ends[part] - len(same))
+        return np.concatenate(rows)

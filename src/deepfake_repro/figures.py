@@ -17,6 +17,7 @@ import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from .tables import ROW_NAMES
 
@@ -159,6 +160,24 @@ def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> 
                 axes.set_axis_off()
             for axes, image in zip(places, group, strict=False):
                 axes.imshow(image, interpolation="nearest")
+        return _settled(figure)
+
+
+def faces_figure(faces: pd.DataFrame) -> Figure:
+    """Sizes and scores of the faces of each corpus, as the share of its faces below a value (Section 4.1).
+
+    ``faces`` as of :func:`deepfake_repro.crop_report.faces_of_corpora`. A corpus that stands apart was filmed,
+    compressed or detected in another way: a shortcut that a detector could learn.
+    """
+    with style():
+        figure, grid = _figure(7.2, 3.0, columns=2)
+        for number, (dataset, some) in enumerate(faces.groupby("dataset")):
+            for axes, column in zip(grid, ("side", "score"), strict=True):
+                axes.ecdf(some[column], color=_colour(dataset, number), label=dataset)
+        grid[0].set(xlabel="longer side of the face (pixels)", ylabel="share of faces below", xscale="log")
+        grid[0].xaxis.set(major_locator=MaxNLocator(5), major_formatter="{x:.0f}", minor_formatter=NullFormatter())
+        grid[1].set(xlabel="score of the face detector")
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper")
         return _settled(figure)
 
 

@@ -60,7 +60,7 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class CropOptions:
-    """Section 4.1: sampling rate, detector, enlargement and size of the crops."""
+    """Section 4.1: sampling rate, detector, enlargement and size of the crops; how the work is run."""
 
     frames_per_second: float
     detector: str
@@ -71,6 +71,8 @@ class CropOptions:
     size: int
     encoding: str
     max_skipped: float
+    video_timeout: float
+    scheduler: str
 
 
 @dataclass(frozen=True)
