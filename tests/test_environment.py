@@ -29,7 +29,7 @@ IMPORT_NAMES = {"ai-edge-litert": "ai_edge_litert", "facenet-pytorch": "facenet_
                 "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn"}
 COMMANDS = {"dvc": r"\bdvc repro\b", "jupyterlab": r"\bjupyter lab\b", "ruff": r"\bruff check\b",
             "pytest": r"-m pytest\b"}
-WITHOUT_IMPORT = {"ipywidgets": "tqdm.auto"}
+WITHOUT_IMPORT = {"bokeh": "distributed", "ipywidgets": "tqdm.auto"}
 """Used by another package on behalf of an import: tqdm.auto draws its bars in JupyterLab with ipywidgets."""
 
 
@@ -125,6 +125,7 @@ def test_each_direct_dependency_is_imported_or_run(imported: set[str], package: 
 
 def test_what_the_package_and_the_notebooks_import_is_pinned(imported: set[str]) -> None:
     provided = {IMPORT_NAMES.get(name, name) for name in DIRECT} | {"deepfake_repro", "IPython", "traitlets", "packaging"}
-    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - provided
+    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - provided - helpers
     assert not foreign, f"{sorted(foreign)[0]} is imported but environment.yml does not list it"
     assert {"ipython", "traitlets", "packaging"} <= set(locked())

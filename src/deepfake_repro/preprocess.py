@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOST = ("missing", "empty", "undecodable", "no_face", "crashed", "timeout")
 SOURCE = ("video_id", "path", "kind", "attrs")  # the columns of the index that decide a video's crops
 HOW_TO_RUN = {"max_skipped", "video_timeout", "scheduler"}  # options that no crop depends on
-_STORE_VERSION = 1  # raise it when the same input gives other crops
+_STORE_VERSION = 2  # raise it when the same input gives other crops
 
 Progress = Callable[[str], None]
 Counts = tuple[int, int]  # faces and skipped records of a part
