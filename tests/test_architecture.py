@@ -22,7 +22,7 @@ FLOW = [
     "__init__", "params", "progress", "provenance", "places", "assets", "weights",
     "corpora.files", "corpora.schema", "corpora.checks", *(f"corpora.{name}" for name in ADAPTERS + BENCHMARKS),
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
-    "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
+    "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "attribution", "model", "losses", "training", "masking", "fsfm", "pretraining",
     "prediction", "metrics", "tables", "corpus_tables", "figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",

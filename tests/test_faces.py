@@ -2,12 +2,15 @@
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 import torchvision
 
 from deepfake_repro.faces import (
+    MEAN_BGR,
     Faces,
+    RetinaFaceNetwork,
     anchor_boxes,
     decode_boxes,
     decode_points,
@@ -124,3 +127,125 @@ def test_mtcnn_agrees_with_retinaface(retinaface, tile):
     assert len(found) == 1 and found.boxes.dtype == np.float32
     assert intersection_over_union(found.boxes[0], expected.boxes)[0] > 0.5
     assert np.abs(found.points - expected.points).max() < 0.15 * (expected.boxes[0, 2] - expected.boxes[0, 0])
+
+
+def test_mtcnn_gives_nothing_for_what_is_smaller_than_a_face(tile):
+    strip = np.zeros((900, 9, 3), np.uint8)
+    counts = [len(faces) for faces in detector("mtcnn")([strip, np.zeros((1, 1, 3), np.uint8), tile, strip])]
+    assert counts == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 640), (3, 5), (9000, 2), (31, 640)])
+def test_no_size_is_too_odd(retinaface, size):
+    assert [len(faces) for faces in retinaface([np.full((*size, 3), 90, np.uint8)] * 2)] == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["retinaface", "mtcnn"])
+def test_batches_of_one_size_give_what_single_images_give(assets, tile, name):
+    options = {"weights": assets / "retinaface_mobilenet025.onnx"} if name == "retinaface" else {}
+    finder = detector(name, **options)
+    images = [tile, cv2.flip(tile, 1), cv2.resize(tile, (500, 300)), np.roll(tile, 20, axis=0), tile[:, :400].copy()]
+    singles = [finder([image])[0] for image in images]
+    if name == "retinaface":
+        finder._network.batch = 8  # as on a GPU
+    for single, batched in zip(singles, finder(images), strict=True):
+        assert len(single) == len(batched) == 1
+        assert np.allclose(single.boxes, batched.boxes, atol=0.01)
+        assert np.allclose(single.points, batched.points, atol=0.01)
+
+
+def test_the_image_enters_as_bgr_less_the_mean(retinaface, tile, monkeypatch):
+    entered = {}
+    run = retinaface._network._session.run
+
+    class Session:
+        def run(self, outputs, inputs):
+            entered.update(inputs)
+            return run(outputs, inputs)
+
+    monkeypatch.setattr(retinaface._network, "_session", Session())
+    retinaface([tile])
+    expected = (tile[..., ::-1].astype(np.float32) - MEAN_BGR).transpose(2, 0, 1)[None]
+    assert np.array_equal(entered["input"], expected)
+
+
+def variant(source, path, size=None, logits=False):
+    """The demo's network as other exporters write it: other names, another order, logits, a fixed size."""
+    model = onnx.load(source)
+    graph = model.graph
+    if logits:
+        softmax = next(node for node in graph.node if node.output[0] == "conf")
+        graph.node.remove(softmax)
+        renamed = {softmax.input[0]: "conf"}
+    else:
+        renamed = {}
+    renamed |= {"loc": "bbox", "landmarks": "ldm", "input": "input0"}
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    outputs = {renamed.get(value.name, value.name): value for value in graph.output}
+    for name, value in outputs.items():
+        value.name = name
+    ordered = [onnx.ValueInfoProto.FromString(outputs[name].SerializeToString()) for name in ("ldm", "bbox", "conf")]
+    del graph.output[:]
+    graph.output.extend(ordered)
+    graph.input[0].name = "input0"
+    if size:
+        for dimension, value in zip(graph.input[0].type.tensor_type.shape.dim, (1, 3, *size), strict=True):
+            dimension.dim_value = value
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_other_names_order_and_logits(assets, retinaface, tile, tmp_path, logits):
+    path = variant(assets / "retinaface_mobilenet025.onnx", tmp_path / "r.onnx", logits=logits)
+    (expected,), (found,) = retinaface([tile]), detector("retinaface", weights=path)([tile])
+    assert np.allclose(found.boxes, expected.boxes) and np.allclose(found.points, expected.points)
+    assert np.allclose(found.scores, expected.scores, atol=1e-6)
+
+
+def test_a_fixed_size_is_filled_up_not_stretched(assets, retinaface, tile, tmp_path):
+    path = variant(assets / "retinaface_mobilenet025.onnx", tmp_path / "r.onnx", size=(320, 320))
+    fixed = detector("retinaface", weights=path)
+    tall = np.vstack([tile, np.full_like(tile, 90)])
+    for image in (tile, cv2.resize(tile, (1100, 900)), cv2.resize(tile, (220, 180)), tall):
+        (found,), (expected,) = fixed([image]), retinaface([image])
+        assert len(found) == len(expected) == 1
+        assert intersection_over_union(found.boxes[0], expected.boxes)[0] > 0.85
+
+
+def constant_model(path, shapes, image=(1, 3, 64, 96)):
+    """An ONNX file with outputs of ``shapes`` whatever the image."""
+    make = onnx.helper
+    values = [onnx.numpy_helper.from_array(np.zeros(shape, np.float32), f"c{i}") for i, shape in enumerate(shapes)]
+    nodes = [make.make_node("Identity", [f"c{i}"], [f"o{i}"]) for i in range(len(shapes))]
+    info = make.make_tensor_value_info
+    graph = make.make_graph(nodes, "g", [info("x", 1, image)],
+                            [info(f"o{i}", 1, shape) for i, shape in enumerate(shapes)], values)
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+ANCHORS = 2 * (8 * 12 + 4 * 6 + 2 * 3)  # two on each cell of 64 × 96 pixels
+
+
+@pytest.mark.parametrize("shapes, image, says", [
+    ([(1, ANCHORS, 4), (1, ANCHORS, 2)], (1, 3, 64, 96), r"64 × 96 pixels it gives .*expected the shapes"),
+    ([(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 8)], (1, 3, 64, 96), r"\(1, 252, 8\)"),
+    ([(1, 99, 4), (1, 99, 2), (1, 99, 10)], (1, 3, 64, 96), r"\(1, 99, 4\).*\(1, 252, 4\)"),
+    ([(1, 99, 1)] * 9, (1, 3, 64, 96), "it gives"),
+    ([(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 10)], (1, 64, 96, 3), r"input x is \[1, 64, 96, 3\]"),
+])
+def test_other_networks_are_named_in_one_line(tmp_path, shapes, image, says):
+    path = constant_model(tmp_path / "other.onnx", shapes, image)
+    with pytest.raises(ValueError, match=f"other.onnx: not a RetinaFace.*{says}") as raised:
+        RetinaFaceNetwork(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_network_is_one_line(tmp_path):
+    (tmp_path / "page.onnx").write_text("<html>404</html>\n" * 9)
+    with pytest.raises(ValueError, match="page.onnx: cannot be run as a RetinaFace") as raised:
+        RetinaFaceNetwork(tmp_path / "page.onnx")
+    assert "\n" not in str(raised.value)

@@ -1,78 +1,113 @@
 """Videos and face sequences as RGB frames: one sequential pass, nothing trusted but the frames themselves.
 
-The paper samples one frame a second (Section 4.1). Frame counts and frame rates in container headers are
-often wrong, so a frame is chosen by its own presentation time only.
+The paper samples one frame a second (Section 4.1), LNCLIP-DF a fixed number of frames a video. Frame counts,
+durations and frame rates in container headers are often wrong, so a frame is chosen by its own presentation
+time only. Any file at all gives frames or a one-line ``VideoError``, in bounded memory.
 """
 
 from __future__ import annotations
 
+import io
+import lzma
 import re
 import tarfile
+import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from math import floor
 from pathlib import Path, PurePosixPath
 
-import av
 import cv2
 import numpy as np
+from PIL import Image
+
+from .decoding import MAX_PIXELS, frame_times, packet_times, timed_frames, upright
+from .decoding import VideoError as VideoError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+MAX_IMAGE_BYTES = 2**28
 _ROUNDING = 1e-6  # seconds; a time stamp may lie one rounding error before the second it stands for
 
 
-class VideoError(ValueError):
-    """A video or face sequence that cannot be read (to its end); one line: ``path: reason``."""
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-def frames(path: Path, per_second: float = 1.0) -> Iterator[tuple[float, np.ndarray]]:
-    """Sample a video at ``per_second`` frames a second (Section 4.1).
+def frames(path: Path, per_second: float = 1.0, count: int | None = None) -> Iterator[tuple[float, np.ndarray]]:
+    """Sample a video at ``per_second`` frames a second (Section 4.1), or at ``count`` evenly spaced frames.
 
     Yields (seconds since the first frame, RGB uint8 [H, W, 3]), for each k the first frame at or after
-    k / per_second; a gap longer than that gives one frame, not copies. Display rotation is applied.
-    Raises ``VideoError`` if the file cannot be decoded, or, after what could be read, if it breaks off.
+    k / per_second; a gap longer than that gives one frame, not copies. With ``count`` (LNCLIP-DF: 32), of n
+    frames in order of presentation those numbered floor(i (n - 1) / (count - 1)), i = 0 … count - 1, all if
+    n <= count. Display rotation is applied. Raises ``VideoError`` if the file cannot be decoded, or, after
+    what could be read, if it breaks off.
     """
     if per_second <= 0:
         raise ValueError(f"per_second = {per_second}: frames a second must be greater than 0")
-    wanted = 0
-    try:
-        with av.open(str(path)) as container:
-            for seconds, frame in _timed(path, container):
-                if seconds * per_second >= wanted - _ROUNDING * per_second:
-                    yield seconds, _upright(frame)
-                    wanted = int((seconds + _ROUNDING) * per_second) + 1
-    except av.FFmpegError as error:
-        raise VideoError(path, error.strerror or "cannot be decoded") from error
-
-
-def _timed(path: Path, container: av.container.InputContainer) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Every frame of the main video stream with its seconds since the first one."""
-    stream = container.streams.best("video")
-    if stream is None:
-        raise VideoError(path, "no video stream")
-    stream.thread_count = 1  # many videos are read side by side; one thread each wastes nothing
-    gap = 1 / float(stream.average_rate or 25)
-    start = last = None
-    for frame in container.decode(stream):
-        # Some old AVI files carry no time stamp on some frames: those follow the last one at the mean rate.
-        time = frame.time if frame.time is not None else (0.0 if last is None else last + gap)
+    if count is not None and count < 1:
+        raise ValueError(f"count = {count}: frames a video must be 1 or more")
+    rule = _PerSecond(per_second) if count is None else _Evenly(path, count)
+    start = None
+    for time, frame in timed_frames(path, rule.spares):
         start = time if start is None else start
-        last = time
-        yield time - start, frame
-    if last is None:
-        raise VideoError(path, "no frame could be decoded")
+        if rule.takes(time):
+            yield time - start, upright(frame)
+        if rule.satisfied:
+            break
+    if rule.problem or not (rule.satisfied or count is None):
+        raise rule.problem or VideoError(path, "its last frames cannot be decoded")
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """RGB uint8 [H, W, 3] turned as a player would show it (phones store portrait video lying down)."""
-    turned = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90))
-    return np.ascontiguousarray(turned)
+class _PerSecond:
+    """Takes the first frame of each interval of 1 / ``rate`` seconds."""
+
+    satisfied, problem = False, None  # only the end of the file shows that no further frame is wanted
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._start: float | None = None
+        self._taken = -1
+        self._earliest: dict[int, float] = {}  # time of the earliest frame sent to the decoder, by interval
+
+    def _interval(self, time: float) -> int:
+        return floor((time - self._start + _ROUNDING) * self._rate)
+
+    def takes(self, time: float) -> bool:
+        if self._start is None:
+            self._start = self._earliest[0] = time
+        last, self._taken = self._taken, max(self._taken, self._interval(time))
+        return self._taken > last
+
+    def spares(self, time: float) -> bool:
+        """Whether a frame of an earlier time in the same interval is already being decoded."""
+        if self._start is None:
+            return False
+        earliest = self._earliest.setdefault(self._interval(time), time)
+        self._earliest[self._interval(time)] = min(earliest, time)
+        return earliest < time
+
+
+class _Evenly:
+    """Takes ``count`` frames spread over all frames of a file, whose times are read beforehand."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        times, self.problem = packet_times(path)
+        self._complete = None not in times
+        times = sorted(times) if self._complete else frame_times(path)
+        if not times:
+            raise self.problem or VideoError(path, "no frame could be decoded")
+        self._wanted = sorted({times[i * (len(times) - 1) // max(1, count - 1)] for i in range(count)})
+        self._taken = 0
+
+    @property
+    def satisfied(self) -> bool:
+        return self._taken == len(self._wanted)
+
+    def takes(self, time: float) -> bool:
+        """Whether a wanted frame is due: it, or the next if it could not be decoded."""
+        last, self._taken = self._taken, max(self._taken, bisect_right(self._wanted, time))
+        return self._taken > last
+
+    def spares(self, time: float) -> bool:
+        return self._complete and time not in self._wanted
 
 
 def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
@@ -87,31 +122,44 @@ def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int,
         raise ValueError(f"every = {every}: must be 1 or more")
     broken = []
     for number, name, data in _encoded_images(root, place, every):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = _image(data)
         if image is None:
             broken.append(name)
         else:
-            yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            yield number, image
     if broken:
         raise VideoError(place, f"{len(broken)} images cannot be decoded, first {broken[0]}")
 
 
+def _image(data: bytes) -> np.ndarray | None:
+    """RGB uint8 [H, W, 3] of an image file's content; None if it is broken or larger than ``MAX_PIXELS``."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:  # OpenCV takes the memory first and then looks
+            small = header.width * header.height <= MAX_PIXELS
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if small else None
+    except (OSError, Image.DecompressionBombError, cv2.error):
+        return None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
 def _encoded_images(root: Path, place: str, every: int) -> Iterator[tuple[int, str, bytes]]:
-    """(number, name, file content) of every ``every``-th image of the sequence."""
+    """(number, name, file content) of every ``every``-th image of the sequence; no content of absurd ones."""
     archive, separator, inside = place.partition("!")
     if separator:
         path = root / archive
         members = _folders(path).get(inside.strip("/"), {})
         with _open_tar(path) as tar:
             for number, name in _numbered(place, members)[::every]:
-                yield number, name, tar.extractfile(members[name]).read()
+                small = members[name].size <= MAX_IMAGE_BYTES
+                yield number, name, tar.extractfile(members[name]).read() if small else b""
     else:
         folder = root / place
         if not folder.is_dir():
             raise VideoError(place, "no such folder")
         files = {file.name: file for file in folder.iterdir() if _is_image(file)}
         for number, name in _numbered(place, files)[::every]:
-            yield number, name, files[name].read_bytes()
+            small = files[name].stat().st_size <= MAX_IMAGE_BYTES
+            yield number, name, files[name].read_bytes() if small else b""
 
 
 def _numbered(place: str, names: dict[str, object]) -> list[tuple[int, str]]:
@@ -133,11 +181,13 @@ def _is_image(path: Path | PurePosixPath) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
 
 
-def _open_tar(path: Path) -> tarfile.TarFile:
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     try:
-        return tarfile.open(path, "r:*")  # WildDeepfake's .tar.gz are plain tars
-    except (tarfile.TarError, OSError) as error:
-        raise VideoError(path.name, f"not a readable tar archive ({error})") from error
+        with tarfile.open(path, "r:*") as tar:  # WildDeepfake's .tar.gz are plain tars
+            yield tar
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise VideoError(path.name, f"not a readable tar archive ({str(error).partition(chr(10))[0]})") from error
 
 
 def _folders(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
@@ -153,17 +203,12 @@ def _index_tar(path: Path, stamp: tuple[int, int]) -> dict[str, dict[str, tarfil
     """One walk over an archive serves all its sequences; ``stamp`` renews it when the file changes."""
     folders: dict[str, dict[str, tarfile.TarInfo]] = {}
     with _open_tar(path) as tar:
-        for member in _members(path, tar):
+        for member in tar:
             name = PurePosixPath(member.name)
+            if member.size < 0:  # the next header would be read from before this one, for ever
+                raise VideoError(path.name, f"member {member.name} has a negative size")
             if name.is_absolute() or ".." in name.parts:
                 raise VideoError(path.name, f"member {member.name} leaves the archive's folder; refused")
             if member.isfile() and _is_image(name):
                 folders.setdefault(str(name.parent), {})[name.name] = member
     return folders
-
-
-def _members(path: Path, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    try:
-        return tar.getmembers()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise VideoError(path.name, f"archive breaks off ({error})") from error
