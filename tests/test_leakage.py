@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from deepfake_repro.corpora.leakage import SAME_SOURCE, leakage
+from deepfake_repro.corpora.ffpp import STRADDLING
+from deepfake_repro.corpora.leakage import leakage
 from deepfake_repro.corpora.schema import COLUMNS, Video, index_table
 
 
@@ -30,7 +31,7 @@ def test_the_seven_pairs_of_ffpp_that_the_official_splits_part() -> None:
                      "train val train val test train val train val train train test val train".split(), strict=True))
     reals = [video(f"ffpp/youtube/{name}", split[name], target_id=name, group=name) for name in split]
     count, of, detail = fact(leakage(index_table(reals)), "ffpp", "one YouTube video")
-    assert (count, of) == (7, 7) == (len(SAME_SOURCE),) * 2
+    assert (count, of) == (7, 7) == (len(STRADDLING),) * 2
     assert detail.startswith("605 train, 606 val; 639 train, 640 val; 755 test, 756 train")
     together = [video(f"ffpp/youtube/{name}", "train", target_id=name) for name in ("605", "606", "639")]
     assert fact(leakage(index_table(together)), "ffpp", "one YouTube video") == (0, 1, "")

@@ -7,6 +7,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from . import (
+    celebdf2,
+    celebdfpp,
+    deepspeak,
+    df40,
+    dfd,
+    dfdc,
+    dfdcp,
+    dfdm,
+    dfeval2024,
+    faceshifter,
+    fakeavceleb,
+    ffiw,
+    ffpp,
+    forgerynet,
+    idforge,
+    kodf,
+    polyglotfake,
+    uadfv,
+    wilddeepfake,
+)
 from .schema import SPLITS
 
 Cell = tuple[str, str]  # (split, class); "all" stands for a sum
@@ -22,24 +43,13 @@ def _cells(**splits: tuple[int, int]) -> Cells:
     return {(split, name): count for split, pair in splits.items() for name, count in zip(CLASSES, pair, strict=True)}
 
 
-# What a complete official download holds, as far as it is known; "all" where the release has no splits.
+# What a complete official download holds, as far as it is known: each adapter says it, with its source.
 OFFICIAL: dict[str, Cells] = {
-    # Verified: 360/70/70 pairs in the authors' split lists, 2 reals and 2 fakes of each of 5 methods a pair.
-    "ffpp": _cells(train=(720, 3600), val=(140, 700), test=(140, 700)),
-    # Verified: 590 + 300 reals and 5,639 fakes in its README; 178 + 340 of them in its list of testing videos.
-    "celebdf2": _cells(train=(712, 5299), test=(178, 340)),
-    # Third-party: DeepfakeBench's README and its issue 63.
-    "dfdc": _cells(train=(19154, 100000), val=(2000, 2000), test=(2500, 2500)),
-    # Third-party copies of its metadata: 500 + 9,709 + 10,835, without RealVideo-FakeAudio.
-    "fakeavceleb": _cells(all=(500, 20544)),
-    # Sum verified in its README, classes third-party (MINTIME's README); includes the test part without labels.
-    "forgerynet": _cells(all=(99630, 121617)),
-    # Inferred: the reals are Celeb-DF's test reals. No source counts the fakes.
-    "df40": {("test", "real"): 178},
-    # Sum of 7,314 sequences verified in its README, classes third-party.
-    "wilddeepfake": _cells(test=(3805, 3509)),
-    # Third-party: counted in a copy of its metadata.
-    "dfeval2024": _cells(test=(112, 964)),
+    name: _cells(**official) for name, official in (
+        *((module.ADAPTER.name, module.OFFICIAL) for module in (
+            ffpp, celebdf2, dfdc, fakeavceleb, forgerynet, df40, wilddeepfake, dfeval2024, celebdfpp, dfd, faceshifter,
+            dfdcp, uadfv, dfdm, ffiw, kodf, polyglotfake, idforge)),
+        *deepspeak.OFFICIAL.items())
 }
 IN_THE_TEXT: dict[str, Cells] = {"df40": _cells(test=(178, 11366))}  # Section 4.2 of the paper; in neither table
 

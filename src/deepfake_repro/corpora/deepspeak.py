@@ -15,7 +15,7 @@ from .checks import by_stem, remark
 from .files import VIDEO_SUFFIXES, Tree, descend, locate, names, need, read_csv, videos_below
 from .schema import Adapter, IndexReport, Video
 
-OFFICIAL = {"deepspeak1": {"total": (6667, 6796)}, "deepspeak2": {}}  # third party, v1.1, over both splits; v2 unknown
+OFFICIAL = {"deepspeak1": {"all": (6667, 6796)}, "deepspeak2": {}}  # third party, v1.1, over both splits; v2 unknown
 ANNOTATIONS = ("annotations-real.csv", "annotations-fake.csv")
 SPLITS = "annotations-split-def.csv"
 COLUMNS = {SPLITS: ("identity", "split"), ANNOTATIONS[0]: ("video-file", "identity"),

@@ -23,9 +23,8 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
 
     The releases with train and val, and with test, may lie beside each other as they are unpacked.
     """
-    tree = locate("ffiw", root, _is_release, "source/ and target/ with train/, val/ or test/")
-    siblings = [tree.base] if tree.base == root else [place for place in folders(tree.base.parent) if _is_release(place)]
-    trees = [Tree("ffiw", root, base) for base in siblings]
+    tree = locate("ffiw", root, _releases, "source/ and target/ with train/, val/ or test/")
+    trees = [Tree("ffiw", root, base) for base in _releases(tree.base)]
     found = [(tree, name, split, *clip) for tree in trees for name in FOLDERS for split in SPLITS
              for clip in clips_in(descend(tree.base, name, split))]
     has_test = any(split == "test" for _, _, split, *_ in found)
@@ -36,6 +35,10 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     notes = remark("videos outside train/, val/ and test/ left out", loose)
     notes += () if has_test else ("test/ is absent: val/ is taken for the test set",)
     return videos, IndexReport("ffiw", len(videos), disk_only=loose, notes=notes)
+
+
+def _releases(folder: Path) -> list[Path]:
+    return [folder] if _is_release(folder) else [place for place in folders(folder) if _is_release(place)]
 
 
 def _is_release(folder: Path) -> bool:

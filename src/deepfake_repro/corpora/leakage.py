@@ -9,13 +9,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from .ffpp import STRADDLING
+
 COLUMNS = ("corpus", "fact", "count", "of", "detail")
 LEARNED_FROM = ("train", "val", "test")
 EXAMPLES = 5
-# FF++ sequences cut from one YouTube video that its official splits keep apart: cited by number from the
-# corpus's conversion list, whose YouTube addresses are not ours to ship.
-SAME_SOURCE = (("605", "606"), ("639", "640"), ("755", "756"), ("837", "838"), ("875", "876"), ("954", "955"),
-               ("982", "983"))
 # Folder names that mean the same videos in whatever corpus they occur: Celeb-DF's reals and fakes also serve
 # DF40 and Celeb-DF++.
 SHARED_FOLDERS = ("celeb-real", "youtube-real", "celeb-synthesis")
@@ -43,7 +41,7 @@ def _same_source(corpus: str, videos: pd.DataFrame) -> Iterator[Fact]:
         return
     reals = videos[videos["label"] == 0]
     split = dict(zip(reals["target_id"], reals["split"], strict=True))
-    pairs = [pair for pair in SAME_SOURCE if split.keys() >= set(pair)]
+    pairs = [pair for pair in STRADDLING if split.keys() >= set(pair)]
     apart = [f"{a} {split[a]}, {b} {split[b]}" for a, b in pairs if split[a] != split[b]]
     yield corpus, "known pairs of sequences from one YouTube video in two splits", len(apart), len(pairs), \
         "; ".join(apart)
