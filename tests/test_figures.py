@@ -14,7 +14,9 @@ from deepfake_repro.figures import (
     history_figure,
     roc_figure,
     save,
+    sphere_figure,
     style,
+    years_figure,
 )
 from deepfake_repro.metrics import roc
 from deepfake_repro.tables import ROW_NAMES
@@ -51,6 +53,12 @@ def image(value):
     return np.full((8, 8, 3), value, np.uint8)
 
 
+def cloud(seed):
+    features = np.random.default_rng(seed).normal(size=(20, 8)) + 1
+    return features / np.linalg.norm(features, axis=1, keepdims=True), np.arange(20) % 2
+
+
+YEARS = pd.DataFrame({"method": ["sbi", "sbi", "effort"], "year": [2019, 2021, 2019], "auroc": [93.0, 83.2, 95.6]})
 MAKERS = {
     "roc": lambda: roc_figure(curves()),
     "history": lambda: history_figure(
@@ -59,6 +67,8 @@ MAKERS = {
     "crops": lambda: crop_sheet({"real": [image(v) for v in (0, 90, 200)], "fake": [image(255)]}, columns=2),
     "faces": lambda: faces_figure(faces()),
     "auc": lambda: auc_figure({"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}),
+    "sphere": lambda: sphere_figure({"before": cloud(0), "after": cloud(1)}),
+    "years": lambda: years_figure(YEARS, {"sbi": "SBI", "effort": "Effort"}),
 }
 
 
@@ -107,6 +117,28 @@ def test_face_sizes_rise_in_steps_to_all_faces():
     curves_ = {line.get_label(): line.get_xydata()[1:] for line in sizes.lines}  # the first point is minus infinity
     assert curves_["ffpp"].tolist() == [[50, 0.25], [60, 0.5], [80, 0.75], [200, 1]]
     assert curves_["dfdc"].tolist() == [[90, 0.5], [100, 1]] and len(scores_.lines) == 2
+
+
+def test_sphere_shows_three_dimensional_features_up_to_a_turn():
+    features, labels = cloud(0)
+    features = features[:, :3] / np.linalg.norm(features[:, :3], axis=1, keepdims=True)
+    (axes,) = sphere_figure({"all": (features, labels)}).axes
+    clouds = [np.stack([np.asarray(one) for one in part._offsets3d], 1) for part in axes.collections[:2]]
+    assert [len(part) for part in clouds] == [10, 10]
+    points = np.concatenate(clouds)
+    truth = np.concatenate([features[labels == 0], features[labels == 1]])
+    np.testing.assert_allclose(points @ points.T, truth @ truth.T, atol=1e-9)  # turning keeps all angles
+
+
+def test_years_figure_draws_every_figure_of_each_method():
+    lines = MAKERS["years"]().axes[0].lines
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in lines] == [
+        ("SBI", [93.0, 83.2]), ("Effort", [95.6])]
+
+
+def test_a_history_without_triplets_leaves_that_panel_empty():
+    grid = history_figure({"lnclip": history([0.9, 0.4]).drop(columns="active_fraction")}).axes
+    assert [len(axes.lines) for axes in grid] == [1, 2, 0, 1]
 
 
 def test_crop_sheet_fills_lines_of_the_asked_width():

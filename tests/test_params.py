@@ -121,7 +121,8 @@ def test_root_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_runs_is_defined(loaded: params.Params) -> None:
-    assert set(loaded.run.variants) <= set(loaded.variants) and set(loaded.run.profiles) <= set(params.PROFILES)
+    assert set(loaded.run.finetune) <= set(loaded.variants) and set(loaded.run.profiles) <= set(params.PROFILES)
+    assert set(loaded.run.variants) == {*loaded.run.finetune, *loaded.run.lnclip}
     assert set(loaded.run.miniatures) <= set(loaded.miniatures) and loaded.run.seeds
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from deepfake_repro import params
 from deepfake_repro.metrics import SETS
 from deepfake_repro.tables import (
     ROW_NAMES,
     SET_NAMES,
     comparison,
     comparison_csv,
+    notes,
     read_published,
     read_scores,
+    scenarios,
     table3,
     table3_csv,
 )
@@ -118,3 +121,16 @@ def test_unknown_row_and_empty_folders_are_refused(tmp_path):
 
 def test_names_are_the_papers():
     assert list(ROW_NAMES.values())[:4] == ["SBI", "ImageNet pretrained", "FSFM", "FSFM + BA"]
+
+
+def test_lnclip_stands_below_the_papers_ten_rows_and_the_notes_say_that_it_is_not_theirs():
+    row = {"auc": {"in_distribution": 90.0}, "bacc": {"in_distribution": 80.0}, "videos": {"scored": {}, "unscored": {}}}
+    published = read_published(PUBLISHED)
+    lines = scenarios(published, {"lnclip": row}, "demo").splitlines()
+    assert cells(lines[-1])[0] == "LNCLIP-DF" and cells(lines[-1])[1:] == ["—"] * 3 + ["90.0 / 80.0", "—", "—"]
+    assert len(lines) == 2 + 11
+    table = table3({**published, "lnclip": row}).splitlines()
+    assert cells(table[13])[0] == cells(table[25])[0] == "LNCLIP-DF"
+    options = params.load().profile("paper")
+    assert any("method of another paper" in line for line in notes("paper", options, {"lnclip": row}))
+    assert not any("another paper" in line for line in notes("paper", options, {"fsfm": row}))

@@ -15,6 +15,9 @@ paper                     module                                   notebook
 4.3 implementation        ``training``, ``augment``, ``dataset``   ``05_finetune``
 4.3 video-level metrics   ``prediction``, ``metrics``              ``06_predict``
 5 results                 ``tables``, ``figures``                  ``07_results``
+second paper, method      ``lnclip``, ``lnclip_training``          ``09_layernorm_clip``
+second paper, pairs       ``pairing``                              ``09_layernorm_clip``
+second paper, benchmarks  ``benchmarks``                           ``07_results``
 ========================  =======================================  ====================
 
 ``demo`` makes the embedded benchmark out of licensed assets (``assets``, ``landmarks``);

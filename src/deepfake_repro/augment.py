@@ -4,6 +4,8 @@
              FSFM's settings; its crop ran *bilinear* although its code says bicubic.
 ``windows``  the demo's: a window of the crop at native resolution. A small network sees manipulation
              traces only there; downscaling the crop removes them.
+``lnclip``   LNCLIP-DF's list: flip, small affine moves, rare blur, slight colour jitter, JPEG 40-100; the
+             whole crop in evaluation.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from timm.data import create_transform
 from torchvision.transforms import v2
 
-AUGMENTATIONS = ("fsfm", "windows")
+AUGMENTATIONS = ("fsfm", "windows", "lnclip")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def training_transform(kind: str, size: int, norm: Normalisation) -> Transform:
         return v2.Compose([v2.ToPILImage(), timm_transform])
     if kind == "windows":
         return v2.Compose([v2.ToImage(), v2.RandomCrop(size), v2.RandomHorizontalFlip(), *_to_float(norm)])
+    if kind == "lnclip":
+        return v2.Compose([v2.ToImage(), *_lnclip_distortions(), _resize(size), *_to_float(norm)])
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
 
 
@@ -47,6 +51,7 @@ def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform
 
     ``fsfm``: one view, resized to 256/224 of ``size`` and cropped at the centre (FSFM's own evaluation).
     ``windows``: four windows, symmetric about the centre, that together cover the face.
+    ``lnclip``: one view, the whole crop (CLIP's own pre-processing of a square image).
     """
     if kind == "fsfm":
         resized = round(size * 256 / 224)
@@ -54,7 +59,22 @@ def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform
                            v2.CenterCrop(size), *_to_float(norm), lambda image: image[None]])
     if kind == "windows":
         return v2.Compose([v2.ToImage(), *_to_float(norm), lambda image: _four_windows(image, size)])
+    if kind == "lnclip":
+        return v2.Compose([v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]])
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def _lnclip_distortions() -> Sequence[Callable]:
+    """Strengths and probabilities as published; affine moves and JPEG act on every crop."""
+    return (v2.RandomHorizontalFlip(0.5),
+            v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR),
+            v2.RandomApply([v2.GaussianBlur(7, (0.1, 2.0))], 0.1),
+            v2.ColorJitter(brightness=0.1, contrast=0.1),
+            v2.JPEG((40, 100)))
+
+
+def _resize(size: int) -> Callable:
+    return v2.Resize((size, size), interpolation=v2.InterpolationMode.BICUBIC)
 
 
 def _to_float(norm: Normalisation) -> Sequence[Callable]:

@@ -111,7 +111,8 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
         for number, (row, history) in enumerate(histories.items()):
             colour = _colour(row, number)
             for axes, column in zip(grid.flat, _HISTORY, strict=True):
-                axes.plot(history["epoch"], history[column], color=colour, label=_name(row))
+                if column in history:  # LNCLIP-DF has no triplets
+                    axes.plot(history["epoch"], history[column], color=colour, label=_name(row))
             best = history.loc[history["validation_loss"].idxmin()]
             grid[0, 1].plot(best["epoch"], best["validation_loss"], "o", color=colour, markersize=5)
         for axes, title in zip(grid.flat, _HISTORY.values(), strict=True):
@@ -198,6 +199,55 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
         axes.axhline(50, color="0.3", linewidth=1)
         axes.set(ylabel="AUC (%)", xticks=range(len(GROUP_NAMES)), xticklabels=list(GROUP_NAMES.values()))
         axes.grid(axis="x", visible=False)
+        figure.legend(loc="outside right upper")
+        return _settled(figure)
+
+
+def sphere_figure(clouds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Unit features seen in three dimensions, one sphere for each named cloud (``[N, D]``, labels ``[N]``).
+
+    Each cloud is projected on its own three leading directions (of the uncentred features) and put back on the sphere.
+    """
+    with style():
+        figure = Figure(figsize=(3.6 * len(clouds), 3.6), layout="constrained")
+        for place, (name, (features, labels)) in enumerate(clouds.items(), start=1):
+            axes = figure.add_subplot(1, len(clouds), place, projection="3d")
+            points = _on_sphere(features)
+            for label, (what, colour) in enumerate((("real", _PALETTE[0]), ("fake", _PALETTE[1]))):
+                axes.scatter(*points[labels == label].T, s=9, alpha=0.6, color=colour, label=what, depthshade=False)
+            turn, rise = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
+            axes.plot_wireframe(np.cos(turn) * np.sin(rise), np.sin(turn) * np.sin(rise), np.cos(rise),
+                                color="0.85", linewidth=0.4)
+            axes.set(title=name)
+            axes.set_box_aspect((1, 1, 1), zoom=1.4)
+            axes.view_init(elev=15, azim=25)  # the mean direction, the first axis, faces the reader
+            axes.set_axis_off()
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return _settled(figure)
+
+
+def _on_sphere(features: np.ndarray) -> np.ndarray:
+    """``[N, D]`` -> ``[N, 3]`` of length one; each direction's sign is such that its mean is not negative."""
+    directions = np.linalg.svd(features, full_matrices=False)[2][:3]
+    points = features @ directions.T
+    points *= np.where(points.mean(0) < 0, -1, 1)
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def years_figure(figures: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
+    """Published AUROC (percent) of each benchmark over its year, one colour for each of ``methods`` (key -> name).
+
+    ``figures`` as of :func:`deepfake_repro.benchmarks.published`; several figures of one method and benchmark are
+    all drawn: their spread is a finding too.
+    """
+    with style():
+        figure, axes = _figure(7.2, 3.8)
+        for number, (method, name) in enumerate(methods.items()):
+            part = figures[figures["method"] == method]
+            shift = 0.06 * (number - (len(methods) - 1) / 2)
+            axes.plot(part["year"] + shift, part["auroc"], "o", markersize=4, color=_PALETTE[number], label=name)
+        axes.set(xlabel="year of the benchmark", ylabel="AUROC (%)")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(loc="outside right upper")
         return _settled(figure)
 

@@ -14,6 +14,7 @@ from pickle import UnpicklingError
 
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed
@@ -43,23 +44,32 @@ class Detector(nn.Module):
         return embeddings, self.encoder.head(embeddings)
 
 
+class SphereDetector(Detector):
+    """LNCLIP-DF's detector: the class token after the final LayerNorm, L2-normalised, is the embedding."""
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Embedding ``[B, D]`` of length one: a point on the unit hypersphere."""
+        return F.normalize(super().embed(images), dim=1)
+
+
 def build(architecture: str, classes: int, *, depth: int = 12, input_size: int = 224,
-          drop_path: float = 0.0, head_std: float = 2e-5) -> Detector:
+          drop_path: float = 0.0, head_std: float = 2e-5, sphere: bool = False) -> Detector:
     """A detector with fresh weights from a timm ViT name, cut to its first ``depth`` blocks.
 
-    ``head_std``: standard deviation of the head's initial weights (2e-5 in FSFM's fine-tuning).
+    ``head_std``: standard deviation of the head's initial weights (2e-5 in FSFM's fine-tuning); ``sphere``:
+    LNCLIP-DF's class token on the unit hypersphere in place of the mean-pooled patch tokens.
 
     Raises ``ValueError`` if timm does not know the name or the model is not a plain ViT.
     """
     if not timm.is_model(architecture):
         raise ValueError(f"train.architecture {architecture!r} is unknown to timm {timm.__version__}")
-    encoder = timm.create_model(architecture, num_classes=classes, global_pool="avg", depth=depth,
-                                img_size=input_size, drop_path_rate=drop_path)
+    encoder = timm.create_model(architecture, num_classes=classes, global_pool="token" if sphere else "avg",
+                                depth=depth, img_size=input_size, drop_path_rate=drop_path)
     if not isinstance(encoder, VisionTransformer):
         raise ValueError(f"train.architecture {architecture!r} is no VisionTransformer; take a vit_* name")
     nn.init.trunc_normal_(encoder.head.weight, std=head_std)
     nn.init.zeros_(encoder.head.bias)
-    return Detector(encoder)
+    return SphereDetector(encoder) if sphere else Detector(encoder)
 
 
 def load_start(model: Detector, source: str) -> Normalisation:
@@ -158,7 +168,7 @@ def _load_encoder(model: Detector, state: dict[str, torch.Tensor], name: str) ->
             raise ValueError(f"{name}: {key} has shape {tuple(tensor.shape)}, "
                              f"the network wants {tuple(encoder.state_dict()[key].shape)}")
     result = encoder.load_state_dict(chosen, strict=False)
-    assert set(result.missing_keys) == FRESH and not result.unexpected_keys
+    assert set(result.missing_keys) == FRESH & set(encoder.state_dict()) and not result.unexpected_keys
 
 
 def _fit_positions(positions: torch.Tensor, encoder: VisionTransformer) -> torch.Tensor:
@@ -187,6 +197,6 @@ def load(folder: Path) -> tuple[Detector, dict]:
     """The detector that ``save`` wrote, in evaluation mode, and its manifest."""
     manifest = json.loads((folder / "model.json").read_text())
     model = build(manifest["architecture"], len(manifest["classes"]), depth=manifest["depth"],
-                  input_size=manifest["input_size"])
+                  input_size=manifest["input_size"], sphere=manifest.get("method") == "lnclip")
     model.load_state_dict(load_file(str(folder / "model.safetensors")), strict=True)
     return model.eval(), manifest

@@ -14,6 +14,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from .options import LnClip
+
 
 @dataclass(frozen=True)
 class Run:
@@ -23,6 +25,8 @@ class Run:
     miniatures: tuple[str, ...]
     pretrain: tuple[str, ...]
     variants: tuple[str, ...]
+    finetune: tuple[str, ...]
+    lnclip: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
@@ -178,6 +182,7 @@ class Profile:
     start: Start
     pretrain: Pretrain
     train: Train
+    lnclip: LnClip
     predict: Predict
     scoring: Scoring
 
@@ -284,6 +289,6 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if kind is Any:
         return raw
     allowed = (int, float) if kind is float else (kind,)
-    if not isinstance(raw, allowed) or isinstance(raw, bool):
+    if not isinstance(raw, allowed) or isinstance(raw, bool) != (kind is bool):
         raise ValueError(f"params.yaml: {where} must be {kind.__name__}, found {raw!r}")
     return kind(raw)

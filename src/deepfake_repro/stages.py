@@ -21,6 +21,8 @@ from .places import corpus_roots, places
 from .tables import MISSING, read_published, read_scores, scenarios
 
 ASSETS = "data/assets"
+LESSONS = {"lnclip": "09_layernorm_clip"}
+"""Notebook that trains a row, where it is not ``05_finetune``."""
 README_MARKS = ("<!-- results: written by `python -m deepfake_repro readme` -->\n", "<!-- /results -->")
 
 
@@ -75,7 +77,8 @@ def score(profile: str, variant: str, seed: int) -> None:
     weights = place.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
-    weave(weights / "notebook.ipynb", place.base / "notebooks" / "05_finetune.ipynb", out / "finetune.ipynb")
+    lesson = f"{LESSONS.get(variant, '05_finetune')}.ipynb"
+    weave(weights / "notebook.ipynb", place.base / "notebooks" / lesson, out / "finetune.ipynb")
 
 
 def readme_with_results(base: Path) -> str:

@@ -73,7 +73,8 @@ def ingredients(base: Path, study: Study) -> dict[str, str]:
     stages = read_yaml(base / "dvc.lock")["stages"]
     found = {}
     for stage, entry in stages.items():
-        if stage.startswith((f"train@{study.profile}-{study.rows[0]}-", f"predict@{study.profile}-{study.rows[0]}-")):
+        name, _, item = stage.partition("@")
+        if name.startswith(("train", "predict")) and item.startswith(f"{study.profile}-{study.rows[0]}-"):
             found |= {dep["path"]: dep["md5"] for dep in entry["deps"] if "/weights/" not in dep["path"]}
     return dict(sorted(found.items()))
 

@@ -55,11 +55,14 @@ def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
 
 
 def scenarios(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping], name: str) -> str:
-    """Markdown of the three scenario averages of AUC and balanced accuracy, published beside those of ``name``."""
+    """Markdown of the three scenario averages of AUC and balanced accuracy, published beside those of ``name``.
+
+    A row that only one side has is printed too, last if it is LNCLIP-DF, which has no row in the paper.
+    """
     groups = {"in_distribution": "in-dist.", "df40": "out-of-dist.", "in_the_wild": "in the wild"}
     lines = [_line("AUC / bACC (%)", [f"{who}: {title}" for who in ("paper", name) for title in groups.values()]),
              _line("---", ["---:"] * (2 * len(groups)))]
-    for row in _ordered(published):
+    for row in _ordered({**published, **reproduced}):
         cells = [f"{_percent(source.get(row, {}).get('auc', {}).get(key))} / "
                  f"{_percent(source.get(row, {}).get('bacc', {}).get(key))}"
                  for source in (published, reproduced) for key in groups]
@@ -79,6 +82,9 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
     for row in _ordered(ROW_NAMES):
         if not rows.get(row) and row != "lnclip":
             lines.append(f"{ROW_NAMES[row]}: — (not run in this profile).")
+    if rows.get("lnclip"):
+        lines.append(f"{ROW_NAMES['lnclip']}, below the ten rows of the paper's Table 3, is the method of another paper "
+                     "(arXiv:2508.06248), trained here on the same sample.")
     unscored = sum(sum(rows[row]["videos"]["unscored"].values()) for row in rows if rows[row])
     scored = {row: sum(rows[row]["videos"]["scored"].values()) for row in rows if rows[row]}
     if scored:
