@@ -7,6 +7,7 @@ that figures can be kept in git.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +15,17 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+import PIL.Image
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .tables import ROW_NAMES
+from .tables import METRIC_NAMES, ROW_NAMES, SET_NAMES
 
 # Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for LNCLIP-DF.
 _PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
 COLOURS = dict(zip(ROW_NAMES, _PALETTE, strict=True))
+_DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
 GROUP_NAMES = {
     "in_distribution": "in-distribution",
     "df40": "out-of-distribution",
@@ -75,13 +78,20 @@ def save(figure: Figure, path: Path) -> None:
         _settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
 
 
-def picture(figure: Figure) -> object:
-    """The figure as a PNG that a notebook shows and stores, the same bytes each time."""
+def picture(figure: Figure, colours: int | None = None) -> object:
+    """The figure as a PNG that a notebook shows and stores, the same bytes each time.
+
+    ``colours``: so many at most, which makes a drawing a quarter of its size; not for photographs.
+    """
     from IPython.display import Image  # only notebooks need it
 
     memory = io.BytesIO()
     with style():
         _settled(figure).savefig(memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight")
+    if colours:
+        drawing = PIL.Image.open(memory).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE)
+        memory = io.BytesIO()
+        drawing.save(memory, format="png", optimize=True)
     return Image(memory.getvalue(), alt="figure")
 
 
@@ -181,6 +191,44 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
         axes.grid(axis="x", visible=False)
         figure.legend(loc="outside right upper")
         return _settled(figure)
+
+
+def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
+    """Heat map of reproduced - published, a panel a metric, in percentage points (Table 3).
+
+    ``cells`` as of :func:`deepfake_repro.tables.comparison`. Orange is below the paper, purple above it, which people
+    with any colour vision tell apart; bold where the published value is outside the reproduced one's interval; a cell
+    that was not run is grey. Of another profile than ``paper`` the title says that it is no reproduction.
+    """
+    with style():
+        figure, panels = _figure(8.0, 8.0, rows=2, columns=1)
+        reach = float(np.nanmax([1.0, *cells["difference"].abs()]))
+        for axes, (metric, title) in zip(panels, METRIC_NAMES.items(), strict=True):
+            part = cells[cells["metric"] == metric]
+            rows = [row for row in ROW_NAMES if row in set(part["row"])]
+            grid = part.pivot(index="row", columns="set", values="difference").reindex(index=rows, columns=SET_NAMES)
+            shown = axes.imshow(grid, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto")
+            outside = (part["published"] < part["low"]) | (part["published"] > part["high"])
+            _write_cells(axes, grid, set(part.loc[outside, ["row", "set"]].itertuples(index=False, name=None)))
+            axes.set_title(f"{title}, reproduced − published")
+            axes.grid(visible=False)
+        figure.colorbar(shown, ax=list(panels), label="percentage points", shrink=0.6)
+        if profile != "paper":
+            figure.suptitle(f"profile {profile}: no reproduction of the paper's figures")
+        return _settled(figure)
+
+
+def _write_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]]) -> None:
+    """Names of rows and columns, and in each cell its number."""
+    axes.set(yticks=range(len(grid)), yticklabels=[_name(row) for row in grid.index])
+    axes.set_xticks(range(grid.shape[1]), list(SET_NAMES.values()), rotation=30, ha="right")
+    reach = axes.images[0].get_clim()[1]
+    for (y, row), (x, key) in itertools.product(enumerate(grid.index), enumerate(grid.columns)):
+        value = grid.loc[row, key]
+        if not np.isnan(value):
+            axes.text(x, y, f"{value:+.1f}", ha="center", va="center", fontsize=7,
+                      fontweight="bold" if (row, key) in bold else "normal",
+                      color="white" if abs(value) > 0.6 * reach else "black")
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
