@@ -23,7 +23,7 @@ FLOW = [
     "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "video", "faces", "landmarks", "crop_store", "interchange", "crops", "sampling", "augment", "dataset", "attribution",
     "model", "losses", "training", "masking", "fsfm", "pretraining",
-    "prediction", "metrics", "tables", "corpus_tables", "figures", "notebooks",
+    "prediction", "metrics", "statistics", "tables", "claims", "ledger", "corpus_tables", "figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]
