@@ -24,8 +24,8 @@ FLOW = [
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "training", "masking", "fsfm",
-    "pretraining", "prediction", "metrics", "lnclip", "lnclip_training", "tables", "benchmarks", "corpus_tables",
-    "figures", "notebooks",
+    "pretraining", "prediction", "metrics", "statistics", "lnclip", "lnclip_training", "tables", "claims", "ledger",
+    "benchmarks", "corpus_tables", "figures", "method_figures", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]

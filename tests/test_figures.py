@@ -10,16 +10,17 @@ from deepfake_repro.figures import (
     COLOURS,
     auc_figure,
     crop_sheet,
+    difference_figure,
     faces_figure,
     history_figure,
+    picture,
     roc_figure,
     save,
-    sphere_figure,
     style,
-    years_figure,
 )
+from deepfake_repro.method_figures import sphere_figure, years_figure
 from deepfake_repro.metrics import roc
-from deepfake_repro.tables import ROW_NAMES
+from deepfake_repro.tables import ROW_NAMES, comparison
 
 
 def curves():
@@ -49,6 +50,15 @@ def scores(a, b, c):
     return {"auc": {"in_distribution": a, "df40": b, "in_the_wild": c}}
 
 
+def differences(profile="demo"):
+    """FSFM is 2 points above the paper on FF++ with an interval that leaves it out, 4 below on ITW; SBI was not run."""
+    published = {"sbi": {"auc": {"ffpp": 88.2}}, "fsfm": {"auc": {"ffpp": 96.0, "itw": 82.8}}}
+    reproduced = {"fsfm": {"auc": {"ffpp": 98.0, "itw": 78.8}, "bacc": {"ffpp": 90.0}}}
+    rows = [("fsfm", "auc", "ffpp", 97.0, 99.0), ("fsfm", "auc", "itw", 70.0, 85.0)]
+    intervals = pd.DataFrame(rows, columns=["row", "metric", "set", "low", "high"])
+    return difference_figure(comparison(published, reproduced, intervals), profile)
+
+
 def image(value):
     return np.full((8, 8, 3), value, np.uint8)
 
@@ -66,6 +76,7 @@ MAKERS = {
     ),
     "crops": lambda: crop_sheet({"real": [image(v) for v in (0, 90, 200)], "fake": [image(255)]}, columns=2),
     "faces": lambda: faces_figure(faces()),
+    "differences": differences,
     "auc": lambda: auc_figure({"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}),
     "sphere": lambda: sphere_figure({"before": cloud(0), "after": cloud(1)}),
     "years": lambda: years_figure(YEARS, {"sbi": "SBI", "effort": "Effort"}),
@@ -149,6 +160,24 @@ def test_crop_sheet_fills_lines_of_the_asked_width():
     assert len(crop_sheet({"real": [image(0)]}, columns=1).axes) == 1
     with pytest.raises(ValueError, match="no image"):
         crop_sheet({"real": []})
+
+
+def test_heat_map_shows_each_difference_and_what_was_not_run():
+    figure = differences()
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["SBI", "FSFM"]
+    shown = {text.get_position(): (text.get_text(), text.get_fontweight()) for text in panel.texts}
+    assert shown == {(0, 1): ("+2.0", "bold"), (10, 1): ("-4.0", "normal")}  # ITW is the eleventh column
+    drawn = panel.images[0]
+    assert drawn.get_clim() == (-4, 4) and drawn.get_array().mask.sum() == 2 * 13 - 2
+    above, below = (drawn.cmap(drawn.norm(value))[:3] for value in (4, -4))
+    assert above[2] > above[0] and below[0] > below[2]  # purple above the paper, orange below
+    assert "no reproduction" in figure.get_suptitle() and not differences("paper").get_suptitle()
+
+
+def test_a_picture_of_few_colours_is_smaller_and_the_same_each_time():
+    small, again, full = picture(differences(), colours=64), picture(differences(), colours=64), picture(differences())
+    assert small.data == again.data and len(small.data) < len(full.data)
 
 
 def test_callers_settings_are_left_alone():

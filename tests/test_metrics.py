@@ -10,7 +10,6 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from deepfake_repro.metrics import (
     SETS,
     auc,
-    auc_interval,
     balanced_accuracy,
     roc,
     table_row,
@@ -137,30 +136,6 @@ def test_threshold_moves_balanced_accuracy():
 def test_auc_needs_both_classes_and_finite_scores(labels, scores):
     with pytest.raises(ValueError, match="give"):
         auc(labels, scores)
-
-
-def test_auc_interval_equals_the_bootstrap_written_as_a_loop():
-    rng = np.random.default_rng(1)
-    labels = np.repeat([0, 1], [30, 50])
-    scores = (rng.normal(size=80) + labels).round(1)  # rounded: many ties
-    low, high = auc_interval(labels, scores, 3000, seed=0)
-    draws = []
-    for _ in range(800):
-        real, fake = rng.choice(scores[:30], 30), rng.choice(scores[30:], 50)
-        draws.append(roc_auc_score(labels, np.concatenate([real, fake])))
-    assert (low, high) == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])), abs=0.02)
-    assert low < auc(labels, scores) < high
-    assert auc_interval(labels, scores, 3000, seed=0) == (low, high)
-    assert auc_interval(labels, scores, 3000, seed=1) != (low, high)
-
-
-def test_auc_interval_of_a_perfect_detector_is_a_point():
-    assert auc_interval([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], 50, seed=0) == (1.0, 1.0)
-
-
-def test_auc_interval_needs_a_draw():
-    with pytest.raises(ValueError, match="draws is 0"):
-        auc_interval([0, 1], [0, 1], 0, seed=0)
 
 
 def test_roc_of_four_videos_by_hand():

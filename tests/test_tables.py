@@ -9,11 +9,13 @@ import pytest
 
 from deepfake_repro import params
 from deepfake_repro.metrics import SETS
+from deepfake_repro.params import load
 from deepfake_repro.tables import (
     ROW_NAMES,
     SET_NAMES,
+    beside,
     comparison,
-    comparison_csv,
+    csv,
     notes,
     read_published,
     read_scores,
@@ -86,8 +88,10 @@ def test_scores_are_means_over_seeds(tmp_path):
     rows = read_scores(tmp_path)
     assert list(rows) == ["imagenet", "fsfm_ba"]
     expected = {"auc": {"ffpp": 81.33}, "bacc": {}, "videos": {"scored": {"ffpp": 7}}, "seeds": [0, 1, 10]}
-    assert rows["fsfm_ba"] == expected
+    sd = {"auc": {"ffpp": 1.53}, "bacc": {}}  # of 80, 81 and 83
+    assert rows["fsfm_ba"] == expected | {"sd": sd}
     assert rows["imagenet"]["auc"] == {"ffpp": 55.0} and rows["imagenet"]["seeds"] == [0]
+    assert "sd" not in rows["imagenet"]
 
 
 def test_published_beside_reproduced():
@@ -102,9 +106,33 @@ def test_published_beside_reproduced():
     ]
     assert table["difference"].tolist()[0] == -0.83
     assert table["difference"].isna().tolist() == [False, True, True, True]
-    lines = comparison_csv(published, reproduced).splitlines()
-    assert lines[0] == "row,metric,set,published,reproduced,difference"
-    assert lines[1:3] == ["fsfm,auc,ffpp,96.0,95.17,-0.83", "fsfm,auc,dfdc,—,90.0,—"]
+    lines = csv(table).splitlines()
+    assert lines[0] == "row,metric,set,published,reproduced,difference,low,high,sd"
+    assert lines[1:3] == ["fsfm,auc,ffpp,96.0,95.17,-0.83,—,—,—", "fsfm,auc,dfdc,—,90.0,—,—,—,—"]
+
+
+def test_a_cell_shows_published_reproduced_difference_interval_and_spread_over_seeds():
+    published = {"fsfm": {"auc": {"ffpp": 96.0, "itw": 82.8}}, "sbi": {"auc": {"ffpp": 88.2}}}
+    counts = {"scored": {"ffpp": 838}, "unscored": {"ffpp": 2}}
+    reproduced = {"fsfm": {"auc": {"ffpp": 95.17}, "sd": {"auc": {"ffpp": 0.42}}, "videos": counts}}
+    columns = ["row", "metric", "set", "low", "high"]
+    intervals = pd.DataFrame([("fsfm", "auc", "ffpp", 93.24, 96.9)], columns=columns)
+    text = beside(comparison(published, reproduced, intervals), reproduced, ["Note."])
+    lines = [cells(line) for line in text.splitlines()]
+    assert lines[2][:2] == ["SBI", "88.2 → —"]
+    assert lines[3][:2] == ["FSFM", "96.0 → 95.2<br>-0.8<br>[93.2, 96.9]<br>± 0.4"]
+    assert lines[3][11] == "82.8 → —" and lines[3][2] == "—"
+    assert lines[4][:3] == ["*videos scored*", "838", ""] and lines[5][:3] == ["*without a score*", "2", ""]
+    assert text.endswith("\n\nNote.\n")
+
+
+def test_what_was_not_run_is_named_with_its_reason():
+    rows = {"fsfm": {"auc": {"ffpp": 95.0, "dfdc": 90.0}, "videos": {"scored": {"ffpp": 8}, "unscored": {}}}}
+    found = notes("paper", load().profile("paper"), rows)
+    assert "SBI: — (not run in this profile)." in found
+    assert "ITW: — (the authors' own collection, not released)." in found
+    assert "WDF: — (a corpus of it is not there)." in found
+    assert not [line for line in found if line.startswith(("FF++", "DFDC", "**"))]
 
 
 def test_unknown_row_and_empty_folders_are_refused(tmp_path):

@@ -7,6 +7,7 @@ that figures can be kept in git.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +15,18 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+import PIL.Image
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from .tables import ROW_NAMES
+from .tables import METRIC_NAMES, ROW_NAMES, SET_NAMES
 
 # Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for LNCLIP-DF.
-_PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
-COLOURS = dict(zip(ROW_NAMES, _PALETTE, strict=True))
+PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
+COLOURS = dict(zip(ROW_NAMES, PALETTE, strict=True))
+_DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
 GROUP_NAMES = {
     "in_distribution": "in-distribution",
     "df40": "out-of-distribution",
@@ -36,16 +39,6 @@ _HISTORY = {
     "active_fraction": "active triplets",
     "learning_rate": "learning rate",
 }
-
-_PRETRAINING = {
-    "masked": "hidden patches, $L_m$",
-    "facial": "hidden region, $L_{fr}$",
-    "similarity": "similarity, $L_{sim}$",
-    "learning_rate": "learning rate",
-}
-# LaPa ids 0-10: background, skin, two brows, two eyes, nose, upper lip, inner mouth, lower lip, hair.
-_REGION_COLOURS = np.array([(40, 40, 40), (230, 180, 150), (90, 50, 20), (90, 50, 20), (60, 120, 220), (60, 120, 220),
-                            (240, 200, 40), (220, 40, 60), (120, 0, 30), (220, 40, 60), (120, 80, 200)], np.uint8)
 
 
 @contextmanager
@@ -73,23 +66,30 @@ def save(figure: Figure, path: Path) -> None:
         raise ValueError(f"cannot save {path.name}: name it .svg or .png")
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
-        _settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
+        settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
 
 
-def picture(figure: Figure) -> object:
-    """The figure as a PNG that a notebook shows and stores, the same bytes each time."""
+def picture(figure: Figure, colours: int | None = None) -> object:
+    """The figure as a PNG that a notebook shows and stores, the same bytes each time.
+
+    ``colours``: so many at most, which makes a drawing a quarter of its size; not for photographs.
+    """
     from IPython.display import Image  # only notebooks need it
 
     memory = io.BytesIO()
     with style():
-        _settled(figure).savefig(memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight")
+        settled(figure).savefig(memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight")
+    if colours:
+        drawing = PIL.Image.open(memory).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE)
+        memory = io.BytesIO()
+        drawing.save(memory, format="png", optimize=True)
     return Image(memory.getvalue(), alt="figure")
 
 
 def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """ROC curves, one per row, from tables of :func:`deepfake_repro.metrics.roc`; the diagonal is chance."""
     with style():
-        figure, axes = _figure(6.4, 4.0)
+        figure, axes = canvas(6.4, 4.0)
         for number, (row, curve) in enumerate(curves.items()):
             places = curve["false_positive_rate"], curve["true_positive_rate"]
             axes.plot(*places, color=_colour(row, number), label=_name(row))
@@ -97,7 +97,7 @@ def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         figure.legend(loc="outside right upper")
-        return _settled(figure)
+        return settled(figure)
 
 
 def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
@@ -107,7 +107,7 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     lowest validation loss, whose checkpoint is kept (Section 4.3).
     """
     with style():
-        figure, grid = _figure(7.2, 5.0, rows=2, columns=2)
+        figure, grid = canvas(7.2, 5.0, rows=2, columns=2)
         for number, (row, history) in enumerate(histories.items()):
             colour = _colour(row, number)
             for axes, column in zip(grid.flat, _HISTORY, strict=True):
@@ -119,26 +119,7 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
             axes.set(xlabel="epoch", ylabel=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper")
-        return _settled(figure)
-
-
-def pretraining_figure(history: pd.DataFrame) -> Figure:
-    """The three losses of FSFM's pre-training and the learning rate over epochs (Section 3.2).
-
-    ``history`` as of :class:`deepfake_repro.pretraining.PretrainFit`.
-    """
-    with style():
-        figure, grid = _figure(7.2, 5.0, rows=2, columns=2)
-        for axes, (column, title) in zip(grid.flat, _PRETRAINING.items(), strict=True):
-            axes.plot(history["epoch"], history[column], marker="o", markersize=3, color=COLOURS["fsfm"])
-            axes.set(xlabel="epoch", ylabel=title)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        return _settled(figure)
-
-
-def region_picture(regions: np.ndarray) -> np.ndarray:
-    """Region ids ``[H, W]`` of :func:`deepfake_repro.masking.region_map` as colours, RGB uint8 ``[H, W, 3]``."""
-    return _REGION_COLOURS[regions]
+        return settled(figure)
 
 
 def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> Figure:
@@ -154,14 +135,14 @@ def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> 
     if not lines:
         raise ValueError("no image to show: give at least one group with a crop")
     with style():
-        figure, grid = _figure(columns + 1, len(lines), rows=len(lines), columns=columns)
+        figure, grid = canvas(columns + 1, len(lines), rows=len(lines), columns=columns)
         for (name, group), places in zip(lines, np.reshape(grid, (len(lines), columns)), strict=True):
             places[0].text(-0.1, 0.5, name, transform=places[0].transAxes, ha="right", va="center")
             for axes in places:
                 axes.set_axis_off()
             for axes, image in zip(places, group, strict=False):
                 axes.imshow(image, interpolation="nearest")
-        return _settled(figure)
+        return settled(figure)
 
 
 def faces_figure(faces: pd.DataFrame) -> Figure:
@@ -171,7 +152,7 @@ def faces_figure(faces: pd.DataFrame) -> Figure:
     compressed or detected in another way: a shortcut that a detector could learn.
     """
     with style():
-        figure, grid = _figure(7.2, 3.0, columns=2)
+        figure, grid = canvas(7.2, 3.0, columns=2)
         for number, (dataset, some) in enumerate(faces.groupby("dataset")):
             for axes, column in zip(grid, ("side", "score"), strict=True):
                 axes.ecdf(some[column], color=_colour(dataset, number), label=dataset)
@@ -179,7 +160,7 @@ def faces_figure(faces: pd.DataFrame) -> Figure:
         grid[0].xaxis.set(major_locator=MaxNLocator(5), major_formatter="{x:.0f}", minor_formatter=NullFormatter())
         grid[1].set(xlabel="score of the face detector")
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper")
-        return _settled(figure)
+        return settled(figure)
 
 
 def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
@@ -189,7 +170,7 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
     has no bar.
     """
     with style():
-        figure, axes = _figure(7.2, 3.4)
+        figure, axes = canvas(7.2, 3.4)
         width = 0.85 / max(1, len(rows))
         for number, (row, scores) in enumerate(rows.items()):
             values = np.array([scores["auc"].get(key, np.nan) for key in GROUP_NAMES])
@@ -200,65 +181,54 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
         axes.set(ylabel="AUC (%)", xticks=range(len(GROUP_NAMES)), xticklabels=list(GROUP_NAMES.values()))
         axes.grid(axis="x", visible=False)
         figure.legend(loc="outside right upper")
-        return _settled(figure)
+        return settled(figure)
 
 
-def sphere_figure(clouds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Unit features seen in three dimensions, one sphere for each named cloud (``[N, D]``, labels ``[N]``).
+def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
+    """Heat map of reproduced - published, a panel a metric, in percentage points (Table 3).
 
-    Each cloud is projected on its own three leading directions (of the uncentred features) and put back on the sphere.
+    ``cells`` as of :func:`deepfake_repro.tables.comparison`. Orange is below the paper, purple above it, which people
+    with any colour vision tell apart; bold where the published value is outside the reproduced one's interval; a cell
+    that was not run is grey. Of another profile than ``paper`` the title says that it is no reproduction.
     """
     with style():
-        figure = Figure(figsize=(3.6 * len(clouds), 3.6), layout="constrained")
-        for place, (name, (features, labels)) in enumerate(clouds.items(), start=1):
-            axes = figure.add_subplot(1, len(clouds), place, projection="3d")
-            points = _on_sphere(features)
-            for label, (what, colour) in enumerate((("real", _PALETTE[0]), ("fake", _PALETTE[1]))):
-                axes.scatter(*points[labels == label].T, s=9, alpha=0.6, color=colour, label=what, depthshade=False)
-            turn, rise = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
-            axes.plot_wireframe(np.cos(turn) * np.sin(rise), np.sin(turn) * np.sin(rise), np.cos(rise),
-                                color="0.85", linewidth=0.4)
-            axes.set(title=name)
-            axes.set_box_aspect((1, 1, 1), zoom=1.4)
-            axes.view_init(elev=15, azim=25)  # the mean direction, the first axis, faces the reader
-            axes.set_axis_off()
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return _settled(figure)
+        figure, panels = canvas(8.0, 8.0, rows=2, columns=1)
+        reach = float(np.nanmax([1.0, *cells["difference"].abs()]))
+        for axes, (metric, title) in zip(panels, METRIC_NAMES.items(), strict=True):
+            part = cells[cells["metric"] == metric]
+            rows = [row for row in ROW_NAMES if row in set(part["row"])]
+            grid = part.pivot(index="row", columns="set", values="difference").reindex(index=rows, columns=SET_NAMES)
+            shown = axes.imshow(grid, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto")
+            outside = (part["published"] < part["low"]) | (part["published"] > part["high"])
+            _write_cells(axes, grid, set(part.loc[outside, ["row", "set"]].itertuples(index=False, name=None)))
+            axes.set_title(f"{title}, reproduced − published")
+            axes.grid(visible=False)
+        figure.colorbar(shown, ax=list(panels), label="percentage points", shrink=0.6)
+        if profile != "paper":
+            figure.suptitle(f"profile {profile}: no reproduction of the paper's figures")
+        return settled(figure)
 
 
-def _on_sphere(features: np.ndarray) -> np.ndarray:
-    """``[N, D]`` -> ``[N, 3]`` of length one; each direction's sign is such that its mean is not negative."""
-    directions = np.linalg.svd(features, full_matrices=False)[2][:3]
-    points = features @ directions.T
-    points *= np.where(points.mean(0) < 0, -1, 1)
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+def _write_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]]) -> None:
+    """Names of rows and columns, and in each cell its number."""
+    axes.set(yticks=range(len(grid)), yticklabels=[_name(row) for row in grid.index])
+    axes.set_xticks(range(grid.shape[1]), list(SET_NAMES.values()), rotation=30, ha="right")
+    reach = axes.images[0].get_clim()[1]
+    for (y, row), (x, key) in itertools.product(enumerate(grid.index), enumerate(grid.columns)):
+        value = grid.loc[row, key]
+        if not np.isnan(value):
+            axes.text(x, y, f"{value:+.1f}", ha="center", va="center", fontsize=7,
+                      fontweight="bold" if (row, key) in bold else "normal",
+                      color="white" if abs(value) > 0.6 * reach else "black")
 
 
-def years_figure(figures: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
-    """Published AUROC (percent) of each benchmark over its year, one colour for each of ``methods`` (key -> name).
-
-    ``figures`` as of :func:`deepfake_repro.benchmarks.published`; several figures of one method and benchmark are
-    all drawn: their spread is a finding too.
-    """
-    with style():
-        figure, axes = _figure(7.2, 3.8)
-        for number, (method, name) in enumerate(methods.items()):
-            part = figures[figures["method"] == method]
-            shift = 0.06 * (number - (len(methods) - 1) / 2)
-            axes.plot(part["year"] + shift, part["auroc"], "o", markersize=4, color=_PALETTE[number], label=name)
-        axes.set(xlabel="year of the benchmark", ylabel="AUROC (%)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(loc="outside right upper")
-        return _settled(figure)
-
-
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
     """A figure (inches) outside pyplot, so none stays open in memory, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns)
 
 
-def _settled(figure: Figure) -> Figure:
+def settled(figure: Figure) -> Figure:
     """Lay the figure out once and for all: Matplotlib's constrained layout moves on with every drawing."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -267,7 +237,7 @@ def _settled(figure: Figure) -> Figure:
 
 def _colour(key: str, number: int) -> str:
     """A row's own colour; other curves (a test set, a method) take the palette in their order."""
-    return COLOURS.get(key, _PALETTE[number % len(_PALETTE)])
+    return COLOURS.get(key, PALETTE[number % len(PALETTE)])
 
 
 def _name(key: str) -> str:

@@ -80,30 +80,6 @@ def balanced_accuracy(labels: np.ndarray, scores: np.ndarray, threshold: float =
     return float(((real < threshold).mean() + (fake >= threshold).mean()) / 2)
 
 
-def auc_interval(labels: np.ndarray, scores: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the AUC over videos, resampled within each class.
-
-    Shapes and unit as for :func:`auc`; ``draws`` resamples -> (low, high). Not in the paper, which reports
-    one run.
-    """
-    if draws < 1:
-        raise ValueError(f"draws is {draws}: give a number of bootstrap resamples above 0")
-    real, fake = _split(labels, scores)
-    values = np.unique(np.concatenate([real, fake]))
-    real, fake = np.searchsorted(values, real), np.searchsorted(values, fake)
-    rng = np.random.default_rng(seed)
-    chunk = max(1, 4_000_000 // len(values))  # draws at once: about 32 MB an array
-    sampled = []
-    for start in range(0, draws, chunk):
-        size = min(chunk, draws - start)
-        reals = _resampled_counts(real, len(values), size, rng)
-        fakes = _resampled_counts(fake, len(values), size, rng)
-        below = np.cumsum(reals, axis=1) - reals / 2
-        sampled.append((fakes * below).sum(1) / (len(real) * len(fake)))
-    low, high = np.percentile(np.concatenate(sampled), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFrame:
     """ROC curve ``false_positive_rate, true_positive_rate, threshold``, thinned to at most ``points`` rows.
 
@@ -166,13 +142,6 @@ def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarr
             f"{len(real)} real and {len(fake)} fake of {len(labels)} labels: give both 0 (real) and 1 (fake)"
         )
     return real, fake
-
-
-def _resampled_counts(positions: np.ndarray, width: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of ``width`` score values occurs in each resample, ``[draws, width]``."""
-    resampled = positions[rng.integers(len(positions), size=(draws, len(positions)))]
-    flat = (resampled + width * np.arange(draws)[:, None]).ravel()
-    return np.bincount(flat, minlength=draws * width).reshape(draws, width)
 
 
 def _datasets(names: object) -> list[str]:

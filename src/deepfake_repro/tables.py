@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,10 @@ GROUPS = {
 }  # fmt: skip
 SET_NAMES = {key: name for group in GROUPS.values() for key, name in group.items()}
 MISSING = "—"
+NO_REPRODUCTION = ("**Profile `{}`: an embedded miniature benchmark of synthetic people and a small network. "
+                   "These figures are no reproduction of the paper's and no claim about them.**")
+# Why a column can have no figure even where everything else was run.
+_COLUMN_REASONS = {"itw": "the authors' own collection, not released", "forgerynet": "its test labels are not released"}
 
 
 def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
@@ -50,8 +55,24 @@ def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
         for row in _ordered(rows):
             cells = rows[row].get(metric, {})
             lines.append(_line(ROW_NAMES[row], [_percent(cells.get(key)) for key in SET_NAMES]))
-    below = "".join(f"\n{note}\n" for note in notes)
-    return "\n".join(lines) + "\n" + below
+    return "\n".join(lines + _counted(rows)) + "\n" + _below(notes)
+
+
+def beside(cells: pd.DataFrame, rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
+    """Table 3 as Markdown with everything that belongs to a cell; percent and percentage points.
+
+    ``cells`` as of :func:`comparison`. Each cell reads *published → reproduced*, then the difference, the 95 %
+    bootstrap interval of the reproduced value over videos, and the standard deviation over seeds where several were
+    run. Below: videos scored and without a score, from ``rows``, and the ``notes``.
+    """
+    found = {(cell.row, cell.metric, cell.set): cell for cell in cells.itertuples()}
+    lines = []
+    for metric, title in METRIC_NAMES.items():
+        lines += [_line(f"**{title}**", list(SET_NAMES.values())), _line("---", ["---:"] * len(SET_NAMES))]
+        for row in _ordered(cells["row"]):
+            lines.append(_line(ROW_NAMES[row], [_whole(found.get((row, metric, key))) for key in SET_NAMES]))
+        lines += [*_counted(rows), ""]
+    return "\n".join(lines) + _below(notes)
 
 
 def scenarios(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping], name: str) -> str:
@@ -74,8 +95,7 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
     """What a reader must know before reading the table of a profile: scope, starts, videos without a score."""
     lines = []
     if profile != "paper":
-        lines.append(f"**Profile `{profile}`: an embedded miniature benchmark of synthetic people and a small network. "
-                     "These figures are no reproduction of the paper's and no claim about them.**")
+        lines.append(NO_REPRODUCTION.format(profile))
     if options.start.imagenet == options.start.fsfm:
         lines.append("The FSFM rows start from the same general weights as the ImageNet row "
                      f"(`{Path(options.start.fsfm).name}`): FSFM pre-training does not run in this profile yet.")
@@ -85,6 +105,9 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
     if rows.get("lnclip"):
         lines.append(f"{ROW_NAMES['lnclip']}, below the ten rows of the paper's Table 3, is the method of another paper "
                      "(arXiv:2508.06248), trained here on the same sample.")
+    ran = {key for row in rows for key in rows[row].get("auc", {})}
+    for key in (key for group in GROUPS.values() for key in group if ran and key not in ran):
+        lines.append(f"{SET_NAMES[key]}: — ({_COLUMN_REASONS.get(key, 'a corpus of it is not there')}).")
     unscored = sum(sum(rows[row]["videos"]["unscored"].values()) for row in rows if rows[row])
     scored = {row: sum(rows[row]["videos"]["scored"].values()) for row in rows if rows[row]}
     if scored:
@@ -102,33 +125,38 @@ def table3_csv(rows: Mapping[str, Mapping]) -> str:
         for metric in METRIC_NAMES
         for row in _ordered(rows)
     ]
-    table = pd.DataFrame(records, columns=["row", "metric", *SET_NAMES])
-    return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
+    return csv(pd.DataFrame(records, columns=["row", "metric", *SET_NAMES]))
 
 
-def comparison(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping]) -> pd.DataFrame:
+def comparison(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping],
+               intervals: pd.DataFrame | None = None) -> pd.DataFrame:
     """Published beside reproduced, cell by cell.
 
-    Columns ``row, metric, set, published, reproduced, difference`` (reproduced - published). Percent and
-    percentage points, two decimals. Holds each cell that either side has; NaN where one side has none.
+    Columns ``row, metric, set, published, reproduced, difference`` (reproduced - published), ``low, high`` (of
+    ``intervals``, as of :func:`deepfake_repro.statistics.intervals`) and ``sd`` over seeds. Percent and percentage
+    points, two decimals. Holds each cell that either side has; NaN where there is nothing.
     """
     records = []
     for metric in METRIC_NAMES:
         for row in _ordered({**published, **reproduced}):
             theirs, ours = (source.get(row, {}).get(metric, {}) for source in (published, reproduced))
             records += [
-                (row, metric, key, theirs.get(key), ours.get(key))
+                (row, metric, key, theirs.get(key), ours.get(key), _spread(reproduced, row, metric, key))
                 for key in SET_NAMES
                 if key in theirs or key in ours
             ]
-    table = pd.DataFrame(records, columns=["row", "metric", "set", "published", "reproduced"])
-    table = table.astype({"published": "float64", "reproduced": "float64"})
-    return table.assign(difference=(table["reproduced"] - table["published"]).round(2))
+    cell = ["row", "metric", "set"]
+    table = pd.DataFrame(records, columns=[*cell, "published", "reproduced", "sd"])
+    table = table.astype({"published": "float64", "reproduced": "float64", "sd": "float64"})
+    table.insert(5, "difference", (table["reproduced"] - table["published"]).round(2))
+    none = pd.DataFrame(columns=[*cell, "low", "high"])
+    table = table.merge(none if intervals is None else intervals, on=cell, how="left")
+    return table[[*(name for name in table if name != "sd"), "sd"]]
 
 
-def comparison_csv(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping]) -> str:
-    """:func:`comparison` as CSV text; a missing cell is a dash."""
-    return comparison(published, reproduced).to_csv(index=False, na_rep=MISSING, lineterminator="\n")
+def csv(table: pd.DataFrame) -> str:
+    """A table as CSV text; a missing value is a dash."""
+    return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
 
 
 def read_published(folder: Path) -> dict[str, dict]:
@@ -145,8 +173,9 @@ def read_published(folder: Path) -> dict[str, dict]:
 def read_scores(folder: Path) -> dict[str, dict]:
     """Our rows from ``<folder>/<variant>-<seed>/scores.json``: means over seeds, in the paper's order.
 
-    A cell that one seed lacks is left out; the key ``seeds`` lists the seeds found. Raises
-    ``FileNotFoundError`` when there is none, ``ValueError`` for a folder that is not named so.
+    A cell that one seed lacks is left out; the key ``seeds`` lists the seeds found, ``sd`` holds the standard
+    deviation of each cell over them where there are several. Raises ``FileNotFoundError`` when there is no run,
+    ``ValueError`` for a folder that is not named so.
     """
     by_row: dict[str, dict[int, dict]] = {}
     for path in sorted(folder.glob("*/scores.json")):
@@ -156,22 +185,60 @@ def read_scores(folder: Path) -> dict[str, dict]:
         by_row.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
     if not by_row:
         raise FileNotFoundError(f"no <variant>-<seed>/scores.json in {folder}: run the stage score first")
-    return {
-        row: _mean([by_row[row][seed] for seed in sorted(by_row[row])]) | {"seeds": sorted(by_row[row])}
-        for row in _ordered(by_row)
-    }
+    return {row: _over_seeds(by_row[row]) for row in _ordered(by_row)}
 
 
-def _mean(trees: Sequence[Mapping]) -> dict:
-    """Leaf by leaf mean, two decimals, of nested mappings; keys that one of them lacks are left out."""
+def _over_seeds(by_seed: Mapping[int, Mapping]) -> dict:
+    runs = [by_seed[seed] for seed in sorted(by_seed)]
+    row = _leaves(runs, _mean) | {"seeds": sorted(by_seed)}
+    if len(runs) > 1:
+        row["sd"] = _leaves([{name: run[name] for name in METRIC_NAMES} for run in runs], statistics.stdev)
+    return row
+
+
+def _leaves(trees: Sequence[Mapping], over: Callable[[Sequence[float]], float]) -> dict:
+    """Leaf by leaf ``over`` nested mappings, two decimals; keys that one of them lacks are left out."""
     result = {}
     for key in (key for key in trees[0] if all(key in tree for tree in trees)):
         values = [tree[key] for tree in trees]
-        if isinstance(values[0], Mapping):
-            result[key] = _mean(values)
-        else:  # counts are the same for all seeds and stay whole numbers
-            result[key] = values[0] if len(set(values)) == 1 else round(sum(values) / len(values), 2)
+        result[key] = _leaves(values, over) if isinstance(values[0], Mapping) else round(over(values), 2)
     return result
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Counts are the same for all seeds and stay whole numbers."""
+    return values[0] if len(set(values)) == 1 else sum(values) / len(values)
+
+
+def _spread(rows: Mapping[str, Mapping], row: str, metric: str, key: str) -> float | None:
+    return rows.get(row, {}).get("sd", {}).get(metric, {}).get(key)
+
+
+def _whole(cell: object) -> str:
+    """``published → reproduced``, difference, interval and spread of one cell, a line each."""
+    if cell is None:
+        return MISSING
+    lines = [f"{_percent(cell.published)} → {_percent(cell.reproduced)}"]
+    if pd.notna(cell.difference):
+        lines.append(f"{cell.difference:+.1f}")
+    if pd.notna(cell.low):
+        lines.append(f"[{cell.low:.1f}, {cell.high:.1f}]")
+    if pd.notna(cell.sd):
+        lines.append(f"± {cell.sd:.1f}")
+    return "<br>".join(lines)
+
+
+def _counted(rows: Mapping[str, Mapping]) -> list[str]:
+    """Videos scored, and without a score, under each column; the most of any row, as all rows see the same videos."""
+    counts = [rows[row]["videos"] for row in rows if rows[row].get("videos")]
+    known = {key for count in counts for key in count["scored"]}
+    return [_line(title, [str(max(count[name].get(key, 0) for count in counts)) if key in known else ""
+                          for key in SET_NAMES])
+            for title, name in (("*videos scored*", "scored"), ("*without a score*", "unscored")) if counts]
+
+
+def _below(notes: Sequence[str]) -> str:
+    return "".join(f"\n{note}\n" for note in notes)
 
 
 def _ordered(rows: Iterable[str]) -> list[str]:
@@ -186,4 +253,4 @@ def _line(first: str, cells: Sequence[str]) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.1f}"
+    return MISSING if value is None or pd.isna(value) else f"{value:.1f}"
