@@ -24,7 +24,8 @@ FLOW = [
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "video", "faces", "landmarks", "crop_store", "interchange", "crops", "sampling", "augment", "dataset", "attribution",
     "model", "losses", "training", "masking", "fsfm", "pretraining",
-    "prediction", "metrics", "tables", "corpus_tables", "figures", "notebooks",
+    "prediction", "metrics", "tables", "corpus_tables", "figures", "lesson_figures",
+    "lessons", "exercises", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]
