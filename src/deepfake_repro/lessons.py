@@ -53,7 +53,7 @@ class Explorer(ipywidgets.VBox):
     def __init__(self, draw: Callable[..., Figure], alt: str, sliders: dict[str, tuple[float, float, float]]) -> None:
         self._draw, self._alt = draw, alt
         self._sliders = {name: _slider(name, *limits) for name, limits in sliders.items()}
-        self._picture = ipywidgets.Image(format="png", alt=alt)
+        self._picture = ipywidgets.Image(format="png")
         for slider in self._sliders.values():
             slider.observe(self._redraw, "value")
         self._redraw()
