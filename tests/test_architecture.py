@@ -25,7 +25,8 @@ FLOW = [
     "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "training", "masking", "fsfm",
     "pretraining", "prediction", "metrics", "statistics", "lnclip", "lnclip_training", "tables", "claims", "ledger",
-    "benchmarks", "corpus_tables", "figures", "method_figures", "notebooks",
+    "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
+    "exercises", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]
