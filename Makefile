@@ -41,7 +41,7 @@ test: environment
 	@dvc repro --quiet assets
 	@python -m pytest
 
-STUDIES = start_over_seeds
+STUDIES = start_over_seeds head_std triplet_labels selection triplet_margin triplet_weight lnclip_pairing
 
 studies: environment
 	@for study in $(STUDIES); do python -m deepfake_repro study $$study || exit 1; done

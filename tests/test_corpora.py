@@ -564,3 +564,20 @@ def test_index_corpora_joins_and_reports_what_was_not_run(ffpp, celeb):
         set(PAPER) - {"ffpp", "celebdf2"})
     with pytest.raises(ValueError, match="unknown corpus 'ffp'"):
         index_corpora({"ffp": ffpp})
+
+
+# ---- real faces alone
+
+
+def test_photographs_of_people_belong_to_no_split_and_are_cropped_by_the_detector(tmp_path: Path) -> None:
+    for place in ("train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "test/n000001/0001_01.jpg"):
+        (tmp_path / "VGGFace2" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "VGGFace2" / place).write_bytes(b"x")
+    index, report = index_corpora({"vggface2": tmp_path})
+    rows = index[index["dataset"] == "vggface2"]
+    assert rows[["video_id", "path", "kind", "label", "split"]].values.tolist() == [
+        ["vggface2/test/n000001", "VGGFace2/test/n000001", "photos", 0, "none"],
+        ["vggface2/train/n000002", "VGGFace2/train/n000002", "photos", 0, "none"]]
+    assert report.set_index("corpus").loc["vggface2", "real"] == 2
+    flat, _ = ADAPTERS["vggface2"].index(tmp_path / "VGGFace2" / "train")
+    assert flat["video_id"].tolist() == ["vggface2/n000002"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro.corpora import ADAPTERS, BENCHMARKS, PAPER, index_corpora
+from deepfake_repro.corpora import ADAPTERS, BENCHMARKS, FACES, PAPER, index_corpora
 from deepfake_repro.corpora.checks import by_stem, remark
 from deepfake_repro.corpora.schema import IndexReport
 from deepfake_repro.places import read_yaml
@@ -581,7 +581,7 @@ def test_deepspeak_refuses_annotations(tmp_path):
 
 
 def test_benchmarks_appear_only_when_mentioned(tmp_path):
-    assert list(ADAPTERS) == [*PAPER, *BENCHMARKS]
+    assert list(ADAPTERS) == [*PAPER, *BENCHMARKS, *FACES]
     _, report = index_corpora({})
     assert list(report["corpus"]) == list(PAPER)
     root = make(tmp_path, "real/0000.mp4", "fake/0000_fake.mp4")

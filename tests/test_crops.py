@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from squares import OPTIONS, Squares, index_row, make_corpus
+from squares import OPTIONS, Squares, index_row, make_corpus, scene
 
 from deepfake_repro import crop_store
 from deepfake_repro.crop_store import CROP_SCHEMA, decode, encode, read_skipped, write_listing, write_part
@@ -116,6 +116,19 @@ def test_face_sequences_bypass_the_detector(tmp_path):
         (32, 32, 3, 0), (32, 32, 3, 30), (32, 32, 3, 60)]
     assert rows[1]["score"] == 1 and np.isnan(rows[1]["landmarks"]).all() and np.isnan(rows[1]["seconds"])
     assert [rows[1][key] for key in ("x0", "y0", "x1", "y1", "width", "height")] == [0, 0, 40, 50, 40, 50]
+
+
+def test_photographs_of_any_size_and_name_go_through_the_detector(tmp_path):
+    (tmp_path / "n1").mkdir()
+    for name, image in (("0001_01.png", scene((20, 30))), ("0002_01.png", scene((10, 10), (90, 60))[:100]),
+                        ("0003_01.png", scene())):
+        (tmp_path / "n1" / name).write_bytes(encode(image, "png"))
+    (tmp_path / "n1" / "broken.jpg").write_bytes(b"no image")
+    rows, skipped = extract(index_row("n1", "photos", "vggface2"), tmp_path, Squares(), OPTIONS)
+    assert [(row["frame"], row["face"], row["x0"]) for row in rows] == [(0, 0, 20), (1, 0, 10), (1, 1, 90)]
+    assert skipped[0]["reason"] == "broken_off" and "first broken.jpg" in skipped[0]["detail"]
+    rows, skipped = extract(index_row("missing", "photos", "vggface2"), tmp_path, Squares(), OPTIONS)
+    assert rows == [] and skipped[0]["reason"] == "missing"
 
 
 def test_unknown_kind():

@@ -284,10 +284,10 @@ def test_measured_normalisation_is_that_of_all_pixels(store: CropStore) -> None:
 
 
 def test_faces_of_a_corpus_are_its_real_training_crops() -> None:
-    index = pd.DataFrame({"video_id": ["a", "b", "c", "d"], "dataset": ["faces", "faces", "faces", "other"],
-                          "label": [0, 1, 0, 0], "split": ["train", "train", "test", "train"]})
-    crops = pd.DataFrame({"video_id": ["a", "a", "b", "c", "d"], "frame": [0, 1, 0, 0, 0], "face": 0})
+    index = pd.DataFrame({"video_id": list("abcde"), "dataset": ["faces", "faces", "faces", "other", "faces"],
+                          "label": [0, 1, 0, 0, 0], "split": ["train", "train", "test", "train", "none"]})
+    crops = pd.DataFrame({"video_id": ["a", "a", "b", "c", "d", "e"], "frame": [0, 1, 0, 0, 0, 0], "face": 0})
     found = real_faces_of("faces", crops, index)
-    assert found[["video_id", "frame", "label"]].values.tolist() == [["a", 0, 0], ["a", 1, 0]]
+    assert found[["video_id", "frame", "label"]].values.tolist() == [["a", 0, 0], ["a", 1, 0], ["e", 0, 0]]
     with pytest.raises(ValueError, match="^pretrain.faces is 'none', of which no real training crop is in the store"):
         real_faces_of("none", crops, index)

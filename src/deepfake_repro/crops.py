@@ -20,7 +20,7 @@ from .crop_store import CropStore as CropStore
 from .crop_store import Row, encode
 from .faces import FaceDetector, Faces
 from .params import CropOptions as CropOptions
-from .video import VideoError, face_sequence, frames
+from .video import VideoError, face_sequence, frames, photographs
 
 FRAMES_AT_ONCE = 8
 
@@ -65,7 +65,8 @@ def stream(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
 
     ``kind`` ``video``: sampled frames, every face of at least ``min_score`` and ``min_side``. ``kind``
     ``frames``: already cropped faces, each ``every``-th of ``attrs``, resized whole without the detector.
-    A last item without rows carries the record of what went wrong. Raises ``ValueError`` for other kinds.
+    ``photos``: photographs, each with the detector. A last item without rows carries the record of what went
+    wrong. Raises ``ValueError`` for other kinds.
     """
     check_kind(video_row)
     faces = seen = without = 0
@@ -85,9 +86,9 @@ def stream(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
 
 
 def check_kind(video_row: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for an index row that is neither a video nor a face sequence."""
+    """Raise ``ValueError`` for an index row of another ``kind`` than the three."""
     if video_row["kind"] not in READERS:
-        raise ValueError(f"{video_row['video_id']}: kind {video_row['kind']!r} is neither video nor frames")
+        raise ValueError(f"{video_row['video_id']}: kind {video_row['kind']!r} is none of {', '.join(READERS)}")
 
 
 def source_file(video_row: Mapping[str, Any], root: Path) -> Path:
@@ -117,6 +118,14 @@ def _from_video(video_row: Mapping[str, Any], root: Path, detector: FaceDetector
                              image, faces, options)
 
 
+def _from_photos(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
+                 options: CropOptions) -> Iterator[list[Row]]:
+    """The rows of each photograph of a folder."""
+    for number, image in photographs(root, video_row["path"]):
+        yield _face_rows({"video_id": video_row["video_id"], "frame": number, "seconds": float("nan")},
+                         image, detector([image])[0], options)
+
+
 def _from_sequence(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
                    options: CropOptions) -> Iterator[list[Row]]:
     """The one row of each image of a face sequence; the whole image is the face."""
@@ -129,7 +138,7 @@ def _from_sequence(video_row: Mapping[str, Any], root: Path, detector: FaceDetec
                          image, face, whole)
 
 
-READERS = {"video": _from_video, "frames": _from_sequence}
+READERS = {"video": _from_video, "frames": _from_sequence, "photos": _from_photos}
 
 
 def _face_rows(key: Row, image: np.ndarray, faces: Faces, options: CropOptions) -> list[Row]:

@@ -138,12 +138,12 @@ def real_training_faces(sample: pd.DataFrame, index: pd.DataFrame) -> pd.DataFra
 
 
 def real_faces_of(corpus: str, crops: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
-    """All crops of the real training faces of one corpus, e.g. VGGFace2, from which FSFM began (Section 3.2).
+    """All crops of the real faces of one corpus but its validation and test ones (Section 3.2; FSFM: VGGFace2).
 
     ``crops``: the store's ``video_id, frame, face``; ``index``: ``video_id, dataset, label, split``. Raises
     ``ValueError`` if the index has none.
     """
-    chosen = index[(index["dataset"] == corpus) & (index["label"] == 0) & (index["split"] == "train")]
+    chosen = index[(index["dataset"] == corpus) & (index["label"] == 0) & index["split"].isin(["train", "none"])]
     rows = crops[crops["video_id"].isin(chosen["video_id"])]
     if rows.empty:
         raise ValueError(f"pretrain.faces is {corpus!r}, of which no real training crop is in the store: give its root "

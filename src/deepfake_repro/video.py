@@ -13,7 +13,7 @@ import re
 import tarfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from math import floor
@@ -120,8 +120,23 @@ def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int,
     """
     if every < 1:
         raise ValueError(f"every = {every}: must be 1 or more")
+    yield from _decoded(place, _encoded_images(root, place, every))
+
+
+def photographs(root: Path, place: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Read a folder of unrelated images with any names: (rank in order of the names, RGB uint8 [H, W, 3]).
+
+    Raises ``VideoError`` if there is no such folder or image and, after all others, if images cannot be decoded.
+    """
+    files = sorted(file for file in (root / place).iterdir() if _is_image(file)) if (root / place).is_dir() else []
+    if not files:
+        raise VideoError(place, "no such folder, or no image in it")
+    yield from _decoded(place, ((rank, file.name, _content(file)) for rank, file in enumerate(files)))
+
+
+def _decoded(place: str, images: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, np.ndarray]]:
     broken = []
-    for number, name, data in _encoded_images(root, place, every):
+    for number, name, data in images:
         image = _image(data)
         if image is None:
             broken.append(name)
@@ -129,6 +144,11 @@ def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int,
             yield number, image
     if broken:
         raise VideoError(place, f"{len(broken)} images cannot be decoded, first {broken[0]}")
+
+
+def _content(file: Path) -> bytes:
+    """The file's bytes; none of an absurdly large one."""
+    return file.read_bytes() if file.stat().st_size <= MAX_IMAGE_BYTES else b""
 
 
 def _image(data: bytes) -> np.ndarray | None:
@@ -158,8 +178,7 @@ def _encoded_images(root: Path, place: str, every: int) -> Iterator[tuple[int, s
             raise VideoError(place, "no such folder")
         files = {file.name: file for file in folder.iterdir() if _is_image(file)}
         for number, name in _numbered(place, files)[::every]:
-            small = files[name].stat().st_size <= MAX_IMAGE_BYTES
-            yield number, name, files[name].read_bytes() if small else b""
+            yield number, name, _content(files[name])
 
 
 def _numbered(place: str, names: dict[str, object]) -> list[tuple[int, str]]:

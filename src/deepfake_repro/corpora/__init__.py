@@ -28,6 +28,7 @@ from . import (
     manifest,
     polyglotfake,
     uadfv,
+    vggface2,
     wilddeepfake,
 )
 from .schema import COLUMNS, SPLITS, Adapter, IndexReport
@@ -42,7 +43,9 @@ BENCHMARKS: dict[str, Adapter] = {
     for adapter in (celebdfpp.ADAPTER, dfd.ADAPTER, faceshifter.ADAPTER, dfdcp.ADAPTER, uadfv.ADAPTER, dfdm.ADAPTER,
                     ffiw.ADAPTER, kodf.ADAPTER, polyglotfake.ADAPTER, idforge.ADAPTER, *deepspeak.ADAPTERS)
 }
-ADAPTERS = PAPER | BENCHMARKS
+# Real faces alone, for pre-training; of no split.
+FACES: dict[str, Adapter] = {vggface2.ADAPTER.name: vggface2.ADAPTER}
+ADAPTERS = PAPER | BENCHMARKS | FACES
 REPORT_COLUMNS = ("corpus", "split", "real", "fake", "metadata_only", "disk_only", "notes")
 
 

@@ -13,7 +13,7 @@ SPLITS = ("train", "val", "test", "none")
 Official = dict[str, tuple[int, int]]  # split, or "all" where none is official -> (real, fake) of the full release
 VOCABULARY = {
     "label": (0, 1),
-    "kind": ("video", "frames"),
+    "kind": ("video", "frames", "photos"),
     "category": ("REAL", "FS", "RE", "UNK", "OTHER"),
     "split": SPLITS,
     "split_source": ("official", "paper-rule", "derived", "user"),
@@ -22,7 +22,7 @@ VOCABULARY = {
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One video file (``kind`` video) or one folder of face crops (``kind`` frames).
+    """One video file (``kind`` video), or one folder of face crops (``frames``) or of photographs (``photos``).
 
     ``path`` is posix and relative to the root the user gave; ``label`` is 0 real, 1 fake; ``target_id`` is
     whose video it is and ``source_id`` who was put in; ``pair_key`` is the ``video_id`` of the real it was
