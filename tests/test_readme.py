@@ -31,4 +31,4 @@ def test_make_targets_exist() -> None:
 def test_pipeline_picture_names_the_stages_of_dvc_yaml() -> None:
     stages = set(YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"])
     picture = re.search(r"## The pipeline\n\n```\n(.*?)```", TEXT, flags=re.S)[1]
-    assert stages <= set(re.findall(r"[a-z]+", picture))
+    assert stages <= set(re.findall(r"[a-z_]+", picture))

@@ -14,6 +14,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from .baselines import Sbi
+
 
 @dataclass(frozen=True)
 class Run:
@@ -23,6 +25,8 @@ class Run:
     miniatures: tuple[str, ...]
     pretrain: tuple[str, ...]
     variants: tuple[str, ...]
+    finetune: tuple[str, ...]
+    sbi: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
@@ -87,6 +91,7 @@ class Start:
 
     imagenet: str
     fsfm: str
+    sbi: str
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ class Profile:
     start: Start
     pretrain: Pretrain
     train: Train
+    sbi: Sbi
     predict: Predict
     scoring: Scoring
 
