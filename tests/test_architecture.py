@@ -19,12 +19,13 @@ BENCHMARKS = "celebdfpp deepspeak dfd dfdcp dfdm faceshifter ffiw idforge kodf p
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
 LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in halves: this file is searched too
 FLOW = [
-    "__init__", "options", "params", "progress", "provenance", "places", "assets", "weights",
+    "__init__", "baselines", "params", "progress", "provenance", "places", "assets", "weights",
     "corpora.files", "corpora.schema", "corpora.checks", *(f"corpora.{name}" for name in ADAPTERS + BENCHMARKS),
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "training", "masking", "fsfm",
-    "pretraining", "prediction", "metrics", "statistics", "lnclip", "lnclip_training", "tables", "claims", "ledger",
+    "pretraining", "prediction", "metrics", "statistics", "sbi_colour", "sbi", "sbi_faces",
+    "sbi_training", "lnclip", "lnclip_training", "tables", "claims", "ledger",
     "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
     "exercises", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",

@@ -425,5 +425,5 @@ def test_the_demos_own_audit_found_no_shortcut():
     if not place.is_file():
         pytest.skip("needs results/demo/audit, which the pipeline's audit stage writes")
     table = pd.read_csv(place).set_index("dataset")
-    assert list(table.columns) == list(FEATURES) and set(table.index) == set(PLANNERS)
+    assert list(table.columns) == list(FEATURES) and set(table.index) - {"sbi"} == set(PLANNERS)
     assert table.stack()[table.stack() > LIMIT].empty

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from deepfake_repro import params
 from deepfake_repro.attribution import Scheme
 from deepfake_repro.augment import AUGMENTATIONS
+from deepfake_repro.baselines import Blend, Sbi
 from deepfake_repro.corpora import PAPER, fakeavceleb, forgerynet
 from deepfake_repro.crop_store import ENCODINGS
 from deepfake_repro.faces import DETECTORS
@@ -53,7 +54,8 @@ def test_every_value_of_the_file_arrives_with_its_type(loaded: params.Params) ->
     assert loaded.profile("demo").train.learning_rate == 2e-4 and loaded.profile("paper").train.head_std == 2e-5
     for name in params.PROFILES:
         for block, values in content[name].items():
-            assert vars(getattr(loaded.profile(name), block)) == values, f"{name}.{block}"
+            arrived = json.loads(json.dumps(asdict(getattr(loaded.profile(name), block))))  # tuples as lists
+            assert arrived == values, f"{name}.{block}"
     assert loaded.miniature("smoke").videos == content["miniatures"]["smoke"]["videos"]
 
 
@@ -122,7 +124,7 @@ def test_root_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.M
 
 def test_what_runs_is_defined(loaded: params.Params) -> None:
     assert set(loaded.run.finetune) <= set(loaded.variants) and set(loaded.run.profiles) <= set(params.PROFILES)
-    assert set(loaded.run.variants) == {*loaded.run.finetune, *loaded.run.lnclip}
+    assert set(loaded.run.variants) == {*loaded.run.finetune, *loaded.run.sbi, *loaded.run.lnclip}
     assert set(loaded.run.miniatures) <= set(loaded.miniatures) and loaded.run.seeds
 
 
@@ -187,6 +189,7 @@ def attribute_reads() -> set[tuple[str, str]]:
 @pytest.mark.parametrize(("block", "owners"), [
     (params.Variant, {"row", "variant"}), (params.Miniature, {"size"}), (params.IndexOptions, {"options"}),
     (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (params.Train, {"recipe"}),
+    (Sbi, {"recipe", "task.recipe", "options.sbi"}), (Blend, {"blend", "recipe.blend", "self.blend"}),
     (params.Predict, {"options.predict"}), (params.Scoring, {"options", "scoring"}),
 ])
 def test_every_key_has_a_reader(block: type, owners: set[str]) -> None:

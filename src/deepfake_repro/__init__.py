@@ -14,6 +14,7 @@ paper                     module                                   notebook
 3.4 attribution           ``attribution``                          ``05_finetune``
 4.3 implementation        ``training``, ``augment``, ``dataset``   ``05_finetune``
 4.3 video-level metrics   ``prediction``, ``metrics``              ``06_predict``
+5 the SBI baseline        ``sbi``, ``sbi_faces``                   ``05b_sbi``
 5 results                 ``tables``, ``figures``                  ``07_results``
 second paper, method      ``lnclip``, ``lnclip_training``          ``09_layernorm_clip``
 second paper, pairs       ``pairing``                              ``09_layernorm_clip``

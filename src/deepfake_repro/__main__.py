@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     miniatures.add_argument("name")
     for name, what in (("index", "official downloads -> index table, counts beside the paper's"),
                        ("counts", "Tables 1 and 2 beside the paper's, facts about leakage"),
+                       ("landmarks", "landmarks of the real crops that SBI learns from"),
                        ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
@@ -66,6 +67,9 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "index":
         from .stages import index
         index(chosen.profile)
+    elif chosen.stage == "landmarks":
+        from .stages import landmarks
+        landmarks(chosen.profile)
     elif chosen.stage == "counts":
         from .corpus_tables import counts
         counts(chosen.profile)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from . import model
 from .augment import Normalisation
+from .baselines import LnClip
 from .losses import cross_entropy, distances
-from .options import LnClip
 
 CLASSES = ("REAL", "FAKE")
 VIT_L14 = (104_450, 303_181_826)

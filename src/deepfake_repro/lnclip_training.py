@@ -22,11 +22,11 @@ from sklearn.metrics import average_precision_score
 from torch.utils.data import DataLoader
 
 from .augment import Normalisation
+from .baselines import LnClip
 from .dataset import set_epoch
 from .lnclip import CLASSES, SphereObjective, interpolated, trainable
 from .metrics import auc
 from .model import Detector
-from .options import LnClip
 from .progress import track
 from .training import Fit, Sums
 

@@ -119,6 +119,16 @@ def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: floa
     }
 
 
+def sbi_protocol(predictions: pd.DataFrame, threshold: float = 0.5) -> dict:
+    """``auc`` and ``bacc`` of a row as :func:`table_row` gives them, by SBI's rule: highest face of each frame, mean.
+
+    ``predictions`` as for :func:`video_scores`, with ``frame``. SBI also leaves out faces smaller than half of a
+    frame's largest and scores a video that fails with 0.5; here the faces and the videos are those of all rows.
+    """
+    row = table_row(video_scores(predictions, "frame_max"), {}, threshold)
+    return {name: row[name] for name in ("auc", "bacc")}
+
+
 def _check_predictions(predictions: pd.DataFrame, extra: list[str]) -> None:
     missing = [name for name in ["video_id", *_OF_VIDEO, "p_fake", *extra] if name not in predictions]
     if missing:

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from .options import LnClip
+from .baselines import LnClip, Sbi
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Run:
     pretrain: tuple[str, ...]
     variants: tuple[str, ...]
     finetune: tuple[str, ...]
+    sbi: tuple[str, ...]
     lnclip: tuple[str, ...]
     seeds: tuple[int, ...]
 
@@ -93,6 +94,7 @@ class Start:
 
     imagenet: str
     fsfm: str
+    sbi: str
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ class Profile:
     start: Start
     pretrain: Pretrain
     train: Train
+    sbi: Sbi
     lnclip: LnClip
     predict: Predict
     scoring: Scoring

@@ -36,6 +36,11 @@ class Places:
         return self.base / "data" / "samples" / self.profile
 
     @property
+    def landmarks(self) -> Path:
+        """Landmarks of the real training and validation crops that SBI learns from."""
+        return self.base / "data" / "landmarks" / self.profile / "points.parquet"
+
+    @property
     def pretrained(self) -> Path:
         """FSFM start weights of the profile: made by notebook 03b, in the released format."""
         return self.base / "data" / "pretrained" / self.profile

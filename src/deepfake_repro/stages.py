@@ -12,16 +12,16 @@ import pandas as pd
 
 from .corpora import index_corpora
 from .corpora.counts import compare, published
-from .crops import FaceDetector
+from .crops import CropStore, FaceDetector
 from .faces import detector
-from .metrics import roc, table_row, video_scores
+from .metrics import roc, sbi_protocol, table_row, video_scores
 from .notebooks import weave
 from .params import CropOptions, IndexOptions, load, root
 from .places import corpus_roots, places
 from .tables import MISSING, read_published, read_scores, scenarios
 
 ASSETS = "data/assets"
-LESSONS = {"lnclip": "09_layernorm_clip"}
+LESSONS = {"sbi": "05b_sbi", "lnclip": "09_layernorm_clip"}
 """Notebook that trains a row, where it is not ``05_finetune``."""
 README_MARKS = ("<!-- results: written by `python -m deepfake_repro readme` -->\n", "<!-- /results -->")
 
@@ -60,6 +60,22 @@ def index(profile: str) -> None:
     print(report.to_string(index=False), shown.to_string(index=False, justify="left"), sep="\n\n")
 
 
+def landmarks(profile: str) -> None:
+    """Landmarks of the real crops that SBI learns from -> ``points.parquet``; found once, in ``workers()`` processes."""
+    from .landmarks import FaceMesh  # here, because they need torch, which no other of these stages does
+    from .sbi_faces import crop_points, real_faces
+
+    options, place = load().profile(profile), places(profile)
+    index = pd.read_parquet(place.index, columns=["video_id", "split"])
+    rows = pd.concat([real_faces(pd.read_parquet(place.samples / f"{table}.parquet"), index, split, options.sbi)
+                      for table, split in (("train", "train"), ("validation", "val"))], ignore_index=True)
+    mesh = FaceMesh(place.base / ASSETS / "face_landmarks.tflite")
+    points = crop_points(CropStore(place.crops), rows, mesh, options.crops.margin, workers())
+    place.landmarks.parent.mkdir(parents=True, exist_ok=True)
+    points.to_parquet(place.landmarks, index=False)
+    print(f"landmarks of {len(points)} real crops of {rows['video_id'].nunique()} videos")
+
+
 def score(profile: str, variant: str, seed: int) -> None:
     """Predictions of one run -> its row of Table 3 and what a reviewer reads beside it, in git."""
     place, options = places(profile), load().profile(profile).scoring
@@ -70,6 +86,8 @@ def score(profile: str, variant: str, seed: int) -> None:
     predictions = pd.concat([pd.read_parquet(file) for file in files])
     videos = video_scores(predictions)
     row = table_row(videos, _unscored(place.index, videos), options.threshold)
+    if variant == "sbi":
+        row["own_protocol"] = sbi_protocol(predictions, options.threshold)
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "scores.json", row)
     videos.round({"p_fake": 4}).to_csv(out / "videos.csv", index=False, lineterminator="\n")
@@ -77,8 +95,8 @@ def score(profile: str, variant: str, seed: int) -> None:
     weights = place.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
-    lesson = f"{LESSONS.get(variant, '05_finetune')}.ipynb"
-    weave(weights / "notebook.ipynb", place.base / "notebooks" / lesson, out / "finetune.ipynb")
+    lesson = place.base / "notebooks" / f"{LESSONS.get(variant, '05_finetune')}.ipynb"
+    weave(weights / "notebook.ipynb", lesson, out / "finetune.ipynb")
 
 
 def readme_with_results(base: Path) -> str:

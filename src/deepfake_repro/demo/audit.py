@@ -1,24 +1,30 @@
 """Shortcut audit: what a manipulation does not touch must not tell real from fake.
 
 A benchmark whose fakes are shorter, smaller or darker teaches a network to read file properties. For every
-corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 is no information.
+corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 is no information. The last line,
+``sbi``, is the pairs that SBI learns from: self-blended crops against the real ones they were made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 
+from ..baselines import Sbi
 from ..crops import CropStore
 from ..figures import crop_sheet, save
 from ..metrics import auc
-from ..places import corpus_roots, places
+from ..params import load
+from ..places import Places, corpus_roots, places
 from ..progress import track
+from ..sbi import Draws, self_blend
+from ..sbi_faces import RealCrops, real_faces
 from ..video import face_sequence, frames
 
 FEATURES = ("file_bytes", "bit_rate", "seconds", "frames", "brightness", "colour", "sharpness")
@@ -35,6 +41,7 @@ def audit(profile: str) -> None:
     boxes = dict(tuple(store.table(["video_id", "frame", "x0", "y0", "x1", "y1"]).groupby("video_id")))
     rows = [{"dataset": video.dataset, "label": video.label, **features(video, roots[video.dataset], boxes)}
             for video in track(list(index.itertuples()), "audit", len(index)) if video.video_id in boxes]
+    rows += pair_features(_blended_faces(place, store, index, load().profile(profile).sbi))
     out = place.base / "results" / profile / "audit"
     out.mkdir(parents=True, exist_ok=True)
     shortcuts(pd.DataFrame(rows)).to_csv(out / "shortcuts.csv", index=False, lineterminator="\n")
@@ -58,13 +65,37 @@ def features(video: object, root: Path, boxes: dict[str, pd.DataFrame]) -> dict[
         with av.open(str(path)) as container:
             count = sum(packet.size > 0 for packet in container.demux(video=0))
             seconds = count / float(container.streams.video[0].average_rate)
-        pictures = _outside_boxes(path, boxes[video.video_id])
-    else:
-        images = [image for _, image in face_sequence(root, video.path)]
-        size, count, seconds = sum(cv2.imencode(".png", i)[1].size for i in images), len(images), float(len(images))
-        pictures = ((image, _outside_ellipse(image)) for image in images)
+        return _named(size, seconds, count, _outside_boxes(path, boxes[video.video_id]))
+    return _sequence_features([image for _, image in face_sequence(root, video.path)])
+
+
+def _sequence_features(images: list[np.ndarray]) -> dict[str, float]:
+    size = sum(cv2.imencode(".png", image)[1].size for image in images)
+    return _named(size, float(len(images)), len(images), ((image, _outside_ellipse(image)) for image in images))
+
+
+def _named(size: int, seconds: float, count: int, pictures: Iterable[tuple[np.ndarray, np.ndarray]],
+           ) -> dict[str, float]:
     looks = np.mean([_look(image, outside) for image, outside in pictures], axis=0)
     return dict(zip(FEATURES, (size, size * 8 / seconds, seconds, count, *looks), strict=True))
+
+
+def pair_features(faces: RealCrops) -> list[dict[str, float]]:
+    """Properties of self-blended pairs of ``faces``, each image a face sequence of one: rows of ``shortcuts``."""
+    torch.manual_seed(0)  # which hulls are drawn
+    rows = []
+    for number in track(range(len(faces)), "self-blended pairs"):
+        image, hull, _ = faces[number]
+        pair = self_blend(image[None], hull[None], faces.blend, Draws(torch.Generator().manual_seed(number), 1))
+        for label, picture in enumerate((pair.real, pair.fake)):
+            values = _sequence_features([np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())])
+            rows.append({"dataset": "sbi", "label": label, **values})
+    return rows
+
+
+def _blended_faces(place: Places, store: CropStore, index: pd.DataFrame, recipe: Sbi) -> RealCrops:
+    sample = pd.read_parquet(place.samples / "train.parquet")
+    return RealCrops(store, real_faces(sample, index, "train", recipe), pd.read_parquet(place.landmarks), recipe.blend)
 
 
 def _outside_boxes(path: Path, boxes: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:

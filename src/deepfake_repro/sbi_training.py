@@ -1,0 +1,203 @@
+"""SBI's recipe: pairs of a real face and its self-blended copy, sharpness-aware SGD, a rate that falls at the end.
+
+Only real crops are read, in training and in validation: the fakes are made here. What SBI publishes is its last
+epoch, so that is what is kept. A run goes on after its last whole epoch, like those of ``training``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
+
+from .attribution import classes
+from .augment import Normalisation, evaluation_transform
+from .baselines import Sbi
+from .dataset import set_epoch
+from .losses import cross_entropy
+from .metrics import auc
+from .model import Detector
+from .params import Variant
+from .progress import track
+from .sbi import Draws, Pairs, random_views, self_blend
+from .training import Sums, over_views
+
+
+class Sam:
+    """Sharpness-aware minimisation (Foret et al. 2021): the gradient is taken ``radius`` uphill of the weights."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, radius: float) -> None:
+        self.optimizer, self.radius, self.moves = optimizer, radius, []
+
+    @torch.no_grad()
+    def climb(self) -> None:
+        """Move all weights by ``radius`` along the gradient; call between the two backward passes."""
+        weights = [w for group in self.optimizer.param_groups for w in group["params"] if w.grad is not None]
+        norm = torch.stack([w.grad.norm() for w in weights]).norm()
+        self.moves = [(w, w.grad * (self.radius / (norm + 1e-12))) for w in weights]
+        for weight, move in self.moves:
+            weight.add_(move)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Go back to where ``climb`` began and step by the gradient found uphill."""
+        for weight, move in self.moves:
+            weight.sub_(move)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def rate(recipe: Sbi, epoch: int) -> float:
+    """Learning rate of epoch 0, 1, …: constant for ``constant_epochs``, then linearly towards 0 at ``epochs``."""
+    falling = recipe.epochs - recipe.constant_epochs
+    return recipe.learning_rate * min(1.0, (recipe.epochs - epoch) / falling if falling else 1.0)
+
+
+def normalised(images: torch.Tensor, norm: Normalisation) -> torch.Tensor:
+    """uint8 ``[B, 3, S, S]`` -> the network's input, float32."""
+    mean, std = (torch.tensor(part, device=images.device)[:, None, None] for part in (norm.mean, norm.std))
+    return (images.float() / 255 - mean) / std
+
+
+@dataclass(frozen=True)
+class Task:
+    """What turns loader batches into inputs and labels: recipe, normalisation, and how far crops are enlarged."""
+
+    recipe: Sbi
+    norm: Normalisation
+    margin: float
+
+    def pairs(self, batch: list[torch.Tensor], generator: torch.Generator) -> Pairs:
+        """The self-blended pairs of one batch of a loader over ``RealCrops``."""
+        images, hulls, _ = batch
+        return self_blend(images, hulls, self.recipe.blend, Draws(generator, len(images), images.device))
+
+    def training_inputs(self, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
+        """A random view of each image, the same of both images of a pair: ``[2B, 3, s, s]``, reals first."""
+        draws = Draws(generator, len(pairs.real), pairs.real.device)
+        return normalised(random_views(torch.cat([pairs.real, pairs.fake]), self.recipe, self.margin, draws), self.norm)
+
+    def evaluation_inputs(self, pairs: Pairs) -> torch.Tensor:
+        """The fixed views in which test crops are seen: ``[2B, V, 3, s, s]``, reals first."""
+        view = evaluation_transform(self.recipe.augmentation, self.recipe.input_size, self.norm)
+        images = torch.cat([pairs.real, pairs.fake]).permute(0, 2, 3, 1)
+        return torch.stack([view(image) for image in images.cpu().numpy()]).to(images.device)
+
+
+@dataclass(frozen=True)
+class SbiFit:
+    """Outcome of ``fit``: a row per epoch (columns as those of ``training.Fit``, and ``validation_auc``)."""
+
+    history: pd.DataFrame
+
+
+class _Run:
+    """Model, optimiser and history; saved whole after each epoch."""
+
+    def __init__(self, model: Detector, task: Task, fabric: Fabric, scratch: Path) -> None:
+        recipe = task.recipe
+        optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
+        self.own, self.task, self.fabric, self.file = model, task, fabric, scratch / "last.pt"
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.sam = Sam(self.optimizer, recipe.sam_radius)
+        self.epoch, self.history = 0, []
+
+    def save(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.file.with_suffix(".part")
+        torch.save({"model": self.own.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch,
+                    "history": self.history}, temporary)
+        os.replace(temporary, self.file)
+
+    def resume(self) -> bool:
+        if not self.file.is_file():
+            return False
+        saved = torch.load(self.file, map_location="cpu", weights_only=True)
+        self.own.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.epoch, self.history = saved["epoch"], saved["history"]
+        return True
+
+    def loss(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy and logits ``[2B, 2]`` of inputs whose first half is real."""
+        _, logits = over_views(self.model, inputs)
+        labels = torch.arange(2, device=inputs.device).repeat_interleave(len(inputs) // 2)
+        return cross_entropy(logits, labels), logits
+
+    def train_epoch(self, loader: DataLoader, seed: int, what: str) -> dict[str, float]:
+        set_epoch(loader, seed, self.epoch)
+        generator, sums = _generator(seed, self.epoch), Sums()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(self.task.recipe, self.epoch)
+        self.model.train()
+        for batch in track(loader, f"{what} train"):
+            batch = [self.fabric.to_device(part) for part in batch]
+            inputs = self.task.training_inputs(self.task.pairs(batch, generator), generator)
+            loss, _ = self.loss(inputs)
+            if not torch.isfinite(loss):
+                raise ValueError(f"loss is {loss.item()} on the batch of crops {batch[2].tolist()} (rows of the real "
+                                 "crops): lower sbi.learning_rate or look at these crops")
+            self.fabric.backward(loss)
+            self.sam.climb()
+            self.fabric.backward(self.loss(inputs)[0])
+            self.sam.step()
+            sums.add({"loss": loss}, len(batch[0]))
+        return {"train_loss": sums.means()["loss"], "active_fraction": 0.0, "learning_rate": group["lr"]}
+
+    @torch.no_grad()
+    def validate(self, loader: DataLoader, what: str) -> dict[str, float]:
+        """Loss and AUC over pairs of the validation faces, the same pairs after every epoch."""
+        torch.manual_seed(0)  # which hulls the loader draws
+        generator, sums, scores = _generator(0, 0), Sums(), []
+        self.model.eval()
+        for batch in track(loader, f"{what} validation"):
+            batch = [self.fabric.to_device(part) for part in batch]
+            loss, logits = self.loss(self.task.evaluation_inputs(self.task.pairs(batch, generator)))
+            sums.add({"loss": loss}, len(batch[0]))
+            scores.append(logits.float().softmax(1)[:, 1].unflatten(0, (2, -1)).cpu())
+        real, fake = torch.cat(scores, 1).numpy()
+        labels = np.repeat([0, 1], [len(real), len(fake)])
+        return {"validation_loss": sums.means()["loss"], "validation_auc": auc(labels, np.concatenate([real, fake]))}
+
+
+def fit(model: Detector, train: DataLoader, validation: DataLoader, task: Task, *, seed: int, scratch: Path,
+        fabric: Fabric, report: Callable[[str], None] = print) -> SbiFit:
+    """Train ``model`` in place for ``recipe.epochs`` on self-blended pairs; loaders are over ``RealCrops``.
+
+    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly. Weights of SBI's authors
+    (``recipe.weights``) are not trained: their one row, epoch 0, is how they do in validation. Raises ``ValueError``
+    on a non-finite loss, naming the crops.
+    """
+    run, epochs = _Run(model, task, fabric, scratch), task.recipe.epochs
+    if task.recipe.weights:
+        nothing = {"epoch": 0, "train_loss": math.nan, "active_fraction": 0.0, "learning_rate": 0.0}
+        return SbiFit(pd.DataFrame([nothing | run.validate(validation, "published weights")]))
+    if run.resume():
+        report(f"resumed after epoch {run.epoch}/{epochs} from {scratch.name}")
+    while run.epoch < epochs:
+        what = f"epoch {run.epoch + 1}/{epochs}"
+        row = {"epoch": run.epoch + 1, **run.train_epoch(train, seed, what), **run.validate(validation, what)}
+        run.epoch, run.history = run.epoch + 1, [*run.history, row]
+        run.save()
+        report(f"{what}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
+    return SbiFit(pd.DataFrame(run.history))
+
+
+def manifest(recipe: Sbi, variant: Variant, norm: Normalisation, trained_epochs: int) -> dict:
+    """What a user of the weights must know, under the keys of ``training.manifest``."""
+    return {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
+            "views": recipe.augmentation, "classes": list(classes("binary")), "mean": list(norm.mean),
+            "std": list(norm.std), "best_epoch": trained_epochs, "variant": asdict(variant), "train": asdict(recipe)}
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(2)[1]))
