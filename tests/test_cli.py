@@ -43,7 +43,8 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0"),
-                                     ("counts", "--profile", "bogus"),
+                                     ("counts", "--profile", "bogus"), ("train", "bogus", "fsfm", "0"),
+                                     ("predict", "bogus", "fsfm", "0"),
                                      ("export", "--profile", "bogus", "--format", "csv", "--out", "new")])
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert complaint(*command) == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"

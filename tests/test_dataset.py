@@ -1,5 +1,7 @@
 """Crop store + sample -> batches: places against a naive loop, order as a function of (seed, epoch)."""
 
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,16 @@ import torch
 
 from deepfake_repro.augment import Normalisation, training_transform
 from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.dataset import CropDataset, evaluation_loader, positions, set_epoch, training_loader
+from deepfake_repro.dataset import (
+    CropDataset,
+    GlobalBatches,
+    Seeded,
+    evaluation_loader,
+    positions,
+    seeded,
+    set_epoch,
+    training_loader,
+)
 
 NORM = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 KEYS = [(f"ffpp/{video}", frame, face) for video in "cab" for frame in (0, 1, 7) for face in (0, 1)]
@@ -97,8 +108,8 @@ def test_the_order_is_a_function_of_seed_and_epoch(store):
     assert len({tuple(order) for order in orders}) == 3
     assert epoch_items(second, 3, 2) == orders[2]  # jumped to, as a resumed run does
     assert epoch_items(second, 3, 0) == orders[0]
-    assert epoch_items(second, 4, 0) != orders[0]
-    assert epoch_items(second, 0, 3) != epoch_items(second, 3, 0)
+    other = training_loader(dataset(store, range(18)), 6, 0, seed=4)
+    assert epoch_items(other, 4, 0) != orders[0] and epoch_items(other, 4, 3) != orders[0]
 
 
 @pytest.mark.parametrize("kind", ["windows", "fsfm"])
@@ -119,10 +130,70 @@ def test_a_last_smaller_batch_is_kept_only_when_it_is_the_only_one(store, batch_
     assert [len(items) for *_, items in loader] == sizes
 
 
-def test_a_worker_process_reads_the_same_crops(store):
+@pytest.mark.parametrize("kind", ["windows", "fsfm"])
+def test_worker_processes_change_neither_crops_nor_augmentation(store, kind):
     def images(workers):
-        loader = training_loader(dataset(store, range(18)), 6, workers, seed=0)
-        set_epoch(loader, 0, 0)
-        return torch.cat([batch[0] for batch in loader])
+        loader = training_loader(dataset(store, range(18), training_transform(kind, 16, NORM)), 6, workers, seed=0)
+        epochs = []
+        for epoch in (0, 1):  # the same processes serve both
+            set_epoch(loader, 0, epoch)
+            epochs += [batch[0] for batch in loader]
+        return torch.cat(epochs)
 
-    assert torch.equal(images(0), images(1))
+    assert torch.equal(images(0), images(2))
+
+
+def test_an_epoch_that_begins_at_a_later_step_goes_on_as_the_whole_one(store):
+    loader = training_loader(dataset(store, range(18), training_transform("windows", 16, NORM)), 4, 0, seed=0)
+    set_epoch(loader, 0, 2)
+    whole = list(loader)
+    set_epoch(loader, 0, 2, start=3)
+    rest = list(loader)
+    assert len(loader) == len(whole) == 4 and len(rest) == 1
+    assert all(torch.equal(one, other) for one, other in zip(whole[3], rest[0], strict=True))
+
+
+def test_a_crops_augmentation_depends_on_seed_epoch_and_crop_only(store):
+    data = dataset(store, [0, 0, 1], training_transform("fsfm", 16, NORM))
+    first = Seeded(data, 0)[5, 0][0]
+    torch.rand(3), np.random.rand(), Seeded(data, 0)[5, 2]
+    assert torch.equal(Seeded(data, 0)[5, 0][0], first)
+    for other in (Seeded(data, 0)[5, 1], Seeded(data, 0)[6, 0], Seeded(data, 1)[5, 0]):  # item 1 is the same crop
+        assert not torch.equal(other[0], first)
+
+
+def test_the_callers_generators_are_left_as_they_were():
+    def draw():
+        return torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()
+
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    expected = draw()
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    with pytest.raises(KeyError), seeded(3, 4):
+        inside = draw()
+        raise KeyError
+    assert draw() == expected
+    with seeded(3, 4):
+        assert draw() == inside
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 18])
+def test_evaluation_batches_of_all_devices_are_those_of_one(store, size):
+    data = dataset(store, range(size)) if size else torch.utils.data.Subset(dataset(store, [0]), [])
+    whole = [items.tolist() for *_, items in evaluation_loader(data, 4, 0)]
+    parts = [[items.tolist() for *_, items in evaluation_loader(data, 4, 0, rank, 2)] for rank in range(2)]
+    assert parts == [whole[0::2], whole[1::2]]
+    assert [item for batch in whole for item in batch] == list(range(size))
+
+
+def test_a_sampler_of_ones_own_is_seeded_by_epoch():
+    loader = torch.utils.data.DataLoader(range(20), shuffle=True, generator=torch.Generator())
+    orders = []
+    for epoch in (0, 1, 0):
+        set_epoch(loader, 5, epoch)
+        orders.append([int(item) for item in loader] + [float(torch.rand(()))])
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_no_crops_make_no_step():
+    assert len(GlobalBatches(0, 8, 0)) == 0 == len(list(GlobalBatches(0, 8, 0)))

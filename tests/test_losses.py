@@ -4,10 +4,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pytorch_metric_learning import distances as pml_distances
 from pytorch_metric_learning import losses as pml_losses
 from pytorch_metric_learning import miners, reducers
 
+from deepfake_repro import losses
 from deepfake_repro.losses import (
     TRIPLET_LOSSES,
     active_fraction,
@@ -69,6 +72,63 @@ def test_losses_equal_naive_loops(seed, size, classes, margin):
     for name, loss in TRIPLET_LOSSES.items():
         assert loss(embeddings, labels, margin).item() == pytest.approx(expected[name], rel=1e-12), name
     assert active_fraction(embeddings, labels, margin).item() == pytest.approx(expected["active"], rel=1e-6)
+
+
+def over_all_triplets(embeddings, labels, margin):
+    """Batch All over a mask of all B³ triplets, and the share of active ones: the definition written down."""
+    distance, same = distances(embeddings), labels[:, None] == labels
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool)
+    valid = positive[:, :, None] & ~same[:, None, :]
+    violation = distance[:, :, None] - distance[:, None, :] + margin
+    active = valid & (distance[:, None, :] < distance[:, :, None] + margin)
+    loss = torch.where(active, violation, 0.0).sum() / active.sum().clamp(min=1)
+    return loss, active.sum() / valid.sum().clamp(min=1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=14),
+       st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+def test_batch_all_equals_the_mask_of_all_triplets_with_ties_and_duplicates(rows, margin):
+    """Points on a small grid: many distances are the same, many differ by exactly the margin, many are zero."""
+    labels = torch.tensor([label for *_, label in rows])
+    leaves = [torch.tensor([row[:2] for row in rows], dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    found, expected = batch_all(leaves[0], labels, margin), over_all_triplets(leaves[1], labels, margin)
+    torch.testing.assert_close(found, expected[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(active_fraction(leaves[0], labels, margin), expected[1])
+    found.backward()
+    expected[0].backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [24, 64, 130])
+def test_batch_all_in_fp32_equals_the_mask_of_all_triplets(size):
+    embeddings, labels = (part.float() if part.is_floating_point() else part for part in batch(3, size, 3, width=96))
+    leaves = [embeddings.clone().requires_grad_() for _ in range(2)]
+    found, expected = batch_all(leaves[0], labels, 1.0), over_all_triplets(leaves[1], labels, 1.0)[0]
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-6)
+    grads = torch.autograd.grad(found, leaves[0]) + torch.autograd.grad(expected, leaves[1])
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-7)
+
+
+def test_a_batch_of_thousands_needs_no_cube():
+    """2,048 crops have 4 thousand million triplets; a class is a point, so the loss is known in closed form."""
+    labels = torch.arange(2048) % 2
+    embeddings = torch.stack([labels * 0.25, torch.zeros(2048)], 1).requires_grad_()
+    value = batch_all(embeddings, labels, 1.0)
+    value.backward()
+    assert value.item() == pytest.approx(0.75) and active_fraction(embeddings, labels, 1.0).item() == 1
+    # Of all triplets every real (fake) stands in the same share: the pull on each is ± 1 / 1,024 along the first axis.
+    torch.testing.assert_close(embeddings.grad[:, 0], (1 - 2.0 * labels) / 1024, rtol=1e-4, atol=1e-8)
+
+
+def test_distances_in_blocks_are_the_distances_and_so_are_their_gradients(monkeypatch):
+    embeddings = batch(5, 23, 2)[0].requires_grad_()
+    whole = distances(embeddings)
+    gradient = torch.autograd.grad(whole.square().sum() + whole.sum(), embeddings)[0]
+    monkeypatch.setattr(losses, "DIFFERENCES_AT_ONCE", 23 * 7 * 4)  # four rows at once
+    blocks = distances(embeddings)
+    assert torch.equal(blocks, whole)
+    torch.testing.assert_close(torch.autograd.grad(blocks.square().sum() + blocks.sum(), embeddings)[0], gradient)
 
 
 @pytest.mark.parametrize(("seed", "size", "classes", "margin"), CASES)

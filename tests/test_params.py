@@ -79,6 +79,7 @@ def test_numbers_with_an_exponent_are_floats_and_whole_numbers_may_stand_for_flo
     ("demo.train.learning_rate", "1e-4", "demo.train.learning_rate must be float, found '1e-4'"),
     ("demo.train.epochs", 3.5, "demo.train.epochs must be int, found 3.5"),
     ("demo.train.epochs", True, "demo.train.epochs must be int, found True"),
+    ("demo.train.compile", 1, "demo.train.compile must be bool, found 1"),
     ("demo.crops.detector", None, "demo.crops.detector must be str, found None"),
     ("run.variants", "fsfm", "run.variants must be a list, found 'fsfm'"),
     ("run.seeds", [0, "one"], "run.seeds must be int, found 'one'"),
@@ -150,7 +151,8 @@ def test_choices_are_known_to_the_code(loaded: params.Params, name: str) -> None
     profile = loaded.profile(name)
     assert profile.crops.encoding in ENCODINGS and profile.crops.detector in DETECTORS
     assert profile.train.augmentation in AUGMENTATIONS and profile.train.triplet_labels in {"attribution", "binary"}
-    assert profile.train.selection in {"total", "cross_entropy"} and profile.train.input_size <= profile.crops.size
+    assert profile.train.selection in {"total", "cross_entropy"} and profile.train.balance in {"none", "first_epoch"}
+    assert profile.train.input_size <= profile.crops.size
 
 
 def test_values_that_the_paper_states(loaded: params.Params) -> None:
@@ -188,9 +190,9 @@ def attribute_reads() -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize(("block", "owners"), [
     (params.Variant, {"row", "variant"}), (params.Miniature, {"size"}), (params.IndexOptions, {"options"}),
-    (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (params.Train, {"recipe"}),
+    (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (params.Train, {"recipe", "self.recipe"}),
     (Sbi, {"recipe", "task.recipe", "options.sbi"}), (Blend, {"blend", "recipe.blend", "self.blend"}),
-    (params.Predict, {"options.predict"}), (params.Scoring, {"options", "scoring"}),
+    (params.Predict, {"options", "options.predict"}), (params.Scoring, {"options", "scoring"}),
 ])
 def test_every_key_has_a_reader(block: type, owners: set[str]) -> None:
     reads = attribute_reads()

@@ -27,6 +27,7 @@ from deepfake_repro.pretraining import (
     neighbours_agree,
     normalised_patches,
     optimiser,
+    patch_errors,
     patchify,
     pretrain,
     reconstruct,
@@ -41,7 +42,7 @@ NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 PAPER = params.load(ROOT / "params.yaml").profile("paper").pretrain
 SMALL = replace(PAPER, epochs=3, warmup_epochs=1, batch_size=4, learning_rate=1e-3, decoder_depth=1, decoder_width=16,
                 decoder_heads=2, rep_depth=1, rep_heads=3, projector_hidden=32, projector_out=8,
-                precision="32-true", workers=0)
+                precision="32-true", workers=0, checkpoint_steps=2)
 FACE, PATCH, COUNT = 32, 8, 16
 
 
@@ -188,13 +189,13 @@ def test_losses_equal_sums_written_as_loops() -> None:
             error = sum((p - t) ** 2 for p, t in zip(pred[image, place].tolist(), target, strict=True)) / 192
             mask_sum += error * bool(MASK[image, place])
             face_sum += error * bool(facial[image, place])
-    losses = reconstruction_losses(pred, normalised_patches(images, PATCH), MASK, facial)
+    losses = reconstruction_losses(patch_errors(pred, normalised_patches(images, PATCH)), MASK, facial)
     assert [loss.item() for loss in losses] == pytest.approx([mask_sum / 16, face_sum / 2], rel=1e-5)
 
 
 def test_batch_without_the_region_has_no_facial_loss() -> None:
     pred = noise(2, COUNT, 192).requires_grad_()
-    masked, facial = reconstruction_losses(pred, torch.zeros(2, COUNT, 192), MASK, hidden([], []))
+    masked, facial = reconstruction_losses(patch_errors(pred, torch.zeros(2, COUNT, 192)), MASK, hidden([], []))
     (masked + facial).backward()
     assert facial.item() == 0 and torch.isfinite(pred.grad).all()
 
@@ -341,16 +342,37 @@ def test_a_run_cut_off_and_resumed_equals_a_whole_one(tmp_path: Path) -> None:
     lines: list[str] = []
     halves = small(seed=77)  # whatever it began with, the checkpoint decides
     result = run(tmp_path / "halves", halves, report=lines.append)
-    assert lines[0] == "resumed after epoch 2/3 from halves" and len(lines) == 2
+    assert lines[0] == "resumed after step 6/9 from halves" and len(lines) == 2
     assert result.history.equals(expected)
     assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in halves.state_dict().items())
+
+
+def test_a_run_that_fails_in_the_midst_of_an_epoch_goes_on_from_the_last_step_kept(tmp_path: Path) -> None:
+    class Failing(Faces):
+        reads = 0
+
+        def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+            self.reads += 1
+            if self.reads == 23:  # step 6 of 9, the last of epoch 2; a checkpoint lies after step 4
+                raise KeyboardInterrupt
+            return super().__getitem__(item)
+
+    whole, lines = small(), []
+    expected = run(tmp_path / "whole", whole).history
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", small(), faces=Failing())
+    again = small(seed=77)
+    assert run(tmp_path / "cut", again, report=lines.append).history.equals(expected)
+    assert lines[0] == "resumed after step 4/9 from cut"
+    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in again.state_dict().items())
 
 
 def test_resuming_restores_the_target_too(tmp_path: Path) -> None:
     run(tmp_path, online := small())
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert set(saved["target"]) == set(target_of(online, SMALL).state_dict())
-    assert any(not torch.equal(tensor, saved["model"][name]) for name, tensor in saved["target"].items())
+    parts = saved["parts"]
+    assert set(parts["target"]) == set(target_of(online, SMALL).state_dict())
+    assert any(not torch.equal(tensor, parts["model"][name]) for name, tensor in parts["target"].items())
 
 
 def test_non_finite_loss_names_the_crops(tmp_path: Path) -> None:

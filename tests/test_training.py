@@ -3,6 +3,9 @@
 import inspect
 import itertools
 import math
+import multiprocessing
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from sklearn.metrics import roc_auc_score
 
-from deepfake_repro import training
+from deepfake_repro import loop, training
 from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
 from deepfake_repro.crop_store import CropStore, encode, write_part
 from deepfake_repro.dataset import CropDataset, evaluation_loader, training_loader
@@ -26,7 +29,8 @@ from deepfake_repro.training import Objective, fit, objective, optimiser, over_v
 RECIPE = Train(
     architecture="vit_tiny_patch16_224", depth=1, input_size=32, augmentation="windows", epochs=3, warmup_epochs=1,
     batch_size=16, learning_rate=1e-3, min_learning_rate=1e-5, weight_decay=0.05, layer_decay=0.75, drop_path=0.2,
-    head_std=0.02, triplet_labels="attribution", selection="total", precision="32-true", workers=0)
+    head_std=0.02, triplet_labels="attribution", selection="total", balance="none", precision="32-true",
+    compile=False, fused=True, channels_last=False, devices=1, workers=0, checkpoint_steps=4)
 BATCH_ALL = Variant(init="imagenet", labels="binary", triplet="batch_all", margin=1.0, weight=0.2)
 PLAIN = replace(BATCH_ALL, triplet="none", weight=0.0)
 NORM = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -43,11 +47,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> CropStore:
+def toy_store(folder) -> CropStore:
     """224 crops of noise; the odd ones (fake) are redder. All are 40 × 40, so that windows differ."""
-    folder, rng = tmp_path_factory.mktemp("toy"), np.random.default_rng(0)
-    rows = []
+    rows, rng = [], np.random.default_rng(0)
     for number in range(CROPS):
         image = rng.integers(60, 180, (40, 40, 3), dtype=np.uint8)
         image[..., 0] += np.uint8(40 * LABELS[number])
@@ -58,22 +60,30 @@ def store(tmp_path_factory) -> CropStore:
     return CropStore(folder)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> CropStore:
+    return toy_store(tmp_path_factory.mktemp("toy"))
+
+
 def data(store, part, transform, labels=LABELS):
     return CropDataset(store, np.arange(CROPS)[part], transform, labels[part])
 
 
 def run(store, scratch, *, seed=0, recipe=RECIPE, variant=BATCH_ALL, labels=LABELS, report=lambda line: None,
-        change=lambda image: image):
+        change=lambda image: image, fabric=None, workers=0):
     """One run of ``fit`` on the toy crops; ``change`` is applied to each augmented training crop."""
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    part = fabric.global_rank, fabric.world_size
     augment = training_transform("windows", 32, NORM)
     crops = data(store, TRAIN, lambda image: change(augment(image)), labels)
-    train = training_loader(crops, recipe.batch_size, 0, seed)
-    validation = evaluation_loader(data(store, VALIDATION, evaluation_transform("windows", 32, NORM), labels), 16, 0)
+    train = training_loader(crops, recipe.batch_size, workers, seed, *part)
+    held_out = data(store, VALIDATION, evaluation_transform("windows", 32, NORM), labels)
+    validation = evaluation_loader(held_out, 16, workers, *part)
     torch.manual_seed(seed)
     model = build(recipe.architecture, 2, depth=recipe.depth, input_size=32, drop_path=recipe.drop_path,
                   head_std=recipe.head_std)
     return model, fit(model, train, validation, objective(variant, recipe), recipe, seed=seed, scratch=scratch,
-                      fabric=Fabric(accelerator="cpu", devices=1), report=report)
+                      fabric=fabric, report=report)
 
 
 def fresh_scores(store, result, rows=FRESH):
@@ -190,6 +200,7 @@ def test_without_a_triplet_loss_only_cross_entropy_is_left(batch):
 
 @pytest.mark.parametrize("variant, recipe, message", [
     (replace(PLAIN, triplet="batch_hard"), RECIPE, "triplet loss 'batch_hard' is unknown; known: none, batch_all"),
+    (PLAIN, replace(RECIPE, balance="always"), "train.balance is 'always'; known: none, first_epoch"),
     (PLAIN, replace(RECIPE, selection="auc"), "train.selection is 'auc'; known: total, cross_entropy"),
 ])
 def test_unknown_names_in_the_parameters(variant, recipe, message):
@@ -315,11 +326,118 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(store, tmp_path, 
     assert same_state(model.state_dict(), whole[0].state_dict())
 
 
+def killed(store, scratch, *, crop=None, write=None):
+    """A child process that trains until SIGKILL strikes it, in a training crop or before a checkpoint is renamed."""
+    def strike(counter, number, passed):
+        if next(counter) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return passed
+
+    crops, writes, rename = itertools.count(1), itertools.count(1), os.replace
+
+    def child():
+        loop.os.replace = lambda old, new: rename(*strike(writes, write, (old, new)))
+        run(store, scratch, change=lambda image: strike(crops, crop, image))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(store, tmp_path, whole):
+    lines, rng = [], np.random.default_rng(3)
+    strikes = [{"crop": int(number)} for number in rng.integers(20, 100, 4)] + [{"write": 1}, {"write": 2}, {"crop": 90}]
+    assert [killed(store, tmp_path, **strike) for strike in strikes] == [-signal.SIGKILL] * len(strikes)
+    model, result = run(store, tmp_path, report=lines.append)
+    step = int(lines[0].split()[3].split("/")[0])
+    assert 0 < step < 18 and step % 6, f"{lines[0]}: not in the midst of an epoch"
+    pd.testing.assert_frame_equal(result.history, whole[1].history, check_exact=True)
+    assert same_state(result.best_state, whole[1].best_state) and same_state(model.state_dict(), whole[0].state_dict())
+
+
+def test_worker_processes_change_nothing(store, tmp_path, whole):
+    _, result = run(store, tmp_path, workers=2)
+    pd.testing.assert_frame_equal(result.history, whole[1].history, check_exact=True)
+    assert same_state(result.best_state, whole[1].best_state)
+
+
+@pytest.mark.parametrize("change", [{"fused": False}, {"channels_last": True}])
+def test_faster_kernels_compute_the_same(store, tmp_path, whole, change):
+    _, result = run(store, tmp_path, recipe=replace(RECIPE, **change))
+    pd.testing.assert_frame_equal(result.history, whole[1].history, rtol=1e-4)
+
+
+def test_compile_trains_the_network_that_is_kept(store, tmp_path, monkeypatch, whole):
+    """With the compiler's optimising part left out, the graph that it captures computes the same."""
+    compiled = torch.compile
+    monkeypatch.setattr(training.torch, "compile", lambda model, **_: compiled(model, backend="eager"))
+    _, result = run(store, tmp_path, recipe=replace(RECIPE, compile=True, drop_path=0.0, epochs=2))
+    _, expected = run(store, tmp_path / "plain", recipe=replace(RECIPE, drop_path=0.0, epochs=2))
+    pd.testing.assert_frame_equal(result.history, expected.history, rtol=1e-4)
+    assert result.best_state.keys() == whole[1].best_state.keys()
+
+
+def test_speed_and_waiting_are_told(store, tmp_path):
+    _, result = run(store, tmp_path, recipe=replace(RECIPE, epochs=2))
+    assert set(result.speed) == {"crops_per_second", "waiting_share", "training_seconds"}
+    assert result.speed["crops_per_second"] > 0 and 0 < result.speed["waiting_share"] < 1
+    assert "seconds" not in " ".join(result.history)
+
+
+def test_stopwatch_by_hand(monkeypatch):
+    """Batches take 3 s, steps 1 s: 2 batches of 5 crops on each of two devices in 8 s, 6 of them lost."""
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+
+    def loader():
+        for _ in range(2):
+            now[0] += 3
+            yield list(range(5))
+
+    watch = loop.Stopwatch()
+    for _ in watch.timed(loader(), lambda batch: 2 * len(batch)):
+        now[0] += 1
+    assert watch.summary() == {"crops_per_second": 2.5, "waiting_share": 0.75, "training_seconds": 8.0}
+
+
+@pytest.mark.parametrize("room, told", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")])
+def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(store, tmp_path, monkeypatch, room, told):
+    def greedy(model, images):
+        if len(images) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+        return over_views(model, images)
+
+    monkeypatch.setattr(training, "over_views", greedy)
+    with pytest.raises(ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {told}$"):
+        run(store, tmp_path)
+
+
+def test_the_weight_of_the_triplet_loss_can_be_balanced_by_the_first_epoch(store, tmp_path):
+    recipe = replace(RECIPE, balance="first_epoch")
+    with pytest.raises(Interrupted):
+        run(store, tmp_path, recipe=recipe, **in_crop(180))  # in epoch 2, after a checkpoint within it
+    _, result = run(store, tmp_path, recipe=recipe)
+    first = result.history.iloc[0]
+    assert first["train_loss"] == pytest.approx(first["cross_entropy"] + 0.2 * first["triplet_loss"])
+    weight = first["cross_entropy"] / first["triplet_loss"]
+    assert weight != pytest.approx(0.2) and result.triplet_weight == weight
+    assert result.history["triplet_weight"].tolist() == [weight] * 3
+    later = result.history.iloc[1:]
+    assert later["train_loss"].tolist() == pytest.approx(
+        (later["cross_entropy"] + weight * later["triplet_loss"]).tolist())
+
+
+def test_nothing_is_balanced_where_there_is_no_triplet_loss():
+    plain = objective(PLAIN, RECIPE)
+    assert training.balanced(plain, {"cross_entropy": 0.7, "triplet": 0.0}) == plain
+
+
 def test_a_finished_run_started_again_trains_no_more(store, tmp_path, whole):
     lines = []
     run(store, tmp_path)
     _, result = run(store, tmp_path, report=lines.append, **in_crop(1))
-    assert lines == [f"resumed after epoch 3/3 from {tmp_path.name}"]
+    assert lines == [f"resumed after step 18/18 from {tmp_path.name}"]
     pd.testing.assert_frame_equal(result.history, whole[1].history, check_exact=True)
     assert same_state(result.best_state, whole[1].best_state)
 

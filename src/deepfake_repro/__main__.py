@@ -34,10 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
     stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
     stages.add_parser("readme", help="write the results table of README.md anew")
-    score = stages.add_parser("score-row", help="predictions of a run -> its row of Table 3")
-    score.add_argument("profile")
-    score.add_argument("variant")
-    score.add_argument("seed", type=int)
+    for name, what in (("score-row", "predictions of a run -> its row of Table 3"),
+                       ("train", "train a row; under torchrun on several devices or nodes (notebook 05 takes it up)"),
+                       ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)")):
+        run = stages.add_parser(name, help=what)
+        run.add_argument("profile")
+        run.add_argument("variant")
+        run.add_argument("seed", type=int)
     _add_interchange(stages)
     return parser
 
@@ -64,12 +67,9 @@ def _run(chosen: argparse.Namespace) -> None:
         from .demo.build import build
         out = root() / "data" / "corpora" / chosen.name
         build(chosen.name, load().miniature(chosen.name), root() / "data" / "assets", out)
-    elif chosen.stage == "index":
-        from .stages import index
-        index(chosen.profile)
-    elif chosen.stage == "landmarks":
-        from .stages import landmarks
-        landmarks(chosen.profile)
+    elif chosen.stage in ("index", "landmarks"):
+        from . import stages
+        {"index": stages.index, "landmarks": stages.landmarks}[chosen.stage](chosen.profile)
     elif chosen.stage == "counts":
         from .corpus_tables import counts
         counts(chosen.profile)
@@ -82,6 +82,10 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "audit":
         from .demo.audit import audit
         audit(chosen.profile)
+    elif chosen.stage in ("train", "predict"):
+        from . import finetune, prediction
+        work = {"train": finetune.train_row, "predict": prediction.predict_row}
+        work[chosen.stage](chosen.profile, chosen.variant, chosen.seed)
     elif chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))

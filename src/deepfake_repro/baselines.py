@@ -86,3 +86,31 @@ class LnClip:
     selection: str
     precision: str
     workers: int
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """FSFM's pre-training of the start ``fsfm`` on real faces (Section 3.2)."""
+
+    faces: str
+    start: str
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    learning_rate: float
+    encoder_rate: float
+    weight_decay: float
+    mask_ratio: float
+    decoder_depth: int
+    decoder_width: int
+    decoder_heads: int
+    rep_depth: int
+    rep_heads: int
+    projector_hidden: int
+    projector_out: int
+    facial_weight: float
+    similarity_weight: float
+    momentum: float
+    precision: str
+    workers: int
+    checkpoint_steps: int

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .augment import Transform
 from .crops import CropStore
 
 CROP_KEY = ["video_id", "frame", "face"]
+Key = tuple[int, int]
+"""(epoch, item): all that the order and the augmentation of a crop depend on, besides the seed."""
 
 
 def positions(store: CropStore, rows: pd.DataFrame) -> np.ndarray:
@@ -46,25 +49,103 @@ class CropDataset(Dataset):
         return self.transform(image), int(self.labels[item]), int(self.triplet_labels[item]), item
 
 
-def training_loader(dataset: Dataset, batch_size: int, workers: int, seed: int) -> DataLoader:
-    """Shuffled batches; the order is a function of ``seed`` and of the epoch (see ``set_epoch``).
+class GlobalBatches(Sampler[list[Key]]):
+    """Batches of (epoch, item) in an order that depends on ``seed`` and ``epoch`` only.
 
-    The last, smaller batch is kept when it is the only one, else dropped: a tiny batch has too few triplets.
+    One batch belongs to all devices together: device ``rank`` of ``world`` takes every ``world``-th item of it, so the
+    batches are the same on one device and on many. ``epoch`` and ``start`` (a batch) say where the next iteration
+    begins. A last, smaller batch is kept when it is the only one, else dropped: a tiny batch has too few triplets.
+    Raises ``ValueError`` if the devices cannot share a batch evenly.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return DataLoader(dataset, batch_size, shuffle=True, num_workers=workers, generator=generator,
-                      drop_last=len(dataset) >= batch_size, persistent_workers=False)
+
+    def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.size, self.batch_size, self.seed, self.rank, self.world = size, min(batch_size, size), seed, rank, world
+        self.epoch = self.start = 0
+        if self.batch_size % world:
+            raise ValueError(f"batch_size is {self.batch_size}: {world} devices share it, give a multiple of {world}")
+
+    def __len__(self) -> int:
+        """Steps an epoch, wherever the next iteration begins."""
+        return self.size // self.batch_size if self.size else 0
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
+        order = torch.randperm(self.size, generator=generator)[:len(self) * self.batch_size]
+        for batch in order.view(-1, max(self.batch_size, 1))[self.start:]:
+            yield [(self.epoch, item) for item in batch[self.rank::self.world].tolist()]
 
 
-def evaluation_loader(dataset: CropDataset, batch_size: int, workers: int) -> DataLoader:
-    """Batches in the dataset's order."""
-    return DataLoader(dataset, batch_size, shuffle=False, num_workers=workers)
+class Seeded(Dataset):
+    """Key (epoch, item) -> that item of ``dataset``, its augmentation a function of (seed, epoch, item).
+
+    Neither the number of workers or devices nor an interruption can change a crop.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Key) -> tuple:
+        epoch, item = key
+        with seeded(self.seed, epoch, item):
+            return self.dataset[item]
 
 
-def set_epoch(loader: DataLoader, seed: int, epoch: int) -> None:
-    """Make shuffling and augmentation of ``epoch`` a function of (seed, epoch), so that a resumed run repeats them."""
-    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    loader.generator.manual_seed(state)
-    torch.manual_seed(state)
+def seed_of(*parts: int) -> int:
+    """A seed of 32 bits from several numbers, well spread."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+@contextmanager
+def seeded(*parts: int) -> Iterator[None]:
+    """The generators of torch (CPU), numpy and Python begin at ``seed_of(*parts)``; afterwards they are as before."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    state = seed_of(*parts)
+    torch.default_generator.manual_seed(state)  # torch.manual_seed would disturb the GPU's and takes 50 times as long
     np.random.seed(state)  # timm's RandAugment and random erasing draw from the global states
+    random.seed(state)
+    try:
+        yield
+    finally:
+        for restore, kept in zip((torch.set_rng_state, np.random.set_state, random.setstate), before, strict=True):
+            restore(kept)
+
+
+def training_loader(dataset: Dataset, batch_size: int, workers: int, seed: int, rank: int = 0,
+                    world: int = 1) -> DataLoader:
+    """Shuffled, augmented batches that are a function of ``seed``, epoch and step (see ``set_epoch``).
+
+    ``batch_size`` counts the crops of all ``world`` devices together; ``workers`` are this device's.
+    """
+    batches = GlobalBatches(len(dataset), batch_size, seed, rank, world)
+    return DataLoader(Seeded(dataset, seed), batch_sampler=batches, **_feeding(workers))
+
+
+def evaluation_loader(dataset: Dataset, batch_size: int, workers: int, rank: int = 0, world: int = 1) -> DataLoader:
+    """Batches in the dataset's order; device ``rank`` takes every ``world``-th whole batch."""
+    batches = [range(first, min(first + batch_size, len(dataset))) for first in range(0, len(dataset), batch_size)]
+    return DataLoader(dataset, batch_sampler=batches[rank::world], **_feeding(workers))
+
+
+def _feeding(workers: int) -> dict[str, object]:
+    """Workers stay alive between epochs and read ahead; pinned memory lets copies to the GPU run beside its work."""
+    return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": torch.cuda.is_available(),
+            "prefetch_factor": 4 if workers else None}
+
+
+def set_epoch(loader: DataLoader, seed: int, epoch: int, start: int = 0) -> None:
+    """The next iteration over ``loader`` begins with batch ``start`` of ``epoch``.
+
+    A ``training_loader`` has its own seed. What else is random becomes a function of (seed, epoch): another loader's
+    order and augmentation, and drop path.
+    """
+    if isinstance(loader.batch_sampler, GlobalBatches):
+        loader.batch_sampler.epoch, loader.batch_sampler.start = epoch, start
+    state = seed_of(seed, epoch)
+    if loader.generator is not None:
+        loader.generator.manual_seed(state)
+    torch.manual_seed(state)
+    np.random.seed(state)
     random.seed(state)

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from .baselines import LnClip, Sbi
+from .baselines import LnClip, Pretrain, Sbi
 
 
 @dataclass(frozen=True)
@@ -116,42 +116,23 @@ class Train:
     head_std: float
     triplet_labels: str
     selection: str
+    balance: str
     precision: str
+    compile: bool
+    fused: bool
+    channels_last: bool
+    devices: int
     workers: int
-
-
-@dataclass(frozen=True)
-class Pretrain:
-    """FSFM's pre-training of the start ``fsfm`` on real faces (Section 3.2)."""
-
-    faces: str
-    start: str
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    learning_rate: float
-    encoder_rate: float
-    weight_decay: float
-    mask_ratio: float
-    decoder_depth: int
-    decoder_width: int
-    decoder_heads: int
-    rep_depth: int
-    rep_heads: int
-    projector_hidden: int
-    projector_out: int
-    facial_weight: float
-    similarity_weight: float
-    momentum: float
-    precision: str
-    workers: int
+    checkpoint_steps: int
 
 
 @dataclass(frozen=True)
 class Predict:
-    """How test crops pass through the network: crops per batch and loader workers."""
+    """How test crops pass through the network: crops per batch, precision, devices and loader workers of each."""
 
     batch_size: int
+    precision: str
+    devices: int
     workers: int
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
@@ -24,12 +23,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from .augment import Normalisation
-from .dataset import set_epoch
+from .dataset import seed_of
 from .fsfm import FSFM, Branch, target_of
+from .loop import Batch, Loop, Terms, gathered
 from .masking import crfr_p
 from .params import Pretrain
-from .progress import track
-from .training import Sums
 
 
 @torch.no_grad()
@@ -71,14 +69,18 @@ def normalised_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
     return (patches - mean) / deviation
 
 
-def reconstruction_losses(pred: torch.Tensor, target_patches: torch.Tensor, mask: torch.Tensor,
-                          facial: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``L_m`` and ``L_fr``: mean squared error over the hidden patches, and over the region hidden whole.
+def patch_errors(pred: torch.Tensor, target_patches: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of each patch, fp32 ``[B, N]``, of patches ``[B, N, 3 p²]``."""
+    return (pred.float() - target_patches).square().mean(-1)
 
-    ``pred`` and ``target_patches`` ``[B, N, 3 p²]``, masks ``[B, N]``; sums run over the whole batch. A batch whose
-    faces all lack the region has ``L_fr`` = 0 (FSFM divides 0 by 0 there).
+
+def reconstruction_losses(errors: torch.Tensor, mask: torch.Tensor,
+                          facial: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``L_m`` and ``L_fr``: mean error over the hidden patches, and over the region hidden whole.
+
+    ``errors`` of the patches and masks ``[B, N]``; sums run over the whole batch. A batch whose faces all lack the
+    region has ``L_fr`` = 0 (FSFM divides 0 by 0 there).
     """
-    errors = (pred.float() - target_patches).square().mean(-1)
     hidden, region = ((errors * part).sum() / part.sum().clamp(min=1) for part in (mask, facial))
     return hidden, region
 
@@ -109,9 +111,10 @@ def neighbours_agree(vectors: torch.Tensor, video: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class PretrainFit:
-    """Outcome of ``pretrain``: per epoch ``epoch, loss, masked, facial, similarity, learning_rate, momentum``."""
+    """Outcome of ``pretrain``: per epoch ``epoch, loss, masked, facial, similarity, learning_rate, momentum``; speed."""
 
     history: pd.DataFrame
+    speed: dict[str, float] = field(default_factory=dict)
 
 
 def optimiser(model: FSFM, recipe: Pretrain) -> torch.optim.AdamW:
@@ -140,62 +143,47 @@ def schedule(optimizer: torch.optim.Optimizer, recipe: Pretrain, steps_per_epoch
                              t_in_epochs=False)
 
 
-class _Run:
-    """Both networks and the optimiser; saved whole after each epoch, so that a resumed run repeats a whole one."""
+class _Pretraining(Loop):
+    """The steps of ``pretrain``: the online network learns, the target follows it."""
 
-    def __init__(self, model: FSFM, recipe: Pretrain, fabric: Fabric, scratch: Path) -> None:
-        self.online, self.recipe, self.fabric, self.file = model, recipe, fabric, scratch / "last.pt"
-        self.target = fabric.to_device(target_of(model, recipe))
-        self.network, self.optimizer = fabric.setup(model, optimiser(model, recipe))
-        self.epoch, self.history = 0, []
+    block, rows = "pretrain", "real training crops"
 
-    def save(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".part")
-        torch.save({"model": self.online.state_dict(), "target": self.target.state_dict(), "epoch": self.epoch,
-                    "optimizer": self.optimizer.state_dict(), "history": self.history}, temporary)
-        os.replace(temporary, self.file)
+    def __init__(self, model: FSFM, loader: DataLoader, recipe: Pretrain, *, fabric: Fabric, **rest: Any) -> None:
+        self.online, self.target = model, fabric.to_device(target_of(model, recipe))
+        optimizer = optimiser(model, recipe)
+        self.network, wrapped = fabric.setup(model, optimizer)
+        super().__init__(loader, wrapped, schedule(optimizer, recipe, len(loader)), recipe, fabric=fabric, **rest)
+        self.parts |= {"model": model, "target": self.target}
 
-    def resume(self) -> bool:
-        if not self.file.is_file():
-            return False
-        saved = torch.load(self.file, map_location="cpu", weights_only=True)
-        for name, part in (("model", self.online), ("target", self.target), ("optimizer", self.optimizer)):
-            part.load_state_dict(saved[name])
-        self.epoch, self.history = saved["epoch"], saved["history"]
-        return True
+    def momentum(self, step: int) -> float:
+        return momentum_at(step, self.recipe.epochs * len(self.loader), self.recipe.momentum)
 
-    def train_epoch(self, loader: DataLoader, seed: int, clock: CosineLRScheduler) -> dict[str, float]:
-        set_epoch(loader, seed, self.epoch)
-        masks = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, self.epoch]).generate_state(2)[1]))
-        sums, steps = Sums(), self.recipe.epochs * len(loader)
-        self.network.train()
-        for number, batch in enumerate(track(loader, f"epoch {self.epoch + 1}/{self.recipe.epochs}"),
-                                       self.epoch * len(loader)):
-            clock.step_update(number)
-            terms = self.terms(batch, masks)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(terms["loss"])
-            self.optimizer.step()
-            momentum = momentum_at(number, steps, self.recipe.momentum)
-            follow(self.target, self.online, momentum)
-            sums.add(terms, len(batch[0]))
+    def update(self) -> None:
+        super().update()
+        follow(self.target, self.online, self.momentum(self.step))
+
+    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
         rate = max(group["lr"] for group in self.optimizer.param_groups)
-        return {**sums.means(), "learning_rate": rate, "momentum": momentum}
+        return {**means, "learning_rate": rate, "momentum": self.momentum(self.step - 1)}
 
-    def terms(self, batch: list[torch.Tensor], masks: torch.Generator) -> dict[str, torch.Tensor]:
-        images, groups, items = batch
-        mask, facial = (self.fabric.to_device(part) for part in crfr_p(groups, self.recipe.mask_ratio, masks))
-        images = self.fabric.to_device(images)
-        pixels, query = self.network(images, mask)
-        with torch.no_grad(), self.fabric.autocast():
+    def masks(self, groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """CRFR-P draws one region for the whole batch, so every device draws the masks of all."""
+        everyone = gathered(self.fabric.to_device(groups.byte()), self.fabric).cpu().bool()
+        drawn = torch.Generator().manual_seed(seed_of(self.seed, self.step, 1))
+        return crfr_p(everyone, self.recipe.mask_ratio, drawn)
+
+    def terms(self, batch: Batch) -> Terms:
+        self.network.train()
+        images, fabric = self.fabric.to_device(batch[0]), self.fabric
+        mask, facial = (fabric.to_device(part) for part in self.masks(batch[1]))
+        pixels, query = self.network(images, mask[fabric.global_rank::fabric.world_size])
+        with torch.no_grad(), fabric.autocast():
             key = self.target(images)
-        masked, region = reconstruction_losses(pixels, normalised_patches(images, self.online.patch), mask, facial)
+        errors = patch_errors(pixels, normalised_patches(images, self.online.patch))
+        errors, query, key = (gathered(part, fabric) for part in (errors, query, key))
+        masked, region = reconstruction_losses(errors, mask, facial)
         similarity = similarity_loss(query, key)
         loss = masked + self.recipe.facial_weight * region + self.recipe.similarity_weight * similarity
-        if not torch.isfinite(loss):
-            raise ValueError(f"loss is {loss.item()} on the batch of crops {items.tolist()} (rows of the real training "
-                             "crops): lower pretrain.learning_rate or look at these crops")
         return {"loss": loss, "masked": masked, "facial": region, "similarity": similarity}
 
 
@@ -203,20 +191,11 @@ def pretrain(model: FSFM, loader: DataLoader, recipe: Pretrain, *, seed: int, sc
              report: Callable[[str], None] = print) -> PretrainFit:
     """Pre-train ``model`` in place for ``recipe.epochs``: L = L_m + 0.007 L_fr + 0.1 L_sim (Section 3.2).
 
-    Resumes from ``scratch/last.pt`` after the last whole epoch and then repeats an uninterrupted run exactly.
-    Raises ``ValueError`` on a non-finite loss, naming the crops.
+    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly; several devices repeat one up to
+    rounding. Raises ``ValueError`` on a loss that is not finite, naming the crops.
     """
-    run = _Run(model, recipe, fabric, scratch)
-    if run.resume():
-        report(f"resumed after epoch {run.epoch}/{recipe.epochs} from {scratch.name}")
-    clock = schedule(run.optimizer, recipe, len(loader))
-    while run.epoch < recipe.epochs:
-        row = {"epoch": run.epoch + 1, **run.train_epoch(loader, seed, clock)}
-        run.epoch, run.history = run.epoch + 1, [*run.history, row]
-        run.save()
-        report(f"epoch {run.epoch}/{recipe.epochs}: "
-               + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
-    return PretrainFit(pd.DataFrame(run.history))
+    run = _Pretraining(model, loader, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
+    return PretrainFit(run.run(), run.watch.summary())
 
 
 def save_checkpoint(model: FSFM, folder: Path, norm: Normalisation, recipe: Pretrain) -> None:

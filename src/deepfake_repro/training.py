@@ -1,16 +1,16 @@
 """The recipe of Section 4.3: AdamW, layer-wise learning-rate decay, linear warm-up, cosine, lowest validation loss.
 
-``fit`` sees training and validation crops only; no test crop can reach it. A run writes a checkpoint after
-every epoch to a scratch folder and continues from there when it is started again.
+``fit`` sees training and validation crops only; no test crop can reach it. A run that was cut off goes on from its
+last checkpoint (``loop``) when it is started again.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,11 +19,10 @@ from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler
 from torch.utils.data import DataLoader
 
-from .dataset import set_epoch
+from .loop import Batch, Loop, Sums, Terms, gathered, read, shown
 from .losses import TRIPLET_LOSSES, active_fraction, cross_entropy
 from .model import Detector
 from .params import Train, Variant
-from .progress import track
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,8 @@ def objective(variant: Variant, recipe: Train) -> Objective:
         raise ValueError(f"triplet loss {variant.triplet!r} is unknown; known: none, {', '.join(TRIPLET_LOSSES)}")
     if recipe.selection not in {"total", "cross_entropy"}:
         raise ValueError(f"train.selection is {recipe.selection!r}; known: total, cross_entropy")
+    if recipe.balance not in {"none", "first_epoch"}:
+        raise ValueError(f"train.balance is {recipe.balance!r}; known: none, first_epoch")
     return Objective(variant.triplet, variant.margin, variant.weight, recipe.selection)
 
 
@@ -62,7 +63,7 @@ def optimiser(model: Detector, recipe: Train) -> torch.optim.AdamW:
     groups = param_groups_layer_decay(
         model.encoder, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay,
         no_weight_decay_list=model.encoder.no_weight_decay())
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999))
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=recipe.fused)
 
 
 def schedule(optimizer: torch.optim.Optimizer, recipe: Train, steps_per_epoch: int) -> CosineLRScheduler:
@@ -81,103 +82,88 @@ def schedule(optimizer: torch.optim.Optimizer, recipe: Train, steps_per_epoch: i
 
 @dataclass(frozen=True)
 class Fit:
-    """Outcome of ``fit``: one row per epoch, and the weights of the epoch with the lowest validation loss."""
+    """Outcome of ``fit``: one row per epoch, the weights of the epoch with the lowest validation loss, and at what
+    speed (``loop.Stopwatch``); ``triplet_weight`` is the one that ``train.balance`` found, or the variant's.
+    """
 
     history: pd.DataFrame
     best_epoch: int
     best_state: dict[str, torch.Tensor]
+    triplet_weight: float = 0.0
+    speed: dict[str, float] = field(default_factory=dict)
 
 
-class _State:
-    """All that a resumed run needs; saved whole after each epoch."""
+class _FineTuning(Loop):
+    """The steps of ``fit``; the checkpoint also holds the best epoch so far and the weight of the triplet loss."""
 
-    def __init__(self, model: Detector, optimizer: torch.optim.Optimizer, scratch: Path) -> None:
-        self.model, self.optimizer, self.file = model, optimizer, scratch / "last.pt"
-        self.epoch, self.history, self.best = 0, [], {"loss": math.inf, "epoch": -1, "state": {}}
+    def __init__(self, model: Detector, train: DataLoader, validation: DataLoader, loss: Objective, recipe: Train, *,
+                 fabric: Fabric, **rest: Any) -> None:
+        bare = model.to(memory_format=torch.channels_last) if recipe.channels_last else model
+        optimizer = optimiser(bare, recipe)
+        self.model, wrapped = fabric.setup(torch.compile(bare) if recipe.compile else bare, optimizer)
+        super().__init__(train, wrapped, schedule(optimizer, recipe, len(train)), recipe, fabric=fabric, **rest)
+        self.bare, self.validation, self.loss = bare, validation, loss
+        self.parts["model"] = bare
+        self.best: dict[str, Any] = {"loss": math.inf, "epoch": -1, "state": {}}
 
-    def save(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".part")
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch,
-                    "history": self.history, "best": self.best}, temporary)
-        os.replace(temporary, self.file)
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"best": self.best, "weight": self.loss.weight}
 
-    def resume(self) -> bool:
-        if not self.file.is_file():
-            return False
-        saved = torch.load(self.file, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.epoch, self.history, self.best = saved["epoch"], saved["history"], saved["best"]
-        return True
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.best, self.loss = state["best"], replace(self.loss, weight=state["weight"])
 
-    def finish_epoch(self, row: dict[str, float]) -> None:
-        self.history.append(row)
-        if row["validation_loss"] < self.best["loss"]:
-            state = {key: tensor.detach().cpu().clone() for key, tensor in self.model.state_dict().items()}
-            self.best = {"loss": row["validation_loss"], "epoch": self.epoch, "state": state}
-        self.epoch += 1
-        self.save()
+    def terms(self, batch: Batch) -> Terms:
+        self.model.train()
+        images, labels, triplet_labels = (self.fabric.to_device(part) for part in batch[:3])
+        whole = (gathered(part, self.fabric) for part in (*over_views(self.model, images), labels, triplet_labels))
+        return self.loss(*whole)
+
+    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
+        if not self.history and self.recipe.balance == "first_epoch":
+            self.loss = balanced(self.loss, means)
+        validation = _validate(self.model, self.validation, self.loss, self.fabric, what)
+        if validation < self.best["loss"]:
+            state = {key: tensor.detach().cpu().clone() for key, tensor in self.bare.state_dict().items()}
+            self.best = {"loss": validation, "epoch": len(self.history), "state": state}
+        return {"train_loss": means["total"], "cross_entropy": means["cross_entropy"],
+                "triplet_loss": means["triplet"], "triplet_weight": self.loss.weight,
+                "active_fraction": means["active"],
+                "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
+                "validation_loss": validation}
+
+
+def balanced(loss: Objective, means: dict[str, float]) -> Objective:
+    """``loss`` with the weight that brings both losses into a similar range: mean cross-entropy / mean triplet loss.
+
+    The paper sets it by hand ("both losses in a similar range", Section 3.3). Without a triplet loss nothing changes.
+    """
+    return replace(loss, weight=means["cross_entropy"] / means["triplet"]) if means["triplet"] > 0 else loss
 
 
 def fit(model: Detector, train: DataLoader, validation: DataLoader, loss: Objective, recipe: Train, *, seed: int,
         scratch: Path, fabric: Fabric, report: Callable[[str], None] = print) -> Fit:
     """Train for ``recipe.epochs``, keep the epoch with the lowest validation loss (Section 4.3).
 
-    Resumes from ``scratch/last.pt``: a resumed run repeats an uninterrupted one exactly, because order and
-    augmentation of an epoch depend on (seed, epoch) only. Raises ``ValueError`` on a non-finite loss.
+    Resumes from ``scratch/last.pt``: a resumed run repeats an uninterrupted one exactly, and several devices repeat
+    one up to rounding, because a batch depends on (seed, step) only. Raises ``ValueError`` on a loss that is not
+    finite, naming the crops, and if a batch does not fit into memory, naming a size that does.
     """
-    optimizer = optimiser(model, recipe)
-    model, optimizer = fabric.setup(model, optimizer)
-    state = _State(model, optimizer, scratch)
-    if state.resume():
-        report(f"resumed after epoch {state.epoch}/{recipe.epochs} from {scratch.name}")
-    clock = schedule(optimizer, recipe, len(train))
-    while state.epoch < recipe.epochs:
-        set_epoch(train, seed, state.epoch)
-        what = f"epoch {state.epoch + 1}/{recipe.epochs}"
-        trained = _train_epoch(model, train, loss, optimizer, clock, state.epoch, fabric, what)
-        row = {"epoch": state.epoch + 1, **trained, "validation_loss": _validate(model, validation, loss, fabric, what)}
-        state.finish_epoch(row)
-        report(f"{what}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
-    return Fit(pd.DataFrame(state.history), state.best["epoch"] + 1, state.best["state"])
-
-
-def _train_epoch(model: Detector, loader: DataLoader, loss: Objective, optimizer: torch.optim.Optimizer,
-                 clock: CosineLRScheduler, epoch: int, fabric: Fabric, what: str) -> dict[str, float]:
-    model.train()
-    sums = Sums()
-    for number, batch in enumerate(track(loader, f"{what} train")):
-        clock.step_update(epoch * len(loader) + number)
-        terms = _terms(model, batch, loss, fabric)
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(terms["total"])
-        optimizer.step()
-        sums.add(terms, len(batch[0]))
-    means = sums.means()
-    top = max(group["lr"] for group in optimizer.param_groups)
-    return {"train_loss": means["total"], "cross_entropy": means["cross_entropy"], "triplet_loss": means["triplet"],
-            "active_fraction": means["active"], "learning_rate": top}
+    run = _FineTuning(model, train, validation, loss, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
+    history = run.run()
+    return Fit(history, run.best["epoch"] + 1, run.best["state"], run.loss.weight, run.watch.summary())
 
 
 @torch.no_grad()
 def _validate(model: Detector, loader: DataLoader, loss: Objective, fabric: Fabric, what: str) -> float:
+    """Mean over all crops; each device has whole batches of its own, which are those of one device."""
     model.eval()
     sums = Sums()
-    for batch in track(loader, f"{what} validation"):
-        sums.add(_terms(model, batch, loss, fabric), len(batch[0]))
-    return sums.means()[loss.selection]
-
-
-def _terms(model: Detector, batch: Iterable[torch.Tensor], loss: Objective, fabric: Fabric) -> dict[str, torch.Tensor]:
-    """Loss terms of one batch; a crop with several views counts once, with the mean of its views."""
-    images, labels, triplet_labels, items = (fabric.to_device(part) for part in batch)
-    embeddings, logits = over_views(model, images)
-    terms = loss(embeddings, logits, labels, triplet_labels)
-    if not torch.isfinite(terms["total"]):
-        raise ValueError(f"loss is {terms['total'].item()} on the batch of crops {items.tolist()} (rows of the "
-                         "sample): lower train.learning_rate or look at these crops")
-    return terms
+    for batch in shown(loader, f"{what} validation", len(loader), fabric):
+        images, labels, triplet_labels, items = (fabric.to_device(part) for part in batch)
+        terms = loss(*over_views(model, images), labels, triplet_labels)
+        sums.add(read(terms, lambda items=items: items, "sample", "train"), len(images))
+    return sums.over_devices(fabric).means()[loss.selection]
 
 
 def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -186,23 +172,6 @@ def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, tor
         return model(images)
     embeddings, logits = model(images.flatten(0, 1))
     return tuple(part.unflatten(0, images.shape[:2]).mean(1) for part in (embeddings, logits))
-
-
-class Sums:
-    """Means over samples of per-batch means."""
-
-    def __init__(self) -> None:
-        self.count, self.sums = 0, {}
-
-    def add(self, terms: dict[str, torch.Tensor], samples: int) -> None:
-        """Add the terms of a batch of ``samples`` crops."""
-        self.count += samples
-        for key, value in terms.items():
-            self.sums[key] = self.sums.get(key, 0.0) + float(value.detach()) * samples
-
-    def means(self) -> dict[str, float]:
-        """Mean of each term over all crops added."""
-        return {key: value / max(self.count, 1) for key, value in self.sums.items()}
 
 
 def manifest(recipe: Train, variant: Variant, classes: tuple[str, ...], mean: tuple[float, ...],
