@@ -2,25 +2,26 @@
 
 The map from the paper (Mylonas & Papadopoulos 2025) to the code, in the order of the flow:
 
-========================  =======================================  ====================
-paper                     module                                   notebook
-========================  =======================================  ====================
-3.1, 4.1, 4.2 corpora     ``corpora``                              ``01_corpora``
-4.1 pre-processing        ``video``, ``faces``, ``crops``          ``02_crops``
-4.1 dataset sampling      ``sampling``                             ``03_sampling``
-3.2 FSFM pre-training     ``masking``, ``fsfm``, ``pretraining``   ``03b_pretrain``
-3.2 initialisation        ``model``                                ``05_finetune``
-3.3 training objectives   ``losses``                               ``05_finetune``
-3.4 attribution           ``attribution``                          ``05_finetune``
-4.3 implementation        ``training``, ``augment``, ``dataset``   ``05_finetune``
-4.3 video-level metrics   ``prediction``, ``metrics``              ``06_predict``
-5 the SBI baseline        ``sbi``, ``sbi_faces``                   ``05b_sbi``
-5 results                 ``tables``, ``figures``                  ``07_results``
-second paper, method      ``lnclip``, ``lnclip_training``          ``09_layernorm_clip``
-second paper, pairs       ``pairing``                              ``09_layernorm_clip``
-second paper, benchmarks  ``benchmarks``                           ``07_results``
-========================  =======================================  ====================
+========================  ===============================================  =====================
+paper                     module                                           notebook
+========================  ===============================================  =====================
+3.1, 4.1, 4.2 corpora     ``corpora``, ``corpus_tables``                   ``01_corpora``
+4.1 pre-processing        ``video``, ``faces``, ``crops``, ``preprocess``  ``02_crops``
+4.1 dataset sampling      ``sampling``                                     ``03_sampling``
+3.2 FSFM pre-training     ``masking``, ``fsfm``, ``pretraining``           ``03b_pretrain``
+3.2 initialisation        ``model``, ``weights``                           ``05_finetune``
+3.3 training objectives   ``losses``                                       ``04_triplets``
+3.4 attribution           ``attribution``                                  ``05_finetune``
+4.3 implementation        ``training``, ``augment``, ``dataset``           ``05_finetune``
+4.3 the SBI baseline      ``sbi``, ``sbi_faces``, ``sbi_training``         ``05b_sbi``
+4.3 video-level metrics   ``prediction``, ``metrics``                      ``06_predict``
+5 results                 ``tables``, ``statistics``, ``figures``          ``07_results``
+5, every sentence         ``claims``, ``ledger``, ``studies``              ``07_results``
+second paper, method      ``lnclip``, ``lnclip_training``, ``pairing``     ``09_layernorm_clip``
+second paper, benchmarks  ``benchmarks``                                   ``07_results``
+========================  ===============================================  =====================
 
 ``demo`` makes the embedded benchmark out of licensed assets (``assets``, ``landmarks``);
+``interchange`` speaks DeepfakeBench's and GenD's formats, ``lessons`` and ``exercises`` serve the class;
 ``params``, ``progress``, ``provenance`` and ``notebooks`` serve every step.
 """
