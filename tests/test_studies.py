@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q")
 NAMES = tuple(params.load(ROOT / "params.yaml").studies)
+RUN = tuple(path.parent.name for path in sorted((ROOT / "results" / "studies").glob("*/study.json")))
 
 
 def test_values_replace_exactly_their_keys_and_comments_stay(tmp_path: Path) -> None:
@@ -41,9 +42,13 @@ def test_every_study_asks_for_rows_and_keys_that_exist(name: str) -> None:
         studies.with_values(TEXT, values)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_study_of_the_start_has_run() -> None:
+    assert "start_over_seeds" in RUN
+
+
+@pytest.mark.parametrize("name", RUN)
 def test_committed_studies_belong_to_the_committed_code(name: str) -> None:
-    """Otherwise run ``make studies`` and commit ``results/studies``."""
+    """A study that has results: if they are of other code, run ``make studies`` and commit ``results/studies``."""
     assert studies.is_current(ROOT, name)
     study = params.load(ROOT / "params.yaml").study(name)
     for option in study.options:
