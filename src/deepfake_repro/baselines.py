@@ -48,10 +48,14 @@ class Sbi:
     augmentation: str
     normalisation: str
     epochs: int
+    warmup_epochs: int
     constant_epochs: int
     pairs: int
+    optimiser: str
     learning_rate: float
     momentum: float
+    weight_decay: float
+    layer_decay: float
     sam_radius: float
     drop_path: float
     head_std: float

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from timm.optim import param_groups_layer_decay
 from torch.utils.data import DataLoader
 
 from .attribution import classes
@@ -32,7 +33,10 @@ from .training import Sums, over_views
 
 
 class Sam:
-    """Sharpness-aware minimisation (Foret et al. 2021): the gradient is taken ``radius`` uphill of the weights."""
+    """Sharpness-aware minimisation (Foret et al. 2021): the gradient is taken ``radius`` uphill of the weights.
+
+    Without ``climb`` before it, ``step`` is the optimiser's own.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer, radius: float) -> None:
         self.optimizer, self.radius, self.moves = optimizer, radius, []
@@ -52,14 +56,30 @@ class Sam:
         """Go back to where ``climb`` began and step by the gradient found uphill."""
         for weight, move in self.moves:
             weight.sub_(move)
+        self.moves = []
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def rate(recipe: Sbi, epoch: int) -> float:
-    """Learning rate of epoch 0, 1, …: constant for ``constant_epochs``, then linearly towards 0 at ``epochs``."""
+def optimiser(model: Detector, recipe: Sbi) -> torch.optim.Optimizer:
+    """``sgd`` as SBI, or ``adamw`` with decay by layer, for a ViT. Raises ``ValueError`` for another name."""
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
+    if recipe.optimiser == "adamw":
+        groups = param_groups_layer_decay(model.encoder, recipe.weight_decay, layer_decay=recipe.layer_decay)
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+    raise ValueError(f"sbi.optimiser is {recipe.optimiser!r}; known: sgd, adamw")
+
+
+def rate(recipe: Sbi, epoch: int, share: float = 0.0) -> float:
+    """Learning rate at a ``share`` of epoch 0, 1, …: constant up to ``constant_epochs``, then linearly to 0.
+
+    As SBI has it, it falls from epoch to epoch; within the first ``warmup_epochs`` (SBI: none) it rises from step to
+    step.
+    """
     falling = recipe.epochs - recipe.constant_epochs
-    return recipe.learning_rate * min(1.0, (recipe.epochs - epoch) / falling if falling else 1.0)
+    rising = (epoch + share) / recipe.warmup_epochs if epoch < recipe.warmup_epochs else 1.0
+    return recipe.learning_rate * min(1.0, rising, (recipe.epochs - epoch) / falling if falling else 1.0)
 
 
 def normalised(images: torch.Tensor, norm: Normalisation) -> torch.Tensor:
@@ -104,11 +124,9 @@ class _Run:
     """Model, optimiser and history; saved whole after each epoch."""
 
     def __init__(self, model: Detector, task: Task, fabric: Fabric, scratch: Path) -> None:
-        recipe = task.recipe
-        optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
         self.own, self.task, self.fabric, self.file = model, task, fabric, scratch / "last.pt"
-        self.model, self.optimizer = fabric.setup(model, optimizer)
-        self.sam = Sam(self.optimizer, recipe.sam_radius)
+        self.model, self.optimizer = fabric.setup(model, optimiser(model, task.recipe))
+        self.sam = Sam(self.optimizer, task.recipe.sam_radius)
         self.epoch, self.history = 0, []
 
     def save(self) -> None:
@@ -136,10 +154,11 @@ class _Run:
     def train_epoch(self, loader: DataLoader, seed: int, what: str) -> dict[str, float]:
         set_epoch(loader, seed, self.epoch)
         generator, sums = _generator(seed, self.epoch), Sums()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.task.recipe, self.epoch)
         self.model.train()
-        for batch in track(loader, f"{what} train"):
+        for number, batch in enumerate(track(loader, f"{what} train"), start=1):
+            top = rate(self.task.recipe, self.epoch, number / len(loader))
+            for group in self.optimizer.param_groups:
+                group["lr"] = top * group.get("lr_scale", 1.0)
             batch = [self.fabric.to_device(part) for part in batch]
             inputs = self.task.training_inputs(self.task.pairs(batch, generator), generator)
             loss, _ = self.loss(inputs)
@@ -147,11 +166,12 @@ class _Run:
                 raise ValueError(f"loss is {loss.item()} on the batch of crops {batch[2].tolist()} (rows of the real "
                                  "crops): lower sbi.learning_rate or look at these crops")
             self.fabric.backward(loss)
-            self.sam.climb()
-            self.fabric.backward(self.loss(inputs)[0])
+            if self.task.recipe.sam_radius:
+                self.sam.climb()
+                self.fabric.backward(self.loss(inputs)[0])
             self.sam.step()
             sums.add({"loss": loss}, len(batch[0]))
-        return {"train_loss": sums.means()["loss"], "active_fraction": 0.0, "learning_rate": group["lr"]}
+        return {"train_loss": sums.means()["loss"], "active_fraction": 0.0, "learning_rate": top}
 
     @torch.no_grad()
     def validate(self, loader: DataLoader, what: str) -> dict[str, float]:

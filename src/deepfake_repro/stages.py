@@ -62,8 +62,8 @@ def index(profile: str) -> None:
 
 def landmarks(profile: str) -> None:
     """Landmarks of the real crops that SBI learns from -> ``points.parquet``; found once, in ``workers()`` processes."""
-    from .landmarks import FaceMesh  # here, because they need torch, which no other of these stages does
-    from .sbi_faces import crop_points, real_faces
+    from .landmarks import FaceMesh
+    from .sbi_faces import crop_points, real_faces  # they load torch: the other stages must not pay for it
 
     options, place = load().profile(profile), places(profile)
     index = pd.read_parquet(place.index, columns=["video_id", "split"])
