@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UP_TO_DATE = "Data and pipelines are up to date."
-ROWS = ("imagenet", "fsfm_category_ba")
+ROWS = ("sbi", "imagenet", "fsfm_category_ba", "lnclip")
 
 pytestmark = pytest.mark.pipeline
 
