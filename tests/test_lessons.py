@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_pipeline import smoke  # noqa: F401  (a fixture: a clone in which the smoke pipeline has run)
 
 from deepfake_repro import exercises, lesson_figures, lessons, losses
 from deepfake_repro.figures import picture

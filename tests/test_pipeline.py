@@ -36,8 +36,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone(tmp_path_factory.mktemp("guard") / "clone")
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which ``dvc repro`` of the smoke profile has run; the assets come from this cache if it has them."""
     folder = clone(tmp_path_factory.mktemp("smoke") / "clone")
     params = (folder / "params.yaml").read_text()
