@@ -1,4 +1,4 @@
-# make repro   environment + the whole pipeline (the demo: about a quarter of an hour on two cores)
+# make repro   environment + the whole pipeline (the demo: minutes on two cores)
 # make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 ASSETS = Path(__file__).resolve().parents[1] / "data" / "assets"
 BITS, CELL = 8, 16
@@ -88,3 +89,12 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from test_pipeline import make_smoke
 
     return make_smoke(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterable[None]:
+    """Tiny batches are faster in one thread, and bits do not depend on how work is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

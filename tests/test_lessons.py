@@ -22,7 +22,7 @@ NOTEBOOKS = ROOT / "notebooks"
 LESSONS = ["00_start_here", "01_corpora", "04_triplets", "08_embeddings"]
 SOLUTIONS = [f"solutions/{path.stem}" for path in sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))]
 SMALL = {"08_embeddings": {"crops": 48}, "solutions/08_embeddings": {"crops": 40}, "solutions/04_triplets": {"crops": 24}}
-# The smoke pipeline has two rows only, and one test video or two a corpus.
+# The smoke pipeline has four rows only, and one test video or two a corpus.
 SMOKE_ROWS = {"08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
               "solutions/05_finetune": {"variant": "fsfm_category_ba"},
               "solutions/08_embeddings": {"variant": "fsfm_category_ba"}}

@@ -30,13 +30,7 @@ CPU = Fabric(accelerator="cpu", devices=1)
 CROPS, TRAIN, VALIDATION = 128, 96, 32
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny batches are faster in one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def unit(*shape, seed=0):

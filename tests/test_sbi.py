@@ -31,12 +31,7 @@ NORM = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 SIDE = 96
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generator(seed=0):

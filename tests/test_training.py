@@ -38,13 +38,7 @@ CROPS, TRAIN, VALIDATION, FRESH = 224, slice(0, 96), slice(96, 128), slice(128, 
 LABELS = np.arange(CROPS) % 2
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny batches are faster in one thread, and bits do not depend on how work is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def toy_store(folder) -> CropStore:

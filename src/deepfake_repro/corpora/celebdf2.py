@@ -70,4 +70,4 @@ def _video(tree: Tree, clips: dict[tuple[str, str], Path], key: tuple[str, str],
 
 
 ADAPTER = Adapter("celebdf2", "Terms to Use Celeb-DF, non-commercial research; not redistributable",
-                  "https://github.com/yuezunli/celeb-deepfakeforensics", "Li et al., CVPR 2020", read)
+                  "https://github.com/yuezunli/celeb-deepfakeforensics", "Li et al., CVPR 2020", read, OFFICIAL)

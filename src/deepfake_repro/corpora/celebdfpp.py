@@ -102,4 +102,4 @@ def _video(tree: Tree, clips: dict[Key, tuple[Path, str]], key: Key, split: str)
 
 
 ADAPTER = Adapter("celebdfpp", "Terms to Use Celeb-DF++, by form; not redistributable",
-                  "https://github.com/OUC-VAS/Celeb-DF-PP", "Li et al., arXiv:2507.18015", read)
+                  "https://github.com/OUC-VAS/Celeb-DF-PP", "Li et al., arXiv:2507.18015", read, OFFICIAL)

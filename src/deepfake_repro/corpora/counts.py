@@ -7,27 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import (
-    celebdf2,
-    celebdfpp,
-    deepspeak,
-    df40,
-    dfd,
-    dfdc,
-    dfdcp,
-    dfdm,
-    dfeval2024,
-    faceshifter,
-    fakeavceleb,
-    ffiw,
-    ffpp,
-    forgerynet,
-    idforge,
-    kodf,
-    polyglotfake,
-    uadfv,
-    wilddeepfake,
-)
+from . import ADAPTERS
 from .schema import SPLITS
 
 Cell = tuple[str, str]  # (split, class); "all" stands for a sum
@@ -44,13 +24,7 @@ def _cells(**splits: tuple[int, int]) -> Cells:
 
 
 # What a complete official download holds, as far as it is known: each adapter says it, with its source.
-OFFICIAL: dict[str, Cells] = {
-    name: _cells(**official) for name, official in (
-        *((module.ADAPTER.name, module.OFFICIAL) for module in (
-            ffpp, celebdf2, dfdc, fakeavceleb, forgerynet, df40, wilddeepfake, dfeval2024, celebdfpp, dfd, faceshifter,
-            dfdcp, uadfv, dfdm, ffiw, kodf, polyglotfake, idforge)),
-        *deepspeak.OFFICIAL.items())
-}
+OFFICIAL: dict[str, Cells] = {name: _cells(**adapter.official) for name, adapter in ADAPTERS.items()}
 IN_THE_TEXT: dict[str, Cells] = {"df40": _cells(test=(178, 11366))}  # Section 4.2 of the paper; in neither table
 
 _ONE_REAL = "the paper has one training real fewer than the 890 of the release; which one and why is not known"

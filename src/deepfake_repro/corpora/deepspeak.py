@@ -98,5 +98,5 @@ def _method(dataset: str, stem: str, engine: str) -> tuple[str, str]:
 ADAPTERS = tuple(
     Adapter(name, "free to academic institutions by form, for a fee to others; not redistributable",
             f"https://huggingface.co/datasets/faridlab/deepspeak_{version}", "Barrington et al., arXiv:2408.05366",
-            partial(read, name))
+            partial(read, name), OFFICIAL[name])
     for name, version in (("deepspeak1", "v1_1"), ("deepspeak2", "v2")))

@@ -128,4 +128,4 @@ def _fake(tree: Tree, place: Path, method: str, reals: Mapping[Key, Path]) -> Vi
 
 
 ADAPTER = Adapter("df40", "CC BY-NC 4.0, by form", "https://github.com/YZY-stack/DF40",
-                  "Yan et al., NeurIPS Datasets and Benchmarks 2024", read)
+                  "Yan et al., NeurIPS Datasets and Benchmarks 2024", read, OFFICIAL)

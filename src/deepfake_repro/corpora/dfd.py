@@ -54,4 +54,4 @@ def _video(tree: Tree, place: Path, kind: str, method: str, match: re.Match[str]
 
 ADAPTER = Adapter("dfd", "FaceForensics Terms of Use, non-commercial research; not redistributable",
                   "https://github.com/ondyari/FaceForensics",
-                  "Dufour & Gully, Google AI Blog 2019; distributed with Rössler et al., ICCV 2019", read)
+                  "Dufour & Gully, Google AI Blog 2019; distributed with Rössler et al., ICCV 2019", read, OFFICIAL)

@@ -101,4 +101,4 @@ def _video(tree: Tree, clips: dict[str, Path], name: str, label: int, original: 
 
 
 ADAPTER = Adapter("dfdc", "DFDC licence agreement, research use; not redistributable",
-                  "https://ai.meta.com/datasets/dfdc/", "Dolhansky et al., arXiv:2006.07397", read)
+                  "https://ai.meta.com/datasets/dfdc/", "Dolhansky et al., arXiv:2006.07397", read, OFFICIAL)

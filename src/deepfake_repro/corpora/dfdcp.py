@@ -76,4 +76,4 @@ def _video(tree: Tree, place: Path, entry: Entry, real_ids: dict[str, str]) -> V
 
 
 ADAPTER = Adapter("dfdcp", "DFDC Preview terms, non-commercial research; not redistributable",
-                  "https://ai.meta.com/datasets/dfdc/", "Dolhansky et al., arXiv:1910.08854", read)
+                  "https://ai.meta.com/datasets/dfdc/", "Dolhansky et al., arXiv:1910.08854", read, OFFICIAL)

@@ -64,4 +64,4 @@ def _fake(tree: Tree, place: Path, compression: str, reals: dict[str, Video]) ->
 
 
 ADAPTER = Adapter("dfdm", "academic research only, by form; not redistributable",
-                  "https://github.com/shanface33/Deepfake_Model_Attribution", "Jia et al., ICIP 2022", read)
+                  "https://github.com/shanface33/Deepfake_Model_Attribution", "Jia et al., ICIP 2022", read, OFFICIAL)

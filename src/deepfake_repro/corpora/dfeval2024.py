@@ -50,4 +50,4 @@ def _video(tree: Tree, place: Path, label: int, row: dict[str, str]) -> Video:
 
 
 ADAPTER = Adapter("dfeval2024", "CC BY-SA 4.0, by gated form", "https://github.com/nuriachandra/Deepfake-Eval-2024",
-                  "Chandra et al., arXiv:2503.02857", read)
+                  "Chandra et al., arXiv:2503.02857", read, OFFICIAL)

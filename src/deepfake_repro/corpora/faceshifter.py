@@ -37,4 +37,4 @@ def _ours(found: tuple[str, ...]) -> tuple[str, ...]:
 
 
 ADAPTER = Adapter("faceshifter", ffpp.ADAPTER.licence, ffpp.ADAPTER.access_url,
-                  "Li et al., CVPR 2020; distributed with Rössler et al., ICCV 2019", read)
+                  "Li et al., CVPR 2020; distributed with Rössler et al., ICCV 2019", read, OFFICIAL)

@@ -85,4 +85,4 @@ def _video(tree: Tree, clips: dict[Key, Path], key: Key, method: str, donor: str
 
 ADAPTER = Adapter("fakeavceleb", "agreement by form, research only; not redistributable",
                   "https://github.com/DASH-Lab/FakeAVCeleb",
-                  "Khalid et al., NeurIPS Datasets and Benchmarks 2021", read)
+                  "Khalid et al., NeurIPS Datasets and Benchmarks 2021", read, OFFICIAL)

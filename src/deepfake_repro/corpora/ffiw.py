@@ -53,4 +53,4 @@ def _video(tree: Tree, name: str, folder: str, place: Path, kind: str, has_test:
 
 
 ADAPTER = Adapter("ffiw", "Terms to Use form; not redistributable", "https://github.com/tfzhou/FFIW",
-                  "Zhou et al., CVPR 2021", read)
+                  "Zhou et al., CVPR 2021", read, OFFICIAL)

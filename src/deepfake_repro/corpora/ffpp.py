@@ -105,4 +105,4 @@ def _video(tree: Tree, place: Path, method: str, level: str, split: str, group: 
 
 
 ADAPTER = Adapter("ffpp", "FaceForensics Terms of Use, non-commercial research; not redistributable",
-                  "https://github.com/ondyari/FaceForensics", "Rössler et al., ICCV 2019", read)
+                  "https://github.com/ondyari/FaceForensics", "Rössler et al., ICCV 2019", read, OFFICIAL)

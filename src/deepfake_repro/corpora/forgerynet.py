@@ -127,4 +127,4 @@ def _video(tree: Tree, place: Path, number: int, category_of: dict[int, str], li
 
 
 ADAPTER = Adapter("forgerynet", "non-commercial research licence in its README; not redistributable",
-                  "https://github.com/yinanhe/ForgeryNet", "He et al., CVPR 2021", read)
+                  "https://github.com/yinanhe/ForgeryNet", "He et al., CVPR 2021", read, OFFICIAL)

@@ -77,4 +77,4 @@ def _video(tree: Tree, place: Path, key: str, split: str) -> Video:
 
 
 ADAPTER = Adapter("idforge", "on request, no licence stated; not redistributable",
-                  "https://github.com/xyyandxyy/IDForge", "Xu et al., ACM MM 2024, arXiv:2401.11764", read)
+                  "https://github.com/xyyandxyy/IDForge", "Xu et al., ACM MM 2024, arXiv:2401.11764", read, OFFICIAL)

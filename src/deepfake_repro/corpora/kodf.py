@@ -59,4 +59,4 @@ def _fake(tree: Tree, place: Path, match: re.Match[str]) -> Video:
 
 
 ADAPTER = Adapter("kodf", "KoDF terms of use, by form (AI-Hub for Koreans); not redistributable",
-                  "https://github.com/deepbrainai-research/kodf", "Kwon et al., ICCV 2021", read)
+                  "https://github.com/deepbrainai-research/kodf", "Kwon et al., ICCV 2021", read, OFFICIAL)

@@ -68,4 +68,4 @@ def _video(tree: Tree, place: Path, match: re.Match[str], reals: dict[str, Path]
 
 
 ADAPTER = Adapter("polyglotfake", "academic institutions, research only; not redistributable",
-                  "https://github.com/tobuta/PolyGlotFake", "Hou et al., arXiv:2405.08838", read)
+                  "https://github.com/tobuta/PolyGlotFake", "Hou et al., arXiv:2405.08838", read, OFFICIAL)

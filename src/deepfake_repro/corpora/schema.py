@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pandas as pd
@@ -69,6 +69,7 @@ class Adapter:
     access_url: str
     citation: str
     read: Callable[..., tuple[list[Video], IndexReport]]
+    official: Official = field(default_factory=dict)
 
     def index(self, root: Path, **options: object) -> tuple[pd.DataFrame, IndexReport]:
         """Index the corpus under ``root``: the table of :func:`index_table` and a report.

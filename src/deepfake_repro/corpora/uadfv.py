@@ -31,4 +31,4 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
 
 
 ADAPTER = Adapter("uadfv", "agreement form; not redistributable", "",
-                  "Yang et al., ICASSP 2019, doi:10.1109/ICASSP.2019.8683164", read)
+                  "Yang et al., ICASSP 2019, doi:10.1109/ICASSP.2019.8683164", read, OFFICIAL)

@@ -30,4 +30,4 @@ def _identities(base: Path) -> list[Path]:
 
 
 ADAPTER = Adapter("vggface2", "CC BY-SA 4.0 for the lists; photographs by their owners; no longer offered by its authors",
-                  "https://github.com/ox-vgg/vgg_face2", "Cao et al., FG 2018", read)
+                  "https://github.com/ox-vgg/vgg_face2", "Cao et al., FG 2018", read, OFFICIAL)

@@ -76,4 +76,4 @@ def _video(tree: Tree, path: str, folder: Path, parts: tuple[str, ...]) -> Video
 
 
 ADAPTER = Adapter("wilddeepfake", "signed agreement, research only; not redistributable",
-                  "https://github.com/deepfakeinthewild/deepfake-in-the-wild", "Zi et al., ACM MM 2020", read)
+                  "https://github.com/deepfakeinthewild/deepfake-in-the-wild", "Zi et al., ACM MM 2020", read, OFFICIAL)
