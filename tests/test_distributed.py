@@ -17,7 +17,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from test_pretraining import SMALL, Faces, small
-from test_training import BATCH_ALL, CROPS, FRESH, LABELS, RECIPE, one_thread, run, toy_store  # noqa: F401
+from test_training import BATCH_ALL, CROPS, FRESH, LABELS, RECIPE, run, toy_store
 
 from deepfake_repro import loop, prediction
 from deepfake_repro.crop_store import CropStore
