@@ -24,7 +24,7 @@ FLOW = [
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "loop", "training", "finetune",
-    "masking", "fsfm", "pretraining", "prediction", "metrics", "statistics", "sbi_colour", "sbi", "sbi_faces",
+    "masking", "fsfm", "pretraining", "metrics", "prediction", "statistics", "sbi_colour", "sbi", "sbi_faces",
     "sbi_training", "lnclip", "lnclip_training", "tables", "claims", "ledger",
     "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
     "exercises", "notebooks",

@@ -110,12 +110,14 @@ def test_a_second_repro_does_nothing(smoke: Path) -> None:
 
 
 def test_no_person_crosses_from_training_to_test_in_the_index(smoke: Path) -> None:
-    """The sample holds no video of a test split, and the predictions none of a training split."""
+    """The sample holds no video of a test split, the scores none of a training split, thresholds no test video."""
     index = pd.read_parquet(smoke / "data/index/smoke/index.parquet").set_index("video_id")["split"]
     sample = pd.read_parquet(smoke / "data/samples/smoke/train.parquet")
-    scored = pd.read_csv(smoke / "results/smoke/runs/imagenet-0/videos.csv")
+    scored, validation = (pd.read_csv(smoke / f"results/smoke/runs/imagenet-0/{name}.csv")
+                          for name in ("videos", "validation"))
     assert set(index[sample["video_id"]]) == {"train"}
     assert set(index[scored["video_id"]]) == {"test"}
+    assert set(index[validation["video_id"]]) == {"val"}
 
 
 def test_provenance_names_the_commit_and_the_inputs(smoke: Path) -> None:

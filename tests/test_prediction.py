@@ -21,6 +21,8 @@ from deepfake_repro.prediction import class_probabilities, predict_row, predicti
 
 VIEWS = 4
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def detector():
@@ -122,12 +124,12 @@ def test_the_file_streams_and_does_not_depend_on_the_batches(tmp_path, monkeypat
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, detector) -> Path:
-    """A folder with weights, index and crops of two test sets, five and four crops, and one training video."""
+    """A folder with weights, index and crops of two test sets, five and four crops, and videos of the other splits."""
     shutil.copyfile(Path(__file__).resolve().parents[1] / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     videos = {"a/one": ("itw", "test", 3), "a/two": ("itw", "test", 2), "b/one": ("dfdc", "test", 4),
-              "b/two": ("dfdc", "train", 3)}
+              "b/two": ("dfdc", "train", 3), "b/three": ("dfdc", "val", 2), "c/one": ("ffpp", "val", 1)}
     noise = np.random.default_rng(0)
     rows = [{"video_id": video, "frame": frame, "seconds": 0.0, "face": 0, "x0": 0.0, "y0": 0.0, "x1": 1.0, "y1": 1.0,
              "score": 1.0, "landmarks": [0.0] * 10, "width": 40, "height": 40,
@@ -145,11 +147,12 @@ def checkout(tmp_path, monkeypatch, detector) -> Path:
     return tmp_path
 
 
-def test_a_row_predicts_every_crop_of_the_test_splits_and_no_other(checkout):
+def test_a_row_predicts_every_crop_of_the_test_splits_and_the_validation_apart(checkout):
     found = {name: pd.read_parquet(file) for name, file in predict_row("smoke", "fsfm", 0).items()}
     assert {name: list(zip(table["video_id"], table["frame"], strict=True)) for name, table in found.items()} == {
         "itw": [("a/one", 0), ("a/one", 1), ("a/one", 2), ("a/two", 0), ("a/two", 1)],
-        "dfdc": [("b/one", frame) for frame in range(4)]}
+        "dfdc": [("b/one", frame) for frame in range(4)],
+        "validation": [("b/three", 0), ("b/three", 1), ("c/one", 0)]}
 
 
 def test_a_finished_test_set_is_not_predicted_again(checkout, monkeypatch):
@@ -170,7 +173,7 @@ def test_a_finished_test_set_is_not_predicted_again(checkout, monkeypatch):
     before = finished.read_bytes(), finished.stat().st_mtime_ns
     assert not list((checkout / ".scratch").rglob("itw.parquet"))
     files = predict_row("smoke", "fsfm", 0)
-    assert seen == ["predict dfdc", "predict itw", "predict itw"]
+    assert seen == ["predict dfdc", "predict itw", "predict itw", "predict validation"]
     assert (finished.read_bytes(), finished.stat().st_mtime_ns) == before and files["dfdc"] == finished
 
 

@@ -27,6 +27,9 @@ AVERAGES = {"in_distribution": IN_DISTRIBUTION, "in_the_wild": IN_THE_WILD}
 # Column order of Table 3; the DF40 columns are averages over manipulation methods.
 SETS = (*IN_DISTRIBUTION, "in_distribution", "df40_fs", "df40_re", "df40", *IN_THE_WILD, "in_the_wild")
 
+VALIDATION = "validation"
+"""Name of the one set of predictions that is no test set: the validation split of all corpora."""
+
 _OF_VIDEO = ["dataset", "manipulation", "category", "label"]
 
 
@@ -119,13 +122,13 @@ def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: floa
     }
 
 
-def sbi_protocol(predictions: pd.DataFrame, threshold: float = 0.5) -> dict:
+def sbi_protocol(videos: pd.DataFrame, threshold: float = 0.5) -> dict:
     """``auc`` and ``bacc`` of a row as :func:`table_row` gives them, by SBI's rule: highest face of each frame, mean.
 
-    ``predictions`` as for :func:`video_scores`, with ``frame``. SBI also leaves out faces smaller than half of a
-    frame's largest and scores a video that fails with 0.5; here the faces and the videos are those of all rows.
+    ``videos``: scores of :func:`video_scores` with ``reduce="frame_max"``. SBI also leaves out faces smaller than half
+    of a frame's largest and scores a video that fails with 0.5; here the faces and the videos are those of all rows.
     """
-    row = table_row(video_scores(predictions, "frame_max"), {}, threshold)
+    row = table_row(videos, {}, threshold)
     return {name: row[name] for name in ("auc", "bacc")}
 
 

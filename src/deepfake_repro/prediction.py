@@ -24,6 +24,7 @@ from .augment import Normalisation, evaluation_transform
 from .crop_store import CropStore
 from .dataset import CROP_KEY, CropDataset, evaluation_loader, positions
 from .loop import shown, this_fabric
+from .metrics import VALIDATION
 from .model import Detector
 from .params import Predict, load
 from .places import Places, places
@@ -56,11 +57,16 @@ def prediction_table(rows: pd.DataFrame, probabilities: np.ndarray, classes: tup
     return rows.assign(**columns | {"p_fake": np.asarray(p_fake(probabilities)).round(6)})
 
 
-def crops_of_test_sets(index: pd.DataFrame, store: CropStore) -> dict[str, pd.DataFrame]:
-    """Test set -> a row per crop of its videos in the split ``test``: crop key and facts of the video, no image."""
-    videos = index.loc[index["split"] == "test", VIDEO_FACTS]
-    rows = store.table(CROP_KEY).merge(videos, on="video_id")
-    return {name: part.reset_index(drop=True) for name, part in rows.groupby("dataset")}
+def crops_of_sets(index: pd.DataFrame, store: CropStore) -> dict[str, pd.DataFrame]:
+    """Set -> a row per crop of its videos: crop key and facts of the video, no image.
+
+    The sets are each corpus' split ``test`` and, under ``VALIDATION``, the split ``val`` of all corpora together, on
+    which thresholds and calibration are fitted (never on a test set).
+    """
+    used = index[index["split"].isin(["test", "val"])]
+    names = used["dataset"].where(used["split"] == "test", VALIDATION).rename("set")
+    rows = store.table(CROP_KEY).merge(used[VIDEO_FACTS].join(names), on="video_id")
+    return {name: part.drop(columns="set").reset_index(drop=True) for name, part in rows.groupby("set")}
 
 
 def write_predictions(file: Path, rows: pd.DataFrame, batches: Iterable[np.ndarray], classes: tuple[str, ...]) -> None:
@@ -102,7 +108,7 @@ def predict_set(detector: Detector, store: CropStore, rows: pd.DataFrame, facts:
 
 
 def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
-    """Predict every test set by one run's weights, on the devices at hand; test set -> file in the scratch folder.
+    """Predict every set by one run's weights, on the devices at hand; set -> file in the scratch folder.
 
     Finished sets are not predicted again: what ``torchrun`` has begun, notebook 06 takes up.
     """
@@ -110,7 +116,7 @@ def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
     fabric, (detector, facts) = this_fabric(options.precision), model.load(place.weights(variant, seed))
     detector, store = fabric.to_device(detector), CropStore(place.crops)
     scratch = predictions_scratch(place, variant, seed, options)
-    sets = crops_of_test_sets(pd.read_parquet(place.index), store)
+    sets = crops_of_sets(pd.read_parquet(place.index), store)
     return {name: predict_set(detector, store, rows, facts, options, fabric, scratch / f"{name}.parquet")
             for name, rows in sets.items()}
 

@@ -14,7 +14,7 @@ from .corpora import index_corpora
 from .corpora.counts import compare, published
 from .crops import CropStore, FaceDetector
 from .faces import detector
-from .metrics import roc, sbi_protocol, table_row, video_scores
+from .metrics import VALIDATION, roc, sbi_protocol, table_row, video_scores
 from .notebooks import weave
 from .params import CropOptions, IndexOptions, load, root
 from .places import corpus_roots, places
@@ -83,15 +83,16 @@ def score(profile: str, variant: str, seed: int) -> None:
     files = sorted(source.glob("*.parquet"))
     if not files:
         raise FileNotFoundError(f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first")
-    predictions = pd.concat([pd.read_parquet(file) for file in files])
-    videos = video_scores(predictions)
+    tested = [file for file in files if file.stem != VALIDATION]
+    videos = _video_scores(tested)
     row = table_row(videos, _unscored(place.index, videos), options.threshold)
     if variant == "sbi":
-        row["own_protocol"] = sbi_protocol(predictions, options.threshold)
+        row["own_protocol"] = sbi_protocol(_video_scores(tested, "frame_max"), options.threshold)
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "scores.json", row)
-    videos.round({"p_fake": 4}).to_csv(out / "videos.csv", index=False, lineterminator="\n")
-    roc(videos["label"], videos["p_fake"]).round(4).to_csv(out / "roc.csv", index=False, lineterminator="\n")
+    _write_csv(out / "videos.csv", videos)
+    _write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
+    _write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
     weights = place.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
@@ -107,11 +108,22 @@ def readme_with_results(base: Path) -> str:
     return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
 
 
+def _video_scores(files: list[Path], reduce: str = "mean") -> pd.DataFrame:
+    """Scores of all videos; one file's crops are held at a time (a video's crops lie in one file)."""
+    parts = [video_scores(pd.read_parquet(file), reduce) for file in files]
+    return pd.concat(parts).sort_values("video_id", ignore_index=True)
+
+
 def _unscored(index_file: Path, videos: pd.DataFrame) -> dict[str, int]:
     """Number of test videos per corpus that have no crop and hence no score."""
     listed = pd.read_parquet(index_file, columns=["video_id", "dataset", "split"])
     missing = listed[(listed["split"] == "test") & ~listed["video_id"].isin(videos["video_id"])]
     return missing["dataset"].value_counts().sort_index().to_dict()
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Fractions to four decimals, the same bytes on every system."""
+    table.round(4).to_csv(path, index=False, lineterminator="\n")
 
 
 def _write_json(path: Path, content: dict) -> None:
