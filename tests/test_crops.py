@@ -80,6 +80,12 @@ def test_extract_keeps_every_face_of_every_second(corpus):
     assert image[16, 16, 1] > 180 and image[16, 6, 1] > 180 and image[16, 1, 1] < 100
 
 
+def test_a_fixed_number_of_frames_a_clip(corpus):
+    """Of eleven frames a tenth of a second apart the first, the last and one between: 0, 5 and 10."""
+    rows, _ = extract(index_row("two.mp4"), corpus[0], Squares(), replace(OPTIONS, frames_per_clip=3))
+    assert [(row["frame"], row["seconds"]) for row in rows if not row["face"]] == [(0, 0.0), (1, 0.5), (2, 1.0)]
+
+
 def test_extract_leaves_out_small_and_unsure_faces(corpus):
     count = [len(extract(index_row("two.mp4"), corpus[0], Squares(), replace(OPTIONS, **change))[0])
              for change in ({"min_side": 30}, {"min_side": 50}, {"min_score": 0.7})]

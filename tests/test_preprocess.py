@@ -382,7 +382,7 @@ def test_report_counts_by_hand(corpus, made):
     index = pd.concat([index, pd.DataFrame([index_row("x.mp4", dataset="dfdc")])])  # nothing of it was cropped
     crops = CropStore(made).table(crop_report.COLUMNS)
     skipped = pd.read_csv(made / "skipped.csv")
-    table = crop_report.crop_counts(crops, index, skipped, OPTIONS.frames_per_second)
+    table = crop_report.crop_counts(crops, index, skipped, OPTIONS)
     broken = int((crops["video_id"] == "ffpp/broken").sum())
     # Five videos of 3 frames, one of 2 with two faces each, 1 of 3 frames with a face, 3 frames of nobody.
     expected = {"videos": 12, "frames": 15 + 2 + 3 + 3 + broken, "without_face": 2 + 3, "several_faces": 2,
@@ -390,8 +390,10 @@ def test_report_counts_by_hand(corpus, made):
                 "undecodable": 1, "crashed": 0, "timeout": 0, "no_face": 1, "broken_off": 1, "frame_without_face": 1}
     assert table.loc["ffpp"].to_dict() == expected
     assert table.loc["dfdc"].sum() == table.loc["dfdc", "videos"] == 1 and table.loc["all", "videos"] == 13
-    halves = crop_report.crop_counts(crops, index, skipped, 0.5)
+    halves = crop_report.crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_second=0.5))
     assert halves.loc["ffpp", "seconds"] == 2 * expected["seconds"]
+    spread = crop_report.crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_clip=32))
+    assert spread.loc["ffpp", "seconds"] == 0 and spread.loc["ffpp", "frames"] == expected["frames"]
 
 
 def test_frames_without_face_of_a_video_that_broke_off():
@@ -400,7 +402,7 @@ def test_frames_without_face_of_a_video_that_broke_off():
     skipped = pd.DataFrame([("ffpp/a", "crashed", "SIGSEGV after 8 sampled frames"),
                             ("ffpp/b", "broken_off", "1 images cannot be decoded (after 4 sampled frames)")],
                            columns=["video_id", "reason", "detail"])
-    row = crop_report.crop_counts(crops, index, skipped, 1.0).loc["ffpp"]
+    row = crop_report.crop_counts(crops, index, skipped, OPTIONS).loc["ffpp"]
     assert row[["frames", "without_face", "several_faces", "faces", "seconds"]].tolist() == [12, 10, 1, 3, 8]
     assert row["crashed"] == row["broken_off"] == 1
 

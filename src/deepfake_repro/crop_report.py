@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 
 from .crop_store import CropStore
+from .params import CropOptions
 
 REASONS = ("missing", "empty", "undecodable", "crashed", "timeout", "no_face", "broken_off", "frame_without_face")
 COLUMNS = ["video_id", "frame", "x0", "y0", "x1", "y1", "score"]  # of the store; what the report is made from
 
 
 def crop_counts(crops: pd.DataFrame, index: pd.DataFrame, skipped: pd.DataFrame,
-                frames_per_second: float) -> pd.DataFrame:
+                options: CropOptions) -> pd.DataFrame:
     """A row per corpus and a row ``all``: what was sampled, what was found, what was skipped and why.
 
     ``crops``: ``COLUMNS`` of the store; ``index``, ``skipped``: those tables. Columns: ``videos``, sampled
-    ``frames``, of these ``without_face`` and with ``several_faces``; ``faces``; ``seconds`` of video (face
-    sequences have none); then the number of videos recorded for each of ``REASONS``.
+    ``frames``, of these ``without_face`` and with ``several_faces``; ``faces``; ``seconds`` of video (not
+    known of face sequences and with ``frames_per_clip``: 0); then the number of videos recorded for each of ``REASONS``.
     """
     frames = crops.groupby(["video_id", "frame"]).size().rename("faces").reset_index()
     videos = index.set_index("video_id")[["dataset", "kind"]].assign(videos=1)
@@ -27,7 +28,8 @@ def crop_counts(crops: pd.DataFrame, index: pd.DataFrame, skipped: pd.DataFrame,
     videos = videos.fillna(0)
     videos["without_face"] = _without_face(skipped, videos["with_face"]).reindex(videos.index, fill_value=0)
     videos["frames"] = videos["with_face"] + videos["without_face"]
-    videos["seconds"] = videos["frames"].where(videos["kind"] == "video", 0) / frames_per_second
+    by_the_second = (videos["kind"] == "video") & (options.frames_per_clip == 0)
+    videos["seconds"] = videos["frames"].where(by_the_second, 0) / options.frames_per_second
     videos = videos.join(_recorded(skipped))
     columns = ["videos", "frames", "without_face", "several_faces", "faces", "seconds", *REASONS]
     table = videos.groupby("dataset")[columns].sum()

@@ -1,4 +1,4 @@
-"""Face crops of one video (Section 4.1): one frame a second, every face, box + 30 %, 224 × 224 pixels.
+"""Face crops of one video (Section 4.1): a frame a second (or so many a clip), every face, box + 30 %, 224 × 224 pixels.
 
 A video is a stream of sampled frames: nothing here holds more than a few frames and their crops. What could
 not be used is recorded with its reason, never passed over silently. Whole corpora: ``preprocess``.
@@ -110,7 +110,7 @@ def _unreadable(path: Path) -> str:
 def _from_video(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
                 options: CropOptions) -> Iterator[list[Row]]:
     """The rows of each sampled frame of a video."""
-    sampled = enumerate(frames(root / video_row["path"], options.frames_per_second))
+    sampled = enumerate(frames(root / video_row["path"], options.frames_per_second, options.frames_per_clip or None))
     for some in _in_groups(sampled, FRAMES_AT_ONCE):
         found = detector([image for _, (_, image) in some])
         for (number, (seconds, image)), faces in zip(some, found, strict=True):

@@ -68,6 +68,7 @@ class CropOptions:
     """Section 4.1: sampling rate, detector, enlargement and size of the crops; how the work is run."""
 
     frames_per_second: float
+    frames_per_clip: int
     detector: str
     detector_side: int
     min_score: float
