@@ -17,6 +17,7 @@ from deepfake_repro.tables import (
     comparison,
     csv,
     notes,
+    protocols,
     read_published,
     read_scores,
     scenarios,
@@ -162,3 +163,12 @@ def test_lnclip_stands_below_the_papers_ten_rows_and_the_notes_say_that_it_is_no
     options = params.load().profile("paper")
     assert any("method of another paper" in line for line in notes("paper", options, {"lnclip": row}))
     assert not any("another paper" in line for line in notes("paper", options, {"fsfm": row}))
+
+
+def test_a_row_with_its_own_protocol_is_shown_under_both():
+    own = {"auc": {"itw": 100.0}, "bacc": {"itw": 75.0}}
+    rows = {"fsfm": {"auc": {"itw": 1.0}}, "sbi": {"auc": {"itw": 50.0}, "bacc": {"itw": 25.0}, "own_protocol": own}}
+    lines = protocols(rows).splitlines()
+    place = 1 + list(SET_NAMES).index("itw")
+    assert [cells(line)[place] for line in lines] == ["ITW", "---:", "50.0", "100.0", "25.0", "75.0"]
+    assert all(cells(line)[0].startswith("SBI, ") for line in lines[2:])

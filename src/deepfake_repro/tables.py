@@ -115,6 +115,20 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
     return lines
 
 
+def protocols(rows: Mapping[str, Mapping]) -> str:
+    """The rows that bring a protocol of their own, each under both: this paper's mean over all faces and theirs.
+
+    ``rows`` as for :func:`table3`; SBI's ``own_protocol`` takes the highest face of each frame, then the mean.
+    """
+    lines = [_line("", SET_NAMES.values()), _line("---", ["---:"] * len(SET_NAMES))]
+    for row in _ordered(row for row in rows if "own_protocol" in rows[row]):
+        for metric, title in METRIC_NAMES.items():
+            for protocol, cells in (("mean over all faces", rows[row]), ("own protocol", rows[row]["own_protocol"])):
+                shown = [_percent(cells[metric].get(key)) for key in SET_NAMES]
+                lines.append(_line(f"{ROW_NAMES[row]}, {title}, {protocol}", shown))
+    return "\n".join(lines) + "\n"
+
+
 def table3_csv(rows: Mapping[str, Mapping]) -> str:
     """Table 3 as CSV text: ``row, metric`` and one column per test-set key; a missing cell is a dash.
 
@@ -242,13 +256,14 @@ def _below(notes: Sequence[str]) -> str:
 
 
 def _ordered(rows: Iterable[str]) -> list[str]:
-    unknown = sorted(set(rows).difference(ROW_NAMES))
+    given = set(rows)
+    unknown = sorted(given.difference(ROW_NAMES))
     if unknown:
         raise ValueError(f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(ROW_NAMES)}")
-    return [row for row in ROW_NAMES if row in set(rows)]
+    return [row for row in ROW_NAMES if row in given]
 
 
-def _line(first: str, cells: Sequence[str]) -> str:
+def _line(first: str, cells: Iterable[str]) -> str:
     return f"| {' | '.join([first, *cells])} |"
 
 
