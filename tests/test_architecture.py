@@ -29,7 +29,9 @@ FLOW = [
     "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
     "exercises", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
-    "demo.build", "demo.audit", "studies", "stages", "__main__",
+    "demo.build", "demo.audit", "studies", "stages",
+    "inputs", "tracks", "operating_points", "trained", "saliency", "score", "score_report", "export", "score_batch",
+    "__main__",
 ]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

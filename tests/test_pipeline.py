@@ -42,6 +42,7 @@ def make_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = (folder / "params.yaml").read_text()
     for key in ("profiles", "miniatures", "pretrain"):
         params = params.replace(f"{key}: [demo]", f"{key}: [smoke]")
+    params = params.replace("calibrate: [fsfm_ba]", "calibrate: [fsfm_category_ba]")
     rows = [line for line in params.splitlines() if line.strip().startswith("- ") and line.strip()[2:] not in ROWS]
     (folder / "params.yaml").write_text("\n".join(line for line in params.splitlines() if line not in rows) + "\n")
     dvc(folder, "config", "--local", "cache.dir", str(REPOSITORY / ".dvc" / "cache"))

@@ -19,6 +19,7 @@ paper                     module                                           noteb
 5, every sentence         ``claims``, ``ledger``, ``studies``              ``07_results``
 second paper, method      ``lnclip``, ``lnclip_training``, ``pairing``     ``09_layernorm_clip``
 second paper, benchmarks  ``benchmarks``                                   ``07_results``
+one's own videos          ``score``, ``operating_points``, ``export``      ``10_score_your_video``
 ========================  ===============================================  =====================
 
 ``demo`` makes the embedded benchmark out of licensed assets (``assets``, ``landmarks``);

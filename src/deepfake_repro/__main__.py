@@ -1,4 +1,7 @@
-"""The command line: ``python -m deepfake_repro <stage> …``. Wrong input ends with one line and exit code 2."""
+"""The command line: ``python -m deepfake_repro <stage> …``. Wrong input ends with one line and exit code 2.
+
+``score`` ends with 0 if every file got a score, 1 if some did, 2 if none did.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ from pathlib import Path
 
 from .params import load, root
 
+OWN_VIDEOS = ("score", "calibrate", "export-model")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     chosen = _parser().parse_args(arguments)
     try:
+        if chosen.stage in OWN_VIDEOS:
+            return _score_own(chosen)
         _run(chosen)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -36,13 +43,26 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_parser("readme", help="write the results table of README.md anew")
     for name, what in (("score-row", "predictions of a run -> its row of Table 3"),
                        ("train", "train a row; under torchrun on several devices or nodes (notebook 05 takes it up)"),
-                       ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)")):
+                       ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)"),
+                       ("calibrate", "a run's validation scores -> operating points for scoring one's own videos")):
         run = stages.add_parser(name, help=what)
         run.add_argument("profile")
         run.add_argument("variant")
         run.add_argument("seed", type=int)
     _add_interchange(stages)
+    _add_scoring(stages)
     return parser
+
+
+def _add_scoring(stages: argparse._SubParsersAction) -> None:
+    score = stages.add_parser("score", help="score your own videos: exit code 0 all scored, 1 some, 2 none")
+    score.add_argument("videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'")
+    score.add_argument("--out", type=Path, default=Path("report"), help="folder for reports and scores.csv (report)")
+    model = stages.add_parser("export-model", help="weights -> safetensors, ONNX, calibration and model card")
+    model.add_argument("--out", required=True, type=Path, help="a new folder")
+    for parser in (score, model):
+        parser.add_argument("--weights", type=Path, help="folder of a trained row or of export-model, or a fine-tuned "
+                            "FSFM .pth; default: the demo's")
 
 
 def _add_interchange(stages: argparse._SubParsersAction) -> None:
@@ -56,6 +76,20 @@ def _add_interchange(stages: argparse._SubParsersAction) -> None:
     listing.add_argument("file", type=Path)
     listing.add_argument("--frames-root", required=True, type=Path, help="root of the corpus itw")
     listing.add_argument("--out", required=True, type=Path, help="manifest.csv in that root")
+
+
+def _score_own(chosen: argparse.Namespace) -> int:
+    """Score a user's own videos, or make the model ready for it; returns the exit code."""
+    if chosen.stage == "score":
+        from .score_batch import score_to
+        return score_to(chosen.videos, chosen.weights, chosen.out)
+    if chosen.stage == "calibrate":
+        from .operating_points import calibrate
+        calibrate(chosen.profile, chosen.variant, chosen.seed)
+    else:
+        from .export import export_model
+        export_model(chosen.weights, chosen.out)
+    return 0
 
 
 def _run(chosen: argparse.Namespace) -> None:

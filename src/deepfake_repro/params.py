@@ -28,6 +28,7 @@ class Run:
     finetune: tuple[str, ...]
     sbi: tuple[str, ...]
     lnclip: tuple[str, ...]
+    calibrate: tuple[str, ...]
     seeds: tuple[int, ...]
 
 

@@ -1,0 +1,63 @@
+"""A minute of 720p video, scored from the command line as a user does; cost and memory against the video's length.
+
+The issue's limit: 15 s on two cores for 60 s of video with the demo's network. Beside it: three minutes
+against one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import scoring_model
+
+from deepfake_repro import model
+
+pytestmark = pytest.mark.bench
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def film(tile: np.ndarray, seconds: int) -> list[np.ndarray]:
+    """RGB [720, 1280, 3], 25 a second: a face that wanders, before noise that moves."""
+    noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
+    ground = cv2.GaussianBlur(cv2.resize(noise, (1280, 720)), (0, 0), 3)
+    face, frames = cv2.resize(tile, (440, 360)), []
+    for number in range(25 * seconds):
+        frame = np.roll(ground, 2 * number, axis=1)
+        x, y = 300 + int(200 * np.sin(number / 60)), 150 + int(80 * np.cos(number / 40))
+        frame[y:y + 360, x:x + 440] = face
+        frames.append(frame)
+    return frames
+
+
+def scored(clip: Path, weights: Path, out: Path) -> tuple[float, int]:
+    """Seconds and largest resident memory (MiB) of ``score`` on one clip, a process of its own with its child."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "deepfake_repro", "score", clip, "--weights", weights, "--out", out]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return time.perf_counter() - start, usage.ru_maxrss // 1024
+
+
+def test_a_minute_of_720p(tile: np.ndarray, make_clip: Callable[..., Path], tmp_path: Path,
+                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(scoring_model.MANIFEST, "depth", 3)  # the demo network's size
+    build = model.build
+    monkeypatch.setattr(model, "build", lambda *a, **k: build(*a, **k | {"depth": 3}))
+    weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
+    results = {}
+    for seconds in (60, 180):
+        clip = make_clip(tmp_path / f"{seconds}.mp4", film(tile, 60) * (seconds // 60), rate=25)
+        results[seconds] = scored(clip, weights, tmp_path / "out")
+    (short, small), (long, large) = results[60], results[180]
+    print(f"\n60 s of 720p: {short:.1f} s, {small} MiB; 180 s: {long / short:.2f} times the time, "
+          f"{large / small:.2f} times the memory; load of the machine {os.getloadavg()[0]:.1f}")
+    assert large < 1.25 * small
