@@ -26,8 +26,8 @@ FLOW = [
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "loop", "training", "finetune",
     "masking", "fsfm", "pretraining", "prediction", "metrics", "statistics", "sbi_colour", "sbi", "sbi_faces",
     "sbi_training", "lnclip", "lnclip_training", "tables", "claims", "ledger",
-    "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
-    "exercises", "notebooks",
+    "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons", "lesson_networks",
+    "exercises", "result_exercises", "notebooks", "book", "lesson_times",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "stages", "__main__",
 ]
