@@ -2,6 +2,7 @@
 # make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
+# make book    all of it as a static site in docs/_build/html     make times   run times of the notebooks
 # Needs only python3 (3.11 or newer), make and git.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := src
 export PYTHONHASHSEED := 0
 
-.PHONY: help environment repro studies test lab bench clean
+.PHONY: help environment repro studies test lab bench book times clean
 .DEFAULT_GOAL := help
 
 help:
@@ -51,6 +52,16 @@ lab: environment
 
 bench: environment
 	@python -m pytest tests/benchmarks -m bench -s
+
+book: environment
+	@echo "== book 1/2: lessons whose results are not in git (a minute, once for a state of code and results)"
+	@python -m deepfake_repro.book
+	@echo "== book 2/2: pages"
+	@sphinx-build -q -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
+	@echo "open docs/_build/html/index.html; it needs no network"
+
+times: environment
+	@python -m deepfake_repro times
 
 clean:
 	@rm -rf $(VENV)

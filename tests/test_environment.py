@@ -29,7 +29,8 @@ IMPORT_NAMES = {"ai-edge-litert": "ai_edge_litert", "facenet-pytorch": "facenet_
                 "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn",
                 "websocket-client": "websocket"}
 COMMANDS = {"dvc": r"\bdvc repro\b", "jupyterlab": r"\bjupyter lab\b", "ruff": r"\bruff check\b",
-            "pytest": r"-m pytest\b"}
+            "pytest": r"-m pytest\b", "sphinx": r"\bsphinx-build\b", "myst-nb": r"\"myst_nb\"",
+            "sphinx-book-theme": r"\"sphinx_book_theme\""}
 WITHOUT_IMPORT = {"bokeh": "distributed", "ipywidgets": "tqdm.auto"}
 """Used by another package on behalf of an import: tqdm.auto draws its bars in JupyterLab with ipywidgets."""
 
@@ -118,7 +119,7 @@ def imported() -> set[str]:
 
 @pytest.mark.parametrize("package", DIRECT)
 def test_each_direct_dependency_is_imported_or_run(imported: set[str], package: str) -> None:
-    commands = (ROOT / "Makefile").read_text() + (ROOT / "dvc.yaml").read_text()
+    commands = "".join((ROOT / file).read_text() for file in ("Makefile", "dvc.yaml", "docs/conf.py"))
     module = WITHOUT_IMPORT.get(package) or IMPORT_NAMES.get(package, package)
     used = any(name == module or name.startswith(f"{module}.") for name in imported)
     assert used or (package in COMMANDS and re.search(COMMANDS[package], commands)), f"{package} is idle: remove it"

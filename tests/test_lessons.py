@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -14,18 +15,21 @@ import pandas as pd
 import pytest
 import torch
 
-from deepfake_repro import exercises, lesson_figures, lessons, losses
+from deepfake_repro import book, exercises, lesson_figures, lessons, losses, masking, result_exercises
 from deepfake_repro.figures import picture
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-LESSONS = ["00_start_here", "01_corpora", "04_triplets", "08_embeddings"]
+LESSONS = list(book.LESSONS)
 SOLUTIONS = [f"solutions/{path.stem}" for path in sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))]
 SMALL = {"08_embeddings": {"crops": 48}, "solutions/08_embeddings": {"crops": 40}, "solutions/04_triplets": {"crops": 24}}
 # The smoke pipeline has four rows only, and one test video or two a corpus.
 SMOKE_ROWS = {"08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
               "solutions/05_finetune": {"variant": "fsfm_category_ba"},
               "solutions/08_embeddings": {"variant": "fsfm_category_ba"}}
+SLOW_FIRST = ["solutions/04_triplets", "08_embeddings", "solutions/08_embeddings",
+              *(name for name in LESSONS + SOLUTIONS if name not in SMALL)]
+Finished = tuple[subprocess.CompletedProcess, Path]
 DEMO = ("data/crops/demo", "data/samples/demo", "data/pretrained/demo", "results/demo/weights/fsfm_ba-0",
         "results/demo/predictions/fsfm_ba-0")
 RUN = ("import sys; from pathlib import Path; from deepfake_repro import notebooks; "
@@ -40,10 +44,31 @@ def made(request: pytest.FixtureRequest) -> tuple[Path, str]:
     return request.getfixturevalue("smoke"), "smoke"
 
 
-def run(base: Path, name: str, target: Path, parameters: dict[str, object]) -> subprocess.CompletedProcess:
+@pytest.fixture(scope="module")
+def finished(request: pytest.FixtureRequest, made: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory,
+             ) -> dict[str, Finished]:
+    """Every notebook that this session tests, run alone; two at a time, for a lesson is mostly imports."""
+    wanted = {name for item in request.session.items if item.path == Path(__file__)
+              for name in [getattr(item, "callspec", None) and item.callspec.params.get("name")] if name}
+    names = [name for name in SLOW_FIRST if name in wanted]
+    targets = {name: tmp_path_factory.mktemp("ran") / "executed.ipynb" for name in names}
+    before = results(*made)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda name: run(*made, name, targets[name]), names))
+    assert results(*made) == before, "a lesson or solution wrote into results/"
+    return {name: (ran, targets[name]) for name, ran in zip(names, runs, strict=True)}
+
+
+def results(base: Path, profile: str) -> dict[Path, int]:
+    """The files of a profile's results with their times of change."""
+    return {file: file.stat().st_mtime_ns for file in (base / "results" / profile).rglob("*") if file.is_file()}
+
+
+def run(base: Path, profile: str, name: str, target: Path) -> subprocess.CompletedProcess:
     """Execute a notebook by hand: from its own folder, as JupyterLab does, in a new process and kernel."""
     source = base / "notebooks" / f"{name}.ipynb"
-    environment = {**os.environ, "PYTHONPATH": str(base / "src"), "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    parameters = {"profile": profile} | SMALL.get(name, {}) | (SMOKE_ROWS.get(name, {}) if profile == "smoke" else {})
+    environment = {**os.environ, "PYTHONPATH": str(base / "src"), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     given = [f"{key}={value}" for key, value in parameters.items()]
     command = [sys.executable, "-c", RUN, source.name, str(target), *given]
     return subprocess.run(command, cwd=source.parent, env=environment, capture_output=True, text=True, check=False)
@@ -51,18 +76,13 @@ def run(base: Path, name: str, target: Path, parameters: dict[str, object]) -> s
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", LESSONS + SOLUTIONS)
-def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(name: str, made: tuple[Path, str], tmp_path: Path) -> None:
-    base, profile = made
-    before = {file: file.stat().st_mtime_ns for file in (base / "results" / profile).rglob("*") if file.is_file()}
-    parameters = {"profile": profile} | SMALL.get(name, {}) | (SMOKE_ROWS.get(name, {}) if profile == "smoke" else {})
-    result = run(base, name, tmp_path / "executed.ipynb", parameters)
+def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(name: str, finished: dict[str, Finished]) -> None:
+    result, executed = finished[name]
     assert result.returncode == 0, result.stderr[-3000:] + result.stdout[-1000:]
-    pictures = [output for cell in nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells
+    pictures = [output for cell in nbformat.read(executed, as_version=4).cells
                 for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
     assert all(output.metadata["image/png"]["alt"] not in ("", "figure") for output in pictures)
-    assert (tmp_path / "executed.ipynb").stat().st_size < 1_000_000
-    after = {file: file.stat().st_mtime_ns for file in (base / "results" / profile).rglob("*") if file.is_file()}
-    assert after == before
+    assert executed.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
@@ -188,3 +208,49 @@ def test_mistakes_are_named() -> None:
         exercises.check_triplet_loss(lambda d_ap, d_an, margin: d_ap - d_an + margin)
     with pytest.raises(AssertionError, match="returns nothing yet"):
         exercises.check_batch_all(lambda *_: ...)
+
+
+def flat_level(crops_of_videos: np.ndarray, target: int) -> int:
+    """Shared equally, as if no video were short."""
+    return max(1, target // len(crops_of_videos))
+
+
+def test_mistakes_in_the_exercises_on_data_are_named() -> None:
+    with pytest.raises(AssertionError, match="half of the growth"):
+        exercises.check_window(lambda x0, y0, x1, y1, m: (x0 - (x1 - x0) * m, y0 - (y1 - y0) * m,
+                                                          x1 + (x1 - x0) * m, y1 + (y1 - y0) * m))
+    with pytest.raises(AssertionError, match="its own length"):
+        exercises.check_window(lambda x0, y0, x1, y1, m: (x0 - 15, y0 - 15, x1 + 15, y1 + 15))
+    with pytest.raises(AssertionError, match="12 may not be exceeded"):
+        exercises.check_level(flat_level)
+    with pytest.raises(AssertionError, match="one visible patch"):
+        exercises.check_hidden_whole(lambda mask, groups: {"eyes"}, masking.GROUPS)
+    with pytest.raises(AssertionError, match="they are not there"):
+        exercises.check_hidden_whole(lambda mask, groups: {
+            name for name, group in zip(masking.GROUPS, groups, strict=True) if mask[group].all() and (
+                group.any() or mask.all())}, masking.GROUPS)
+
+
+def test_mistakes_in_the_exercises_on_results_are_named() -> None:
+    ends = [2.5, 97.5]
+    with pytest.raises(AssertionError, match="draw by draw"):
+        result_exercises.check_interval_of_difference(lambda a, b: np.percentile(a, ends) - np.percentile(b, ends))
+    with pytest.raises(AssertionError, match="percentiles 2.5 and 97.5"):
+        result_exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
+    with pytest.raises(AssertionError, match="false where forgerynet speaks against it"):
+        result_exercises.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
+    with pytest.raises(AssertionError, match="not yet: a claim may not contain"):
+        result_exercises.check_sentence("print(1)")
+    with pytest.raises(AssertionError, match="one point better everywhere"):
+        result_exercises.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
+
+
+def test_mistakes_on_the_sphere_are_named() -> None:
+    with pytest.raises(AssertionError, match="no pair with itself"):
+        exercises.check_alignment(lambda z, y: losses.distances(z).pow(2)[y[:, None] == y[None]].mean())
+    with pytest.raises(AssertionError, match="are pairs of a real and a fake"):
+        exercises.check_alignment(lambda z, y: torch.pdist(z).pow(2).mean())
+    with pytest.raises(AssertionError, match="off the sphere"):
+        exercises.check_slerp(lambda a, b, t: (1 - t) * a + t * b)
+    with pytest.raises(AssertionError, match="equal steps of t"):
+        exercises.check_slerp(lambda a, b, t: torch.nn.functional.normalize((1 - t) * a + t * b, dim=0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ def check(answer: Any, wanted: Any, hint: str) -> None:
     print("right")
 
 
+def given(answer: Any) -> Any:
+    """What a function returned; ``AssertionError`` if it returns nothing yet."""
+    assert answer is not None and answer is not ..., "the function returns nothing yet"
+    return answer
+
+
 def check_triplet_loss(function: Callable[[float, float, float], float]) -> None:
     """Check the loss of one triplet, ``function(d_ap, d_an, margin)``, by one case of each kind (Section 3.3)."""
     cases = {
@@ -39,9 +46,8 @@ def check_triplet_loss(function: Callable[[float, float, float], float]) -> None
         "an easy triplet costs nothing: the loss is never below 0": (1.0, 3.0, 1.0, 0.0),
     }
     for hint, (*arguments, wanted) in cases.items():
-        answer = function(*arguments)
-        assert answer is not None and answer is not ..., "the function returns nothing yet"
-        assert math.isclose(float(answer), wanted), f"not yet at d_ap, d_an, margin = {arguments}: {hint}"
+        answer = float(given(function(*arguments)))
+        assert math.isclose(answer, wanted), f"not yet at d_ap, d_an, margin = {arguments}: {hint}"
     print("right")
 
 
@@ -73,6 +79,79 @@ def check_semi_hard(function: Loss) -> None:
     print("right")
 
 
+
+def check_window(function: Callable[[float, float, float, float, float], Sequence[float]]) -> None:
+    """Check the window of one box, ``function(x0, y0, x1, y1, margin)``, by hand-made boxes (Section 4.1)."""
+    for box, margin, wanted in (((50, 50, 150, 150), 0.3, (35, 35, 165, 165)), ((0, 10, 20, 50), 0.5, (-5, 0, 25, 60))):
+        answer = given(function(*box, margin))
+        assert np.shape(answer) == (4,), "not yet: return four numbers, x0, y0, x1, y1"
+        assert not np.allclose(answer, 2 * np.array(wanted) - box), "not yet: half of the growth belongs to each side"
+        assert np.allclose(answer, wanted), (f"not yet: {box} with margin {margin} should give {wanted}; is the centre "
+                                             "where it was, and does each side grow by its own length?")
+    print("right")
+
+
+def check_level(function: Callable[[np.ndarray, int], int]) -> None:
+    """Check the common level, ``function(crops_of_videos, target)``, by hand-made cases (Section 4.1)."""
+    cases = {
+        "levels 1 to 5 give 4, 7, 9, 11 and 13 crops; 12 may not be exceeded": ([1, 2, 10, 10], 12, 4),
+        "each video keeps at least one crop, even if that is more than the target": ([5, 5, 5], 2, 1),
+        "a level that meets the target exactly is allowed": ([4, 4], 6, 3),
+        "no level is above the longest video": ([2, 3], 100, 3),
+    }
+    for hint, (crops, target, wanted) in cases.items():
+        answer = given(function(np.array(crops), target))
+        assert int(answer) == wanted, f"not yet for crops {crops} and target {target}: {hint}"
+    print("right")
+
+
+def check_hidden_whole(function: Callable[[torch.Tensor, torch.Tensor], set[str]], names: Sequence[str]) -> None:
+    """Check which groups are hidden whole, ``function(mask, groups)``, on a face of four patches (Section 3.2).
+
+    ``names``: those of the groups, in order, with ``eyes`` and ``skin`` among them.
+    """
+    groups = torch.zeros(len(names), 4, dtype=torch.bool)
+    groups[names.index("eyes"), :2] = groups[names.index("skin"), 1:] = True
+    cases = {
+        "both patches of the eyes are hidden, and one of the skin is seen": ([True, True, True, False], {"eyes"}),
+        "a region with one visible patch is not hidden whole": ([True, False, True, True], set()),
+        "groups without a patch (here brows, nose, …) are not hidden: they are not there": ([True] * 4, {"eyes", "skin"}),
+    }
+    for hint, (mask, wanted) in cases.items():
+        assert given(function(torch.tensor(mask), groups)) == wanted, f"not yet: {hint}"
+    print("right")
+
+
+def check_alignment(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+    """Check the alignment of the second paper, ``function(features, labels)``, naming the commonest mistakes."""
+    for points, labels in itertools.islice(_batches(), 3):
+        features = torch.nn.functional.normalize(points, dim=1)
+        answer = float(given(function(features, labels)))
+        apart, same = distances(features), labels[:, None] == labels[None, :]
+        pairs = same & ~torch.eye(len(labels), dtype=torch.bool)
+        wanted = apart[pairs].pow(2).mean().item()
+        assert not math.isclose(answer, apart[same].pow(2).mean().item(), rel_tol=1e-4), (
+            "not yet: a feature is no pair with itself; its distance 0 lowers your mean")
+        assert not math.isclose(answer, apart[pairs].mean().item(), rel_tol=1e-4), "not yet: the distance enters squared"
+        assert math.isclose(answer, wanted, rel_tol=1e-4), (
+            f"not yet: should give {wanted:.4f}, yours gives {answer:.4f}; are pairs of a real and a fake among them?")
+    print("right")
+
+
+def check_slerp(function: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> None:
+    """Check a point on the great circle, ``function(a, b, t)``: of length one, and the share t of the angle from a."""
+    a, b = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2, 0.0], [0.1, 0.9, 0.7]]), dim=1)
+    angle = torch.acos(a @ b).item()
+    for t in (0.0, 0.3, 1.0):
+        point = given(function(a, b, t))
+        assert math.isclose(float(point.norm()), 1, rel_tol=1e-4), (
+            f"not yet at t = {t}: the point has length {point.norm():.3f} and is off the sphere, as a straight line is")
+        shares = [math.acos(min(1.0, float(end @ point))) / angle for end in (a, b)]
+        assert np.allclose(shares, (t, 1 - t), atol=2e-3), (
+            f"not yet at t = {t}: its angle from a is {shares[0]:.3f} of the whole; equal steps of t are equal angles")
+    print("right")
+
+
 def _batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Random batches, then one whose triplets are all easy."""
     for seed in range(3):
@@ -82,9 +161,7 @@ def _batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def _value(function: Loss, points: torch.Tensor, labels: torch.Tensor) -> float:
-    answer = function(points, labels, 1.0)
-    assert answer is not None and answer is not ..., "the function returns nothing yet"
-    return float(answer)
+    return float(given(function(points, labels, 1.0)))
 
 
 def _kinds(points: torch.Tensor, labels: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
