@@ -29,7 +29,7 @@ FLOW = [
     "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
     "exercises", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
-    "demo.build", "demo.audit", "studies", "stages", "__main__",
+    "demo.build", "demo.audit", "studies", "rehearsal", "stages", "__main__",
 ]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

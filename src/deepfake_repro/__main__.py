@@ -32,6 +32,8 @@ def _parser() -> argparse.ArgumentParser:
                        ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
+    rehearse = stages.add_parser("rehearse", help="the paper profile at full width on the miniature corpora, minutes")
+    rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
     stages.add_parser("readme", help="write the results table of README.md anew")
     for name, what in (("score-row", "predictions of a run -> its row of Table 3"),
@@ -89,6 +91,9 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))
+    elif chosen.stage == "rehearse":
+        from .rehearsal import rehearse
+        print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
     elif chosen.stage == "weights":
         from .weights import fetch
         fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
