@@ -24,12 +24,12 @@ FLOW = [
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "loop", "training", "finetune",
-    "masking", "fsfm", "pretraining", "prediction", "metrics", "statistics", "sbi_colour", "sbi", "sbi_faces",
+    "masking", "fsfm", "pretraining", "pretrain_faces", "prediction", "metrics", "statistics", "sbi_colour", "sbi", "sbi_faces",
     "sbi_training", "lnclip", "lnclip_training", "tables", "claims", "ledger",
     "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons",
     "exercises", "notebooks",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
-    "demo.build", "demo.audit", "studies", "rehearsal", "stages", "__main__",
+    "demo.build", "demo.audit", "studies", "rehearsal", "stages", "plan", "measuring", "__main__",
 ]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

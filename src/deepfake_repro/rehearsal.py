@@ -44,7 +44,8 @@ def rehearse(base: Path, rows: Sequence[str] = ()) -> pd.DataFrame:
     _run(clone, f"miniatures@{params.rehearsal.miniatures}")
     corpora = clone / "data" / "corpora"
     shutil.copyfile(corpora / f"{params.rehearsal.miniatures}.yaml", corpora / f"{PROFILE}.yaml")
-    _write(clone, values | start_weights(params.profile(PROFILE), base, clone))
+    # From here on as with official downloads: the miniatures' own stages are no part of the profile.
+    _write(clone, values | {"run.miniatures": []} | start_weights(params.profile(PROFILE), base, clone))
     _run(clone, "--no-commit")  # its gigabytes of weights are not worth a place in the cache
     table = summary(Places(PROFILE, clone))
     shutil.rmtree(clone)
