@@ -205,7 +205,7 @@ def report(params: Params, options: Profile, found: Counts, networks: Mapping[st
         f"Speeds: {told}.",
         stages.round({"hours": 2}).to_string(index=False, na_rep="-"),
         f"The {len(shared)} rows of {network.architecture} on one device: {table3:,.1f} hours, training and prediction. "
-        f"They fit into 24 hours from {needed:,.0f} training images/s on: {needed * network.training / 1e12:,.0f} TFLOP/s at "
-        f"{network.training / 1e9:,.1f} GFLOP an image ({network.predicting / 1e9:,.1f} a prediction).",
+        f"They fit into 24 hours from {needed:,.0f} training images/s on, "
+        f"{needed * network.training / 1e12:,.0f} TFLOP/s at {network.training / 1e9:,.1f} GFLOP an image ({network.predicting / 1e9:,.1f} a prediction).",
         "Disk, beside the corpora\n" + disk(params, found, networks).round({"GB": 1}).to_string(index=False),
         "Memory of one device\n" + memory(params, options, networks).round({"GB": 1}).to_string(index=False)]) + "\n"
