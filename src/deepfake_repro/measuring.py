@@ -45,7 +45,8 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
     if not place.crops.is_dir():
         found = replace(found, crop_bytes=bytes_per_crop(places("demo").crops))
     if images_per_second:
-        told = f"{images_per_second:g} training images/s of {options.train.architecture} as given; others by operations"
+        told = (f"{images_per_second:g} training images/s of {options.train.architecture} as given; the others by "
+                "operations, which is kind to an EfficientNet and to predictions in fp32")
         return report(params, options, found, networks, scaled(networks, "train", images_per_second), told)
     speeds, fed = measured(options), feeding(options, place)
     device, workers = torch.accelerator.current_accelerator(), options.train.workers

@@ -22,7 +22,7 @@ from .sbi_faces import real_faces
 DAY = 24 * 3600.0
 DF40_VIDEOS = 11_544  # Section 4.2; fakes of Celeb-DF's test videos
 CROP_BYTES = 64_000  # a PNG of 224 x 224, mean of the miniatures; where no store can be asked
-PREDICTION_BYTES = 16  # a crop in the Parquet files of one row, measured on the demo
+PREDICTION_BYTES = 110  # a crop in the Parquet files of one row, measured on the demo; larger files need less
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Speed:
 def scaled(networks: Mapping[str, Network], known: str, images_per_second: float) -> dict[str, Speed]:
     """Speeds of all ``networks`` on a device that trains network ``known`` at ``images_per_second``, by operations.
 
-    Kind to networks that a device cannot keep as busy as ``known``: an EfficientNet takes longer. Raises ``ValueError``
-    for a speed that is not above 0.
+    Kind to what a device does not do at the rate of ``known``: an EfficientNet, and predictions in fp32. Raises
+    ``ValueError`` for a speed that is not above 0.
     """
     if not images_per_second > 0:
         raise ValueError(f"--images-per-second is {images_per_second}: give a number above 0")
@@ -206,6 +206,7 @@ def report(params: Params, options: Profile, found: Counts, networks: Mapping[st
         stages.round({"hours": 2}).to_string(index=False, na_rep="-"),
         f"The {len(shared)} rows of {network.architecture} on one device: {table3:,.1f} hours, training and prediction. "
         f"They fit into 24 hours from {needed:,.0f} training images/s on, "
-        f"{needed * network.training / 1e12:,.0f} TFLOP/s at {network.training / 1e9:,.1f} GFLOP an image ({network.predicting / 1e9:,.1f} a prediction).",
+        f"{needed * network.training / 1e12:,.0f} TFLOP/s at {network.training / 1e9:,.1f} GFLOP an image "
+        f"({network.predicting / 1e9:,.1f} a prediction).",
         "Disk, beside the corpora\n" + disk(params, found, networks).round({"GB": 1}).to_string(index=False),
         "Memory of one device\n" + memory(params, options, networks).round({"GB": 1}).to_string(index=False)]) + "\n"
