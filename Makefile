@@ -1,6 +1,7 @@
 # make repro   environment + the whole pipeline (the demo: minutes on two cores)
 # make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
+# make rehearse  the paper profile at full width on the miniature corpora: finds what is wrong with a set-up in minutes
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
 # make book    all of it as a static site in docs/_build/html     make times   run times of the notebooks
 # Needs only python3 (3.11 or newer), make and git.
@@ -13,7 +14,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := src
 export PYTHONHASHSEED := 0
 
-.PHONY: help environment repro studies test lab bench book times clean
+.PHONY: help environment repro studies decisions rehearse test lab bench book times clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,8 +45,13 @@ test: environment
 
 STUDIES = start_over_seeds head_std triplet_labels selection triplet_margin triplet_weight lnclip_pairing
 
+decisions: studies  # the ledger of decisions reads their results
+
 studies: environment
 	@for study in $(STUDIES); do python -m deepfake_repro study $$study || exit 1; done
+
+rehearse: environment
+	@python -m deepfake_repro rehearse $(ROWS)
 
 lab: environment
 	@jupyter lab notebooks

@@ -96,6 +96,16 @@ def test_training_follows_fsfms_settings():
     assert "ColorJitter" not in str(transform)
 
 
+def test_posterize_at_full_magnitude_blackens_as_the_pillow_of_fsfms_time_did():
+    _, transform = training_transform("fsfm", 224, NORM).transforms
+    operations = next(step for step in transform.transforms if isinstance(step, RandAugment)).ops
+    operation = next(operation for operation in operations if operation.name == "PosterizeIncreasing")
+    image = Image.fromarray(crop())
+    for magnitude, bits in ((10, 0), (9, 1), (5, 2)):
+        found = np.asarray(operation.aug_fn(image, *operation.level_fn(magnitude, {}), **operation.kwargs))
+        assert np.array_equal(found, np.asarray(image) & (0xFF00 >> bits & 0xFF)), magnitude
+
+
 def test_fsfm_training_gives_normalised_images_that_differ():
     torch.manual_seed(0)
     transform = training_transform("fsfm", 64, NORM)

@@ -36,9 +36,15 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in (("index", "official downloads -> index table, counts beside the paper's"),
                        ("counts", "Tables 1 and 2 beside the paper's, facts about leakage"),
                        ("landmarks", "landmarks of the real crops that SBI learns from"),
+                       ("pretrain", "FSFM's pre-training; under torchrun on several devices (notebook 03b takes it up)"),
                        ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
+    plan = stages.add_parser("plan", help="hours, disk and memory of a profile, before it is run")
+    plan.add_argument("--profile", required=True)
+    plan.add_argument("--images-per-second", type=float, help="training speed of another device; default: of this one")
+    rehearse = stages.add_parser("rehearse", help="the paper profile at full width on the miniature corpora, minutes")
+    rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
     stages.add_parser("readme", help="write the results table of README.md anew")
     times = stages.add_parser("times", help="run notebooks and write their times into docs/teaching.md")
@@ -122,9 +128,18 @@ def _run(chosen: argparse.Namespace) -> None:
         from . import finetune, prediction
         work = {"train": finetune.train_row, "predict": prediction.predict_row}
         work[chosen.stage](chosen.profile, chosen.variant, chosen.seed)
+    elif chosen.stage == "pretrain":
+        from .pretrain_faces import pretrain_profile
+        pretrain_profile(chosen.profile)
     elif chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))
+    elif chosen.stage == "plan":
+        from .measuring import plan
+        print(plan(chosen.profile, chosen.images_per_second), end="")
+    elif chosen.stage == "rehearse":
+        from .rehearsal import rehearse
+        print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
     elif chosen.stage == "weights":
         from .weights import fetch
         fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from timm.data import create_transform
 from torchvision.transforms import v2
 
@@ -38,7 +39,7 @@ def training_transform(kind: str, size: int, norm: Normalisation) -> Transform:
         timm_transform = create_transform(
             input_size=size, is_training=True, color_jitter=None, auto_augment="rand-m9-mstd0.5-inc1",
             interpolation="bilinear", re_prob=0.25, re_mode="pixel", re_count=1, mean=norm.mean, std=norm.std)
-        return v2.Compose([v2.ToPILImage(), timm_transform])
+        return v2.Compose([v2.ToPILImage(), _with_zero_bits(timm_transform)])
     if kind == "windows":
         return v2.Compose([v2.ToImage(), v2.RandomCrop(size), v2.RandomHorizontalFlip(), *_to_float(norm)])
     if kind == "lnclip":
@@ -62,6 +63,22 @@ def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform
     if kind == "lnclip":
         return v2.Compose([v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]])
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def _with_zero_bits(transform: v2.Compose) -> v2.Compose:
+    """``transform`` whose PosterizeIncreasing may keep 0 bits, as it does at full magnitude (a crop in some 600).
+
+    The Pillow of FSFM's time then gave a black image, today's raises ``ValueError``.
+    """
+    for part in transform.transforms:
+        for operation in getattr(part, "ops", ()):
+            if operation.name == "PosterizeIncreasing":
+                operation.aug_fn = _posterize
+    return transform
+
+
+def _posterize(image: Image.Image, bits: int, **rest: object) -> Image.Image:
+    return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
 def _lnclip_distortions() -> Sequence[Callable]:

@@ -116,5 +116,6 @@ class Pretrain:
     similarity_weight: float
     momentum: float
     precision: str
+    devices: int
     workers: int
     checkpoint_steps: int

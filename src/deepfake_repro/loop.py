@@ -32,8 +32,11 @@ Batch = list[torch.Tensor]
 def this_fabric(precision: str) -> Fabric:
     """One device, or under ``torchrun`` those that it started, on all nodes.
 
-    ``precision``: Fabric's names, or ``tf32``: fp32 with TF32 matrix products.
+    ``precision``: Fabric's names, or ``tf32``: fp32 with TF32 matrix products. Raises ``ValueError`` for ``16-mixed``:
+    its gradient scaler skips steps and has a state of its own, so that a run could not be cut off after any step.
     """
+    if precision == "16-mixed":
+        raise ValueError("precision is 16-mixed: take bf16-mixed, whose gradients need no scaling, or 32-true")
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
@@ -110,7 +113,11 @@ def read(terms: Terms, items: Callable[[], torch.Tensor], rows: str, block: str)
 
 
 class Stopwatch:
-    """Crops a second of the training steps, and the share of their time in which the device waited for crops."""
+    """Crops a second of the training steps, and the share of their time in which the loop waited for the loader.
+
+    Every step ends by reading the loss (``read``), and so leaves at most the work of its backward pass and update on
+    the device's queue while it waits: on a GPU the share is an upper bound of the idle time for lack of crops.
+    """
 
     def __init__(self, crops: int = 0, seconds: float = 0.0, waiting: float = 0.0) -> None:
         self.crops, self.seconds, self.waiting = crops, seconds, waiting

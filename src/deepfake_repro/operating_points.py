@@ -27,7 +27,7 @@ from . import model
 from .augment import Normalisation, evaluation_transform
 from .crop_store import CropStore
 from .dataset import CropDataset, positions
-from .lessons import embeddings
+from .lesson_networks import embeddings
 from .metrics import balanced_accuracy
 from .params import load
 from .places import places

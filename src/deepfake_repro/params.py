@@ -158,6 +158,18 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """``make rehearse``: the paper profile on miniature corpora, with ``values`` of ``params.yaml`` in place of its own.
+
+    ``without_gpu``: further values where there is no GPU.
+    """
+
+    miniatures: str
+    values: Mapping[str, Any]
+    without_gpu: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Profile:
     """Everything one door needs: ``demo``, ``smoke`` or ``paper``."""
 
@@ -182,6 +194,7 @@ class Params:
     miniatures: Mapping[str, Miniature]
     profiles: Mapping[str, Profile]
     studies: Mapping[str, Study]
+    rehearsal: Rehearsal
 
     def profile(self, name: str) -> Profile:
         """The profile called ``name``; an unknown name is an error listing the known ones."""
@@ -228,7 +241,7 @@ def load(path: Path | None = None) -> Params:
     """Read ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
     path = path or root() / "params.yaml"
     raw = read_yaml(path)
-    expected = {"run", "variants", "miniatures", "studies", *PROFILES}
+    expected = {"run", "variants", "miniatures", "studies", "rehearsal", *PROFILES}
     _check_keys(raw, expected, path.name)
     return Params(
         run=_build(Run, raw["run"], "run"),
@@ -236,6 +249,7 @@ def load(path: Path | None = None) -> Params:
         miniatures=_value(Mapping[str, Miniature], raw["miniatures"], "miniatures"),
         profiles={name: _build(Profile, raw[name], name) for name in PROFILES},
         studies=_value(Mapping[str, Study], raw["studies"], "studies"),
+        rehearsal=_build(Rehearsal, raw["rehearsal"], "rehearsal"),
     )
 
 

@@ -52,16 +52,15 @@ def run_study(base: Path, name: str) -> Path:
     a commit.
     """
     study = load(base / "params.yaml").study(name)
-    if _git(base, "status", "--porcelain", "--untracked-files=no"):
-        raise ValueError(f"study {name}: commit your changes first; a study runs in a clone of what is committed")
+    demand_committed(base, f"study {name}")
     out = base / "results" / "studies" / name
     for number, (option, values) in enumerate(study.options.items(), start=1):
         print(f"study {name}, option {number}/{len(study.options)}: {option}", flush=True)
-        clone = _clone(base, f"{name}-{option}")
+        clone = clone_of(base, f"{name}-{option}")
         run = {"run.profiles": [study.profile], "run.variants": list(study.rows), "run.seeds": list(study.seeds)}
         file = clone / "params.yaml"
         file.write_text(with_values(file.read_text(), {**run, **values}))
-        if _dvc(clone, "repro", "score"):
+        if dvc(clone, "repro", "score"):
             raise ValueError(f"study {name}: option {option} failed, see above; it goes on from there when started again")
         _collect(clone / "results" / study.profile / "runs", out / option, study)
     (out / RECORD).write_text(json.dumps({"made_from": ingredients(base, study)}, indent=2) + "\n")
@@ -86,14 +85,23 @@ def is_current(base: Path, name: str) -> bool:
     return record.is_file() and json.loads(record.read_text())["made_from"] == ingredients(base, study)
 
 
-def _clone(base: Path, name: str) -> Path:
-    """A clone of the committed state with this repository's DVC cache; one that was begun for this commit is kept."""
+def demand_committed(base: Path, what: str) -> None:
+    """Raise ``ValueError`` for changes that are not committed: ``what`` runs in a clone, which would not have them."""
+    if _git(base, "status", "--porcelain", "--untracked-files=no"):
+        raise ValueError(f"{what}: commit your changes first; it runs in a clone of what is committed")
+
+
+def clone_of(base: Path, name: str) -> Path:
+    """A clone of the committed state with this repository's DVC cache; one that was begun for this commit is kept.
+
+    Its ``params.yaml`` is the committed one.
+    """
     clone = base / ".scratch" / "studies" / name
     head = _git(base, "rev-parse", "HEAD")
     if not clone.is_dir() or _git(clone, "rev-parse", "HEAD") != head:
         shutil.rmtree(clone, ignore_errors=True)
         _git(base, "clone", "--quiet", "--shared", str(base), str(clone))
-        _dvc(clone, "config", "--local", "cache.dir", str(base / ".dvc" / "cache"))
+        dvc(clone, "config", "--local", "cache.dir", str(base / ".dvc" / "cache"))
     _git(clone, "checkout", "--quiet", "params.yaml")
     return clone
 
@@ -107,7 +115,8 @@ def _collect(runs: Path, out: Path, study: Study) -> None:
                 shutil.copyfile(runs / f"{row}-{seed}" / name, target / name)
 
 
-def _dvc(folder: Path, *arguments: str) -> int:
+def dvc(folder: Path, *arguments: str) -> int:
+    """Exit code of a ``dvc`` command in a clone."""
     return subprocess.run(["dvc", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": SOURCE}).returncode
 
 

@@ -1,0 +1,69 @@
+"""What a rehearsal changes, and that missing start weights are told and loadable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_repro import model, params, rehearsal, studies
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "params.yaml").read_text()
+PARAMS = params.load(ROOT / "params.yaml")
+TINY = {"paper.train.architecture": "vit_tiny_patch16_224", "paper.train.depth": 1,
+        "paper.lnclip.architecture": "vit_tiny_patch16_224", "paper.lnclip.depth": 1,
+        "paper.sbi.architecture": "tf_efficientnet_b0"}
+
+
+def derived(folder: Path, values: dict[str, object]) -> params.Params:
+    (folder / "params.yaml").write_text(studies.with_values(TEXT, values))
+    return params.load(folder / "params.yaml")
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_the_rehearsal_is_the_paper_profile_but_for_its_documented_keys(tmp_path: Path, gpu: bool) -> None:
+    found = derived(tmp_path, rehearsal.changed(PARAMS, (), gpu))
+    paper, run = PARAMS.profile("paper"), found.run
+    assert run.variants == PARAMS.run.variants and run.finetune == PARAMS.run.finetune
+    assert (run.profiles, run.pretrain, run.seeds) == (("paper",), (), (0,))
+    rehearsed = found.profile("paper")
+    for block in ("train", "sbi", "lnclip"):
+        for key in ("architecture", "depth", "input_size", "augmentation", "precision"):
+            assert getattr(getattr(rehearsed, block), key) == getattr(getattr(paper, block), key)
+    assert (rehearsed.train.batch_size == paper.train.batch_size) is gpu
+    assert rehearsed.train.epochs == rehearsed.sbi.epochs == rehearsed.lnclip.epochs == 1
+    assert rehearsed.index == paper.index and rehearsed.sampling == paper.sampling
+
+
+def test_some_rows_only() -> None:
+    values = rehearsal.changed(PARAMS, ("sbi", "fsfm_ba"), gpu=True)
+    assert (values["run.variants"], values["run.finetune"]) == (["sbi", "fsfm_ba"], ["fsfm_ba"])
+    assert (values["run.sbi"], values["run.lnclip"]) == (["sbi"], [])
+    with pytest.raises(ValueError, match="^rehearse: unknown row 'fsfm_xy'; run.variants knows sbi, imagenet"):
+        rehearsal.changed(PARAMS, ("fsfm_xy",), gpu=True)
+
+
+def test_missing_weights_are_told_and_their_random_files_load(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: None)
+    options = derived(tmp_path, TINY).profile("paper")
+    values = rehearsal.start_weights(options, tmp_path, tmp_path)
+    told = capsys.readouterr().out.splitlines()
+    assert set(values) == {"paper.start.imagenet", "paper.start.fsfm", "paper.start.sbi", "paper.lnclip.start"}
+    assert len(told) == 4 and all("STARTS FROM RANDOM WEIGHTS" in line for line in told)
+    for key, recipe in (("start.fsfm", options.train), ("start.sbi", options.sbi), ("lnclip.start", options.lnclip)):
+        detector = model.build(recipe.architecture, 6, depth=recipe.depth, input_size=recipe.input_size,
+                               sphere=key.startswith("lnclip"))
+        assert model.load_start(detector, str(tmp_path / values[f"paper.{key}"])).mean == (0.5,) * 3
+
+
+def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: "here")
+    base, clone = tmp_path / "base", tmp_path / "clone"
+    folder = base / "data" / "pretrained" / "paper"
+    folder.mkdir(parents=True)
+    for name in ("checkpoint-400.pth", "pretrain_ds_mean_std.txt"):
+        (folder / name).write_text(name)
+    assert rehearsal.start_weights(PARAMS.profile("paper"), base, clone) == {}
+    assert (clone / "data" / "pretrained" / "paper" / "pretrain_ds_mean_std.txt").is_file()
+    assert "RANDOM" not in capsys.readouterr().out
