@@ -67,7 +67,7 @@ book: environment
 	@echo "open docs/_build/html/index.html; it needs no network"
 
 times: environment
-	@python -m deepfake_repro times
+	@python -m deepfake_repro.lesson_times
 
 clean:
 	@rm -rf $(VENV)

@@ -40,6 +40,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["misc.highlighting_failure"]  # listings of kinds that have no colours, such as csv
 nb_execution_mode = "off"           # book.execute_lessons has run what is to be run
 nb_ipywidgets_js = {}               # else each page loads its widgets from a foreign server
+nb_render_markdown_format = "myst"  # tables in the output of a cell
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 html_theme = "sphinx_book_theme"
 html_title = "deepfake-repro"

@@ -48,8 +48,8 @@ def made(request: pytest.FixtureRequest) -> tuple[Path, str]:
 def finished(request: pytest.FixtureRequest, made: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory,
              ) -> dict[str, Finished]:
     """Every notebook that this session tests, run alone; two at a time, for a lesson is mostly imports."""
-    wanted = {name for item in request.session.items if item.path == Path(__file__)
-              for name in [getattr(item, "callspec", None) and item.callspec.params.get("name")] if name}
+    wanted = {item.callspec.params["name"] for item in request.session.items
+              if getattr(item, "originalname", "").startswith("test_lesson_runs_from_a_clean_kernel")}
     names = [name for name in SLOW_FIRST if name in wanted]
     targets = {name: tmp_path_factory.mktemp("ran") / "executed.ipynb" for name in names}
     before = results(*made)

@@ -47,8 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
     stages.add_parser("readme", help="write the results table of README.md anew")
-    times = stages.add_parser("times", help="run notebooks and write their times into docs/teaching.md")
-    times.add_argument("names", nargs="*", help="such as solutions/04_triplets; none: every notebook and solution")
     for name, what in (("score-row", "predictions of a run -> its row of Table 3"),
                        ("train", "train a row; under torchrun on several devices or nodes (notebook 05 takes it up)"),
                        ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)"),
@@ -146,9 +144,6 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "readme":
         from .stages import readme_with_results
         (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
-    elif chosen.stage == "times":
-        from .lesson_times import measure
-        measure(root(), chosen.names)
     else:
         from .stages import score
         score(chosen.profile, chosen.variant, chosen.seed)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .params import root
 from .progress import track
 from .provenance import hardware
 
@@ -82,3 +83,10 @@ def _seconds(checkout: Path, name: str) -> float:
     if run.returncode:
         raise SystemExit(f"{name} failed:\n{run.stderr[-2000:]}")
     return round(time.perf_counter() - begin, 1)
+
+
+if __name__ == "__main__":
+    try:
+        measure(root(), sys.argv[1:])
+    except FileNotFoundError as problem:
+        sys.exit(f"error: {problem}")
