@@ -6,12 +6,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .params import load, root
 
-OWN_VIDEOS = ("score", "calibrate", "export-model")
+OF_PROFILE = {"index": "stages.index", "landmarks": "stages.landmarks", "counts": "corpus_tables.counts",
+              "audit": "demo.audit.audit", "pretrain": "pretrain_faces.pretrain_profile"}
+OF_RUN = {"train": "finetune.train_row", "predict": "prediction.predict_row", "score-row": "stages.score",
+          "calibrate": "operating_points.calibrate"}
+OWN_VIDEOS = ("score", "export-model")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,46 +95,30 @@ def _score_own(chosen: argparse.Namespace) -> int:
     if chosen.stage == "score":
         from .score_batch import score_to
         return score_to(chosen.videos, chosen.weights, chosen.out)
-    if chosen.stage == "calibrate":
-        from .operating_points import calibrate
-        calibrate(chosen.profile, chosen.variant, chosen.seed)
-    else:
-        from .export import export_model
-        export_model(chosen.weights, chosen.out)
+    from .export import export_model
+    export_model(chosen.weights, chosen.out)
     return 0
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    """Each stage imports only what it needs: a cheap stage must not pay for torch."""
-    if chosen.stage == "assets":
+    """Run one stage that answers with files."""
+    if chosen.stage in OF_PROFILE:
+        _called(OF_PROFILE[chosen.stage])(chosen.profile)
+    elif chosen.stage in OF_RUN:
+        _called(OF_RUN[chosen.stage])(chosen.profile, chosen.variant, chosen.seed)
+    elif chosen.stage == "assets":
         from .assets import main as assets
         assets(root() / "data" / "assets")
     elif chosen.stage == "miniatures":
         from .demo.build import build
         out = root() / "data" / "corpora" / chosen.name
         build(chosen.name, load().miniature(chosen.name), root() / "data" / "assets", out)
-    elif chosen.stage in ("index", "landmarks"):
-        from . import stages
-        {"index": stages.index, "landmarks": stages.landmarks}[chosen.stage](chosen.profile)
-    elif chosen.stage == "counts":
-        from .corpus_tables import counts
-        counts(chosen.profile)
     elif chosen.stage == "export":
         from .interchange import export
         export(chosen.profile, chosen.format, chosen.out, chosen.split, chosen.corpus)
     elif chosen.stage == "import-deepfakebench":
         from .interchange import import_deepfakebench
         import_deepfakebench(chosen.file, chosen.frames_root, chosen.out)
-    elif chosen.stage == "audit":
-        from .demo.audit import audit
-        audit(chosen.profile)
-    elif chosen.stage in ("train", "predict"):
-        from . import finetune, prediction
-        work = {"train": finetune.train_row, "predict": prediction.predict_row}
-        work[chosen.stage](chosen.profile, chosen.variant, chosen.seed)
-    elif chosen.stage == "pretrain":
-        from .pretrain_faces import pretrain_profile
-        pretrain_profile(chosen.profile)
     elif chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))
@@ -141,12 +131,15 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "weights":
         from .weights import fetch
         fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
-    elif chosen.stage == "readme":
+    else:
         from .stages import readme_with_results
         (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
-    else:
-        from .stages import score
-        score(chosen.profile, chosen.variant, chosen.seed)
+
+
+def _called(name: str) -> Callable[..., None]:
+    """``module.function`` of this package, imported only now: a cheap stage must not pay for torch."""
+    module, _, function = name.rpartition(".")
+    return getattr(importlib.import_module(f".{module}", __package__), function)
 
 
 if __name__ == "__main__":
