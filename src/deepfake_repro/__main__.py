@@ -31,12 +31,15 @@ def _parser() -> argparse.ArgumentParser:
                        ("landmarks", "landmarks of the real crops that SBI learns from"),
                        ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
+    stages.add_parser("html", help="the report as one page").add_argument("--profile", required=True)
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
     stages.add_parser("weights", help="fetch FSFM's released start weights and check their recorded sha256")
     stages.add_parser("readme", help="write the results table of README.md anew")
     for name, what in (("score-row", "predictions of a run -> its row of Table 3"),
                        ("train", "train a row; under torchrun on several devices or nodes (notebook 05 takes it up)"),
-                       ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)")):
+                       ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)"),
+                       ("robustness", "AUC of a row on perturbed test crops"),
+                       ("card", "print the report card of a run, with what it took")):
         run = stages.add_parser(name, help=what)
         run.add_argument("profile")
         run.add_argument("variant")
@@ -82,10 +85,9 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "audit":
         from .demo.audit import audit
         audit(chosen.profile)
-    elif chosen.stage in ("train", "predict"):
-        from . import finetune, prediction
-        work = {"train": finetune.train_row, "predict": prediction.predict_row}
-        work[chosen.stage](chosen.profile, chosen.variant, chosen.seed)
+    elif chosen.stage == "html":
+        from .html_report import write_report
+        write_report(chosen.profile)
     elif chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))
@@ -96,8 +98,23 @@ def _run(chosen: argparse.Namespace) -> None:
         from .stages import readme_with_results
         (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
     else:
+        _run_row(chosen.stage, chosen.profile, chosen.variant, chosen.seed)
+
+
+def _run_row(stage: str, profile: str, variant: str, seed: int) -> None:
+    """The stages of one run."""
+    if stage in ("train", "predict"):
+        from . import finetune, prediction
+        {"train": finetune.train_row, "predict": prediction.predict_row}[stage](profile, variant, seed)
+    elif stage == "robustness":
+        from .robustness import robustness
+        robustness(profile, variant, seed)
+    elif stage == "card":
+        from .cards import run_card
+        print(run_card(profile, variant, seed))
+    else:
         from .stages import score
-        score(chosen.profile, chosen.variant, chosen.seed)
+        score(profile, variant, seed)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from .places import places
 SECTIONS: dict[str, dict[str, str]] = {
     "Table 3": {
         "table3.md": "Table 3 of this profile",
+        "protocols.md": "Rows with a protocol of their own, under both",
         "scenarios.svg": "Bars: average AUC of each row in-distribution, out-of-distribution and in-the-wild; "
                          "the figures are those of Table 3."},
     "Beside the paper": {

@@ -28,6 +28,7 @@ class Run:
     finetune: tuple[str, ...]
     sbi: tuple[str, ...]
     lnclip: tuple[str, ...]
+    robustness: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
@@ -146,6 +147,15 @@ class Scoring:
 
 
 @dataclass(frozen=True)
+class Robustness:
+    """The robustness study: test sets (none: all), crops of each video (0: all), severities of each perturbation."""
+
+    sets: tuple[str, ...]
+    crops_per_video: int
+    severities: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
 class Study:
     """A side study: the same pipeline for some rows and seeds, once for each option's values of ``params.yaml``."""
 
@@ -170,6 +180,7 @@ class Profile:
     lnclip: LnClip
     predict: Predict
     scoring: Scoring
+    robustness: Robustness
 
 
 @dataclass(frozen=True)
