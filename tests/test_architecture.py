@@ -19,15 +19,15 @@ BENCHMARKS = "celebdfpp deepspeak dfd dfdcp dfdm faceshifter ffiw idforge kodf p
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
 LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in halves: this file is searched too
 FLOW = [
-    "__init__", "baselines", "params", "progress", "provenance", "places", "assets", "weights",
+    "__init__", "baselines", "side_runs", "params", "progress", "provenance", "places", "html", "assets", "weights",
     "corpora.files", "corpora.schema", "corpora.checks", *(f"corpora.{name}" for name in ADAPTERS + BENCHMARKS),
     "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
     "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
     "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "loop", "training", "finetune",
-    "masking", "fsfm", "pretraining", "pretrain_faces", "metrics", "prediction", "statistics", "sbi_colour", "sbi",
-    "sbi_faces", "sbi_training", "lnclip", "lnclip_training", "tables", "claims", "ledger",
-    "benchmarks", "corpus_tables", "figures", "method_figures", "lesson_figures", "lessons", "lesson_networks",
-    "exercises", "result_exercises", "notebooks", "book", "lesson_times",
+    "masking", "fsfm", "pretraining", "pretrain_faces", "metrics", "prediction", "statistics", "calibration", "breakdown",
+    "robustness", "sbi_colour", "sbi", "sbi_faces", "sbi_training", "lnclip", "lnclip_training", "tables", "claims",
+    "ledger", "benchmarks", "cards", "html_report", "corpus_tables", "figures", "method_figures", "lesson_figures",
+    "lessons", "lesson_networks", "exercises", "result_exercises", "notebooks", "book", "lesson_times",
     "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
     "demo.build", "demo.audit", "studies", "rehearsal", "stages", "plan", "measuring",
     "inputs", "tracks", "operating_points", "trained", "saliency", "score", "score_report", "export", "score_batch",

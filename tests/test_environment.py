@@ -25,8 +25,8 @@ INTENT = (ROOT / "environment.yml").read_text()
 DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
 IMPORT_NAMES = {"ai-edge-litert": "ai_edge_litert", "facenet-pytorch": "facenet_pytorch", "pillow": "PIL",
                 "huggingface-hub": "huggingface_hub", "lightning-fabric": "lightning_fabric",
-                "opencv-python-headless": "cv2", "ruamel.yaml": "ruamel",
-                "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn",
+                "markdown-it-py": "markdown_it", "opencv-python-headless": "cv2",
+                "ruamel.yaml": "ruamel", "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn",
                 "websocket-client": "websocket"}
 COMMANDS = {"dvc": r"\bdvc repro\b", "jupyterlab": r"\bjupyter lab\b", "ruff": r"\bruff check\b",
             "pytest": r"-m pytest\b", "sphinx": r"\bsphinx-build\b", "myst-nb": r"\"myst_nb\"",

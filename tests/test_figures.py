@@ -14,6 +14,8 @@ from deepfake_repro.figures import (
     faces_figure,
     history_figure,
     picture,
+    reliability_figure,
+    robustness_figure,
     roc_figure,
     save,
     style,
@@ -68,6 +70,9 @@ def cloud(seed):
     return features / np.linalg.norm(features, axis=1, keepdims=True), np.arange(20) % 2
 
 
+MEANS = pd.DataFrame({"perturbation": ["none", "jpeg", "jpeg", "blur"], "severity": [0.0, 50, 20, 0.5],
+                      "sbi": [85.0, 83, 80, 70], "fsfm_ba": [97.0, 96, 95, 90]})
+BINS = pd.DataFrame({"confidence": [0.2, 0.7], "fakes": [0.1, 0.9], "weight": [0.25, 0.75]})
 YEARS = pd.DataFrame({"method": ["sbi", "sbi", "effort"], "year": [2019, 2021, 2019], "auroc": [93.0, 83.2, 95.6]})
 MAKERS = {
     "roc": lambda: roc_figure(curves()),
@@ -79,6 +84,8 @@ MAKERS = {
     "differences": differences,
     "auc": lambda: auc_figure({"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}),
     "sphere": lambda: sphere_figure({"before": cloud(0), "after": cloud(1)}),
+    "robustness": lambda: robustness_figure(MEANS),
+    "reliability": lambda: reliability_figure({"fsfm": BINS}),
     "years": lambda: years_figure(YEARS, {"sbi": "SBI", "effort": "Effort"}),
 }
 
@@ -145,6 +152,21 @@ def test_years_figure_draws_every_figure_of_each_method():
     lines = MAKERS["years"]().axes[0].lines
     assert [(line.get_label(), line.get_ydata().tolist()) for line in lines] == [
         ("SBI", [93.0, 83.2]), ("Effort", [95.6])]
+
+
+def test_each_panel_of_robustness_begins_with_the_clean_crops() -> None:
+    panels = MAKERS["robustness"]().axes
+    drawn = [{line.get_label(): line.get_ydata().tolist() for line in axes.lines[:-1]} for axes in panels[:2]]
+    assert drawn == [{"SBI": [85, 83, 80], "FSFM + BA": [97, 96, 95]}, {"SBI": [85, 70], "FSFM + BA": [97, 90]}]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["clean", "50", "20"]
+    assert not any(axes.axison for axes in panels[2:])
+
+
+def test_reliability_draws_each_bin_as_large_as_its_weight() -> None:
+    (axes,) = MAKERS["reliability"]().axes
+    (dots,) = axes.collections
+    assert dots.get_offsets().tolist() == [[0.2, 0.1], [0.7, 0.9]]
+    assert dots.get_sizes()[1] == pytest.approx(3 * dots.get_sizes()[0])
 
 
 def test_a_history_without_triplets_leaves_that_panel_empty():

@@ -94,11 +94,56 @@ def test_record_says_which_code_data_and_environment(record: dict) -> None:
 
 
 def test_record_says_on_what_and_how_long(record: dict) -> None:
-    assert set(record) == {"commit", "dirty", "code", "params", "data", "environment_lock", "seed", "started",
-                           "seconds", "peak_memory_mib", "hardware", "versions"}
-    assert set(record["hardware"]) == {"machine", "system", "cores", "gpu"}
+    assert set(record) == {"commit", "dirty", "code", "params", "params_digest", "data", "environment_lock", "seed",
+                           "started", "seconds", "peak_memory_mib", "energy_joules", "hardware", "versions"}
+    assert set(record["hardware"]) == {"machine", "system", "cores", "gpu", "gpu_peak_memory_mib"}
     assert {"python", "torch", "timm", "dvc"} <= set(record["versions"])
     assert 90 <= record["seconds"] < 150 and 50 < record["peak_memory_mib"] < 100_000
+
+
+def test_digest_of_params_is_that_of_their_sorted_json(record: dict) -> None:
+    assert record["params_digest"] == sha256(b'{"epochs": 3, "rate": 0.0001}')
+
+
+class Nvml:
+    """The driver's library: device 1 has used 2.5 J, the others have no counter."""
+
+    def nvmlInit_v2(self) -> int:
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: object) -> int:
+        handle._obj.value = index
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object, used: object) -> int:
+        used._obj.value = 2500
+        return 0 if handle.value == 1 else 3
+
+
+def test_energy_is_that_of_the_first_visible_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance.ctypes, "CDLL", lambda name: Nvml())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert provenance.gpu_energy() == 2.5
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    assert provenance.gpu_energy() is None
+
+
+def test_energy_of_a_run_is_a_difference_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def energy(before: float | None, after: float | None) -> float | None:
+        monkeypatch.setattr(provenance, "_ENERGY_AT_IMPORT", before)
+        monkeypatch.setattr(provenance, "gpu_energy", lambda: after)
+        return provenance.collect(ROOT, params={}, seed=0, data=[], started=datetime.now(UTC))["energy_joules"]
+
+    assert energy(100.0, 350.26) == 250.3
+    assert energy(None, None) is None
+
+
+def test_no_driver_library_is_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(provenance.ctypes, "CDLL", missing)
+    assert provenance.gpu_energy() is None
 
 
 def test_record_names_no_host_no_user_and_no_absolute_path(record: dict) -> None:

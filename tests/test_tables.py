@@ -16,6 +16,7 @@ from deepfake_repro.tables import (
     beside,
     comparison,
     csv,
+    markdown,
     notes,
     protocols,
     read_published,
@@ -172,3 +173,9 @@ def test_a_row_with_its_own_protocol_is_shown_under_both():
     place = 1 + list(SET_NAMES).index("itw")
     assert [cells(line)[place] for line in lines] == ["ITW", "---:", "50.0", "100.0", "25.0", "75.0"]
     assert all(cells(line)[0].startswith("SBI, ") for line in lines[2:])
+
+
+def test_any_table_as_markdown_with_words_for_keys() -> None:
+    table = pd.DataFrame({"row": ["sbi", "other"], "auc": [83.25, float("nan")], "videos": [3, 4]})
+    assert markdown(table, {"sbi": "SBI", "auc": "AUC"}) == (
+        "| row | AUC | videos |\n| --- | ---: | ---: |\n| SBI | 83.2 | 3 |\n| other | — | 4 |\n")

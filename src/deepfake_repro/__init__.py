@@ -17,12 +17,14 @@ paper                     module                                           noteb
 4.3 video-level metrics   ``prediction``, ``metrics``                      ``06_predict``
 5 results                 ``tables``, ``statistics``, ``figures``          ``07_results``
 5, every sentence         ``claims``, ``ledger``, ``studies``              ``07_results``
+5.3 the fixed threshold   ``calibration``, ``breakdown``                   ``07_results``
 second paper, method      ``lnclip``, ``lnclip_training``, ``pairing``     ``09_layernorm_clip``
 second paper, benchmarks  ``benchmarks``                                   ``07_results``
 one's own videos          ``score``, ``operating_points``, ``export``      ``10_score_your_video``
 ========================  ===============================================  =====================
 
 ``demo`` makes the embedded benchmark out of licensed assets (``assets``, ``landmarks``);
+``robustness`` perturbs test crops, ``cards`` and ``html_report`` are for readers of the results;
 ``interchange`` speaks DeepfakeBench's and GenD's formats, ``lessons`` and ``exercises`` serve the class;
 ``params``, ``progress``, ``provenance`` and ``notebooks`` serve every step.
 """

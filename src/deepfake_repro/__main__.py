@@ -14,9 +14,10 @@ from pathlib import Path
 from .params import load, root
 
 OF_PROFILE = {"index": "stages.index", "landmarks": "stages.landmarks", "counts": "corpus_tables.counts",
-              "audit": "demo.audit.audit", "pretrain": "pretrain_faces.pretrain_profile"}
+              "audit": "demo.audit.audit", "html": "html_report.write_report",
+              "pretrain": "pretrain_faces.pretrain_profile"}
 OF_RUN = {"train": "finetune.train_row", "predict": "prediction.predict_row", "score-row": "stages.score",
-          "calibrate": "operating_points.calibrate"}
+          "calibrate": "operating_points.calibrate", "robustness": "robustness.robustness"}
 OWN_VIDEOS = ("score", "export-model")
 
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
                        ("pretrain", "FSFM's pre-training; under torchrun on several devices (notebook 03b takes it up)"),
                        ("audit", "shortcut audit and picture pages")):
         stages.add_parser(name, help=what).add_argument("--profile", required=True)
+    stages.add_parser("html", help="the report as one page").add_argument("--profile", required=True)
     stages.add_parser("study", help="run a side study of params.yaml").add_argument("name")
     plan = stages.add_parser("plan", help="hours, disk and memory of a profile, before it is run")
     plan.add_argument("--profile", required=True)
@@ -56,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in (("score-row", "predictions of a run -> its row of Table 3"),
                        ("train", "train a row; under torchrun on several devices or nodes (notebook 05 takes it up)"),
                        ("predict", "predict a row's test sets, likewise (notebook 06 takes them up)"),
-                       ("calibrate", "a run's validation scores -> operating points for scoring one's own videos")):
+                       ("calibrate", "a run's validation scores -> operating points for scoring one's own videos"),
+                       ("robustness", "AUC of a row on perturbed test crops"),
+                       ("card", "print the report card of a run, with what it took")):
         run = stages.add_parser(name, help=what)
         run.add_argument("profile")
         run.add_argument("variant")
@@ -119,6 +123,9 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "import-deepfakebench":
         from .interchange import import_deepfakebench
         import_deepfakebench(chosen.file, chosen.frames_root, chosen.out)
+    elif chosen.stage == "card":
+        from .cards import run_card
+        print(run_card(chosen.profile, chosen.variant, chosen.seed))
     elif chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))

@@ -40,6 +40,9 @@ _HISTORY = {
     "learning_rate": "learning rate",
 }
 
+SEVERITY_UNITS = {"jpeg": "JPEG quality", "resolution": "side (pixels)", "blur": "blur, standard deviation (pixels)",
+                  "noise": "noise, standard deviation (grey levels)"}
+
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -206,6 +209,47 @@ def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
         figure.colorbar(shown, ax=list(panels), label="percentage points", shrink=0.6)
         if profile != "paper":
             figure.suptitle(f"profile {profile}: no reproduction of the paper's figures")
+        return settled(figure)
+
+
+def robustness_figure(means: pd.DataFrame) -> Figure:
+    """Mean AUC (percent) of each row as its test crops get worse, a panel a perturbation (not in the paper).
+
+    ``means`` as of :func:`deepfake_repro.breakdown.by_condition`, whose first line is the clean crops': the first
+    point of each curve. Severities stand at equal steps.
+    """
+    kinds = [kind for kind in means["perturbation"].unique() if kind in SEVERITY_UNITS]
+    with style():
+        figure, grid = canvas(7.2, 5.0, rows=2, columns=2)
+        for axes, kind in zip(grid.flat, kinds, strict=False):
+            part = pd.concat([means.iloc[:1], means[means["perturbation"] == kind]])
+            ticks = ["clean", *(f"{severity:g}" for severity in part["severity"].iloc[1:])]
+            for number, row in enumerate(part.columns[2:]):
+                axes.plot(range(len(part)), part[row], marker="o", markersize=4, color=_colour(row, number),
+                          label=_name(row))
+            axes.axhline(50, color="0.6", linestyle=":", linewidth=1)
+            axes.set(xlabel=SEVERITY_UNITS[kind], ylabel="AUC (%)", xticks=range(len(part)), xticklabels=ticks)
+        for axes in grid.flat[len(kinds):]:
+            axes.set_axis_off()
+        figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside right upper")
+        return settled(figure)
+
+
+def reliability_figure(bins: Mapping[str, pd.DataFrame]) -> Figure:
+    """Reliability diagram: share of fakes over mean P(fake), a line a row; on the diagonal a score is a probability.
+
+    ``bins``: of :func:`deepfake_repro.calibration.reliability` by row. A larger dot holds more of the weight.
+    """
+    with style():
+        figure, axes = canvas(6.4, 4.0)
+        for number, (row, table) in enumerate(bins.items()):
+            places, colour = (table["confidence"], table["fakes"]), _colour(row, number)
+            axes.plot(*places, color=colour, linewidth=1, label=_name(row))
+            axes.scatter(*places, s=150 * table["weight"], color=colour)
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
+        axes.set(xlabel="mean P(fake) of the videos in a bin", ylabel="share of fakes", aspect="equal")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        figure.legend(loc="outside right upper")
         return settled(figure)
 
 

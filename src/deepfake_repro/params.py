@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from .baselines import LnClip, Pretrain, Sbi
+from .side_runs import Rehearsal, Study
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Run:
     sbi: tuple[str, ...]
     lnclip: tuple[str, ...]
     calibrate: tuple[str, ...]
+    robustness: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
@@ -147,26 +149,12 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Study:
-    """A side study: the same pipeline for some rows and seeds, once for each option's values of ``params.yaml``."""
+class Robustness:
+    """The robustness study: test sets (none: all), crops of each video (0: all), severities of each perturbation."""
 
-    question: str
-    profile: str
-    rows: tuple[str, ...]
-    seeds: tuple[int, ...]
-    options: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """``make rehearse``: the paper profile on miniature corpora, with ``values`` of ``params.yaml`` in place of its own.
-
-    ``without_gpu``: further values where there is no GPU.
-    """
-
-    miniatures: str
-    values: Mapping[str, Any]
-    without_gpu: Mapping[str, Any]
+    sets: tuple[str, ...]
+    crops_per_video: int
+    severities: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -183,6 +171,7 @@ class Profile:
     lnclip: LnClip
     predict: Predict
     scoring: Scoring
+    robustness: Robustness
 
 
 @dataclass(frozen=True)

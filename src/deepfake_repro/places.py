@@ -63,6 +63,11 @@ class Places:
         """Tables and figures of the profile, in git."""
         return self.base / "results" / self.profile / "report"
 
+    @property
+    def robustness(self) -> Path:
+        """The robustness study, a table per run, in git."""
+        return self.base / "results" / self.profile / "robustness"
+
     def scratch(self, name: str) -> Path:
         """Checkpoints of an unfinished run; outside DVC's outputs, which DVC deletes before a run."""
         return self.base / ".scratch" / name

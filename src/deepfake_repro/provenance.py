@@ -1,4 +1,4 @@
-"""Who, what, where of a run: commit, hashes, seed, hardware, versions, seconds, peak memory.
+"""Who, what, where of a run: commit, hashes, seed, hardware, versions, seconds, peak memory, energy.
 
 Written by ``train`` only, into its cached folder; ``score`` copies it. It is the one tracked file that may
 hold times, so that everything after ``train`` is a pure function of its inputs.
@@ -6,6 +6,7 @@ hold times, so that everything after ``train`` is a pure function of its inputs.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -22,6 +23,26 @@ from typing import Any
 SOURCES = ("src", "notebooks", "dvc.yaml", "params.yaml", "requirements.lock")
 """What decides a result; generated files that lie in git do not make a checkout dirty."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "onnxruntime", "av", "papermill", "dvc")
+
+
+def gpu_energy() -> float | None:
+    """Joules that this process's first GPU has used since its driver was loaded, for whatever process.
+
+    Asked of NVML, the driver's own library; None where there is no such library, device or counter.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
+    handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        failed = (nvml.nvmlInit_v2()
+                  or nvml.nvmlDeviceGetHandleByIndex_v2(int(visible) if visible.isdecimal() else 0, ctypes.byref(handle))
+                  or nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules)))
+    except (OSError, AttributeError):  # no driver, or one older than the counter
+        return None
+    return None if failed else millijoules.value / 1000
+
+
+_ENERGY_AT_IMPORT = gpu_energy()
 
 
 def file_digest(path: Path) -> str:
@@ -46,19 +67,25 @@ def fingerprint(*parts: Any) -> str:
 
 
 def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started: datetime) -> dict:
-    """Provenance of a run that began at ``started`` (UTC); sizes in MiB, times in seconds."""
+    """Provenance of a run that began at ``started`` (UTC); sizes in MiB, times in seconds, energy in joules.
+
+    ``energy_joules`` counts from this process's import of the module and is None where the device does not say.
+    """
+    energy = gpu_energy()
     finished = datetime.now(UTC)
     return {
         "commit": _git(root, "rev-parse", "HEAD"),
         "dirty": bool(_git(root, "status", "--porcelain", "--", *SOURCES)),
         "code": code_digest(),
-        "params": asdict(params) if is_dataclass(params) else params,
+        "params": (plain := asdict(params) if is_dataclass(params) else params),
+        "params_digest": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest(),
         "data": {path.relative_to(root).as_posix(): file_digest(path) for path in data},
         "environment_lock": file_digest(root / "requirements.lock"),
         "seed": seed,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((finished - started).total_seconds(), 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "energy_joules": None if None in (energy, _ENERGY_AT_IMPORT) else round(energy - _ENERGY_AT_IMPORT, 1),
         "hardware": hardware(),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
     }
@@ -68,8 +95,10 @@ def hardware() -> dict[str, Any]:
     """Processor, cores and accelerator of this machine; no host name."""
     import torch  # seconds to import: stages that only hash files must not pay for it
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu}
+    there = torch.cuda.is_available()
+    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if there else None,
+            "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if there else None}
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from .params import Study, load, read_yaml
+from .params import load, read_yaml
+from .side_runs import Study
 
 KEPT = ("scores.json", "history.csv")
 SOURCE = "src"  # a clone runs its own code

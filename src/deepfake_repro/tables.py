@@ -173,6 +173,19 @@ def csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
 
 
+def markdown(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> str:
+    """Any table as Markdown: numbers right and with one decimal, whole ones without, a missing value a dash.
+
+    ``names``: titles of columns, and words for cells, in place of their keys.
+    """
+    names = names or {}
+    cells = [[names.get(cell, _cell(cell)) if isinstance(cell, str) else _cell(cell) for cell in row]
+             for row in table.itertuples(index=False)]
+    sides = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    lines = [[str(names.get(key, key)) for key in table], sides, *cells]
+    return "\n".join(_line(line[0], line[1:]) for line in lines) + "\n"
+
+
 def read_published(folder: Path) -> dict[str, dict]:
     """The paper's rows from ``<folder>/<row>.json``, in the paper's order.
 
@@ -265,6 +278,10 @@ def _ordered(rows: Iterable[str]) -> list[str]:
 
 def _line(first: str, cells: Iterable[str]) -> str:
     return f"| {' | '.join([first, *cells])} |"
+
+
+def _cell(value: object) -> str:
+    return _percent(value) if value is None or isinstance(value, float) else str(value)
 
 
 def _percent(value: float | None) -> str:

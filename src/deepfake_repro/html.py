@@ -1,0 +1,88 @@
+"""One self-contained HTML page: no script, no network, readable on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
+STYLE = """
+:root { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; }
+body { margin: 0 auto; padding: 1rem; max-width: 75rem; overflow-wrap: break-word; }
+h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #bbb; } h1, h2, h3 { break-after: avoid; }
+p, li { max-width: 45rem; } a { color: #0050a0; } code { font-size: .9em; }
+nav ul { columns: 16rem; padding-left: 1.2rem; }
+figure { margin: 1rem 0; break-inside: avoid; } img { max-width: 100%; height: auto; } figcaption { color: #555; }
+.table { overflow-x: auto; margin: 1rem 0; } .table:focus { outline: 2px solid #0050a0; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top; overflow-wrap: normal; }
+th { border-bottom: 2px solid #888; text-align: left; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; min-width: 5rem; max-width: 45vw;
+  overflow-wrap: anywhere; }
+td.long { min-width: 16rem; } td[style*="right"] { white-space: nowrap; }
+@media (max-width: 40rem) { :root { font-size: 15px; } body { padding: .6rem; } h2 { margin-top: 2rem; } }
+@media print {
+  @page { size: A4 landscape; margin: 12mm; }
+  :root { font-size: 10pt; } body { max-width: none; padding: 0; } nav { display: none; } a { color: inherit; }
+  .table { overflow: visible; } table { font-size: 6.5pt; width: 100%; } tr { break-inside: avoid; }
+  th, td { padding: .1rem .15rem; } th, td.long { overflow-wrap: anywhere; } thead { display: table-header-group; }
+  th:first-child, td:first-child { position: static; min-width: 0; } td.long { min-width: 0; }
+  img { max-height: 160mm; }
+}
+"""
+LONG = 60
+"""Characters from which on a cell is prose and gets room to breathe."""
+
+
+def page(title: str, body: str) -> str:
+    """A whole page with ``title`` (plain text) around ``body`` (HTML)."""
+    return ('<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            '<link rel="icon" href="data:,">\n'
+            f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n")
+
+
+def data_uri(file: Path) -> str:
+    """A picture as ``data:`` address; ``ValueError`` for a suffix other than those of ``MEDIA_TYPES``."""
+    if file.suffix not in MEDIA_TYPES:
+        raise ValueError(f"{file.name} is no picture for a page: give one of {', '.join(MEDIA_TYPES)}")
+    return f"data:{MEDIA_TYPES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def figure(file: Path, caption: str) -> str:
+    """A picture inside the page; its caption is its alternative text too."""
+    text = html.escape(caption)
+    return f'<figure><img src="{data_uri(file)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def rendered(markdown: str, label: str) -> str:
+    """Markdown (CommonMark and tables) as HTML; HTML inside it is shown as text, but for ``<br>``.
+
+    Headings go one level down, below those of the page and its sections; a leading level-1 heading is left out, as the
+    section has a title of its own. Tables scroll by themselves; ``label`` names them for readers
+    that hear the page.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(markdown)
+    if tokens and tokens[0].tag == "h1":
+        tokens = tokens[3:]
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.type.startswith("heading"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
+        if token.type == "inline" and len(token.content) > LONG and before.type == "td_open":
+            before.attrJoin("class", "long")
+    parser.add_render_rule("table_open", _table_open(html.escape(label)))
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    return parser.renderer.render(tokens, parser.options, {}).replace("&lt;br&gt;", "<br>")
+
+
+def _table_open(label: str) -> object:
+    def render(_self: RendererHTML, _tokens: Sequence[Token], _number: int, *_rest: object) -> str:
+        return f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>'
+    return render
