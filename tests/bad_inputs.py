@@ -12,7 +12,7 @@ import corrupt_files
 import cv2
 import numpy as np
 
-NAMES = ("<script>alert(1)</script>", "a\nb", "\x1b]0;owned\x07", "=cmd|' -C calc'!A0", "-rf", "..", "%2e%2e%2f",
+NAMES = ("<script>alert(1)", "a\nb", "\x1b]0;owned\x07", "=cmd|' -C calc'!A0", "-rf", "..", "%2e%2e%2f",
          "a" * 200, "x!y", "$(touch owned)", "`touch owned`", "; touch owned", "\u202egpj", "{body}", "con", " ",
          "a\\..\\..\\b")
 
