@@ -27,6 +27,8 @@ SMALL = {"08_embeddings": {"crops": 48}, "solutions/08_embeddings": {"crops": 40
 SMOKE_ROWS = {"08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
               "solutions/05_finetune": {"variant": "fsfm_category_ba"},
               "solutions/08_embeddings": {"variant": "fsfm_category_ba"}}
+SLOW_FIRST = ["solutions/04_triplets", "08_embeddings", "solutions/08_embeddings",
+              *(name for name in LESSONS + SOLUTIONS if name not in SMALL)]
 Finished = tuple[subprocess.CompletedProcess, Path]
 DEMO = ("data/crops/demo", "data/samples/demo", "data/pretrained/demo", "results/demo/weights/fsfm_ba-0",
         "results/demo/predictions/fsfm_ba-0")
@@ -45,20 +47,16 @@ def made(request: pytest.FixtureRequest) -> tuple[Path, str]:
 @pytest.fixture(scope="module")
 def finished(request: pytest.FixtureRequest, made: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory,
              ) -> dict[str, Finished]:
-    """Every notebook that this session tests, run alone; lessons beside solutions, for each is mostly imports.
-
-    Never two of one folder: their kernels' sockets have the same names there, and each would hear the other's client.
-    """
+    """Every notebook that this session tests, run alone; two at a time, for a lesson is mostly imports."""
     wanted = {item.callspec.params["name"] for item in request.session.items
               if getattr(item, "originalname", "").startswith("test_lesson_runs_from_a_clean_kernel")}
-    names = [name for name in LESSONS + SOLUTIONS if name in wanted]
-    lanes = [[name for name in names if name.startswith("solutions/") == solution] for solution in (True, False)]
+    names = [name for name in SLOW_FIRST if name in wanted]
     targets = {name: tmp_path_factory.mktemp("ran") / "executed.ipynb" for name in names}
     before = results(*made)
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda lane: {name: run(*made, name, targets[name]) for name in lane}, lanes))
+        runs = list(pool.map(lambda name: run(*made, name, targets[name]), names))
     assert results(*made) == before, "a lesson or solution wrote into results/"
-    return {name: (ran, targets[name]) for lane in runs for name, ran in lane.items()}
+    return {name: (ran, targets[name]) for name, ran in zip(names, runs, strict=True)}
 
 
 def results(base: Path, profile: str) -> dict[Path, int]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -152,6 +155,23 @@ def test_two_runs_are_the_same_bytes_whatever_they_print_to_stderr(tmp_path: Pat
     printed = capfd.readouterr().out
     assert printed.count("seed 7") == 2 and printed.count("took") == 2, "cell output is streamed live"
     assert "Executing" not in printed and "\x1b" not in printed
+
+
+def test_two_runs_at_once_from_one_folder_do_not_hear_each_other(tmp_path: Path) -> None:
+    """Both kernels live at the same time: each waits until the other has run this cell too."""
+    meet = (f"import pathlib, time\nhere, end = pathlib.Path({str(tmp_path)!r}), time.monotonic() + 60\n"
+            "(here / f'{seed}.here').touch()\n"
+            "while len(list(here.glob('*.here'))) < 2 and time.monotonic() < end:\n    time.sleep(0.05)\nseed")
+    book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell(meet))
+    code = ("import sys; from pathlib import Path; from deepfake_repro import notebooks; "
+            "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), {'seed': int(sys.argv[3])})")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    runs = [subprocess.Popen([sys.executable, "-c", code, book, tmp_path / f"{seed}.ipynb", str(seed)], cwd=ROOT,
+                             env=environment) for seed in (1, 2)]
+    assert [process.wait(120) for process in runs] == [0, 0]
+    for seed in (1, 2):
+        last = nbformat.read(tmp_path / f"{seed}.ipynb", as_version=4).cells[-1]
+        assert last.outputs[0]["data"]["text/plain"] == str(seed)
 
 
 @pytest.mark.usefixtures("in_checkout")

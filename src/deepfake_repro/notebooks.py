@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 
@@ -51,12 +52,14 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
     _check_package_is_this_checkout()
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ[LINES] = "1"
-    # IPC instead of TCP: no open port, no race between kernels started at the same moment.
-    transport = Config({"KernelManager": {"transport": "ipc"}})
     _stream_to_terminal()
     try:
-        papermill.execute_notebook(str(source), str(target), parameters=parameters, kernel_name="python3",
-                                   progress_bar=False, log_output=True, config=transport)
+        # IPC instead of TCP: no open port, no race between kernels started at the same moment; sockets in a folder of
+        # their own: by default they have the same names for all kernels of a working directory.
+        with TemporaryDirectory(prefix="kernel-") as sockets:
+            transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
+            papermill.execute_notebook(str(source), str(target), parameters=parameters, kernel_name="python3",
+                                       progress_bar=False, log_output=True, config=transport)
     except PapermillExecutionError as error:
         raise SystemExit(f"{source.name} failed in cell {error.cell_index}:\n"
                          + strip_ansi("\n".join(error.traceback))) from None
