@@ -95,15 +95,8 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "pretrain":
         from .pretrain_faces import pretrain_profile
         pretrain_profile(chosen.profile)
-    elif chosen.stage == "study":
-        from .studies import run_study
-        print(run_study(root(), chosen.name))
-    elif chosen.stage == "plan":
-        from .measuring import plan
-        print(plan(chosen.profile, chosen.images_per_second), end="")
-    elif chosen.stage == "rehearse":
-        from .rehearsal import rehearse
-        print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
+    elif chosen.stage in ("study", "plan", "rehearse"):
+        _run_beside(chosen)
     elif chosen.stage == "weights":
         from .weights import fetch
         fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
@@ -113,6 +106,19 @@ def _run(chosen: argparse.Namespace) -> None:
     else:
         from .stages import score
         score(chosen.profile, chosen.variant, chosen.seed)
+
+
+def _run_beside(chosen: argparse.Namespace) -> None:
+    """What looks at the whole pipeline from outside."""
+    if chosen.stage == "study":
+        from .studies import run_study
+        print(run_study(root(), chosen.name))
+    elif chosen.stage == "plan":
+        from .measuring import plan
+        print(plan(chosen.profile, chosen.images_per_second), end="")
+    else:
+        from .rehearsal import rehearse
+        print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
 
 
 if __name__ == "__main__":
