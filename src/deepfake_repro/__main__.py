@@ -95,14 +95,11 @@ def _run(chosen: argparse.Namespace) -> None:
     elif chosen.stage == "pretrain":
         from .pretrain_faces import pretrain_profile
         pretrain_profile(chosen.profile)
-    elif chosen.stage in ("study", "plan", "rehearse"):
+    elif chosen.stage in ("study", "plan", "rehearse", "readme"):
         _run_beside(chosen)
     elif chosen.stage == "weights":
         from .weights import fetch
         fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
-    elif chosen.stage == "readme":
-        from .stages import readme_with_results
-        (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
     else:
         from .stages import score
         score(chosen.profile, chosen.variant, chosen.seed)
@@ -113,6 +110,9 @@ def _run_beside(chosen: argparse.Namespace) -> None:
     if chosen.stage == "study":
         from .studies import run_study
         print(run_study(root(), chosen.name))
+    elif chosen.stage == "readme":
+        from .stages import readme_with_results
+        (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
     elif chosen.stage == "plan":
         from .measuring import plan
         print(plan(chosen.profile, chosen.images_per_second), end="")
