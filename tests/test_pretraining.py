@@ -16,10 +16,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import Dataset
 
 from deepfake_repro import model as detectors
-from deepfake_repro import params
+from deepfake_repro import params, pretrain_faces
 from deepfake_repro.augment import Normalisation
 from deepfake_repro.dataset import training_loader
 from deepfake_repro.fsfm import FSFM, Branch, begin_from_nothing, sincos_table, target_of
+from deepfake_repro.loop import this_fabric
+from deepfake_repro.places import Places
 from deepfake_repro.pretraining import (
     PretrainFit,
     follow,
@@ -432,3 +434,19 @@ def test_saved_file_has_the_released_form_and_the_same_bytes_each_time(tmp_path:
     assert set(content) == {"model", "epoch", "args"} and content["args"].mask_ratio == 0.75
     constants = json.loads((tmp_path / "one" / "pretrain_ds_mean_std.txt").read_text().splitlines()[0])
     assert constants == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+
+
+def test_fp16_is_refused_in_one_line() -> None:
+    """Its gradient scaler has a state that no checkpoint holds."""
+    with pytest.raises(ValueError, match="^precision is 16-mixed: take bf16-mixed, .* or 32-true$"):
+        this_fabric("16-mixed")
+
+
+def test_the_scratch_folder_is_the_same_on_any_number_of_devices(tmp_path: Path) -> None:
+    place, options = Places("demo", tmp_path), params.load(ROOT / "params.yaml").profile("demo")
+    for file in (place.samples / "train.parquet", place.index):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"rows")
+    one = pretrain_faces.scratch(place, options)
+    assert pretrain_faces.scratch(place, replace(options, pretrain=replace(options.pretrain, devices=2))) == one
+    assert pretrain_faces.scratch(place, replace(options, pretrain=replace(options.pretrain, epochs=9))) != one

@@ -1,7 +1,7 @@
 """How the field fine-tunes, written from the description of FSFM's loop: the baseline of ``test_training_bench``.
 
 A file per crop, read and augmented by PIL; workers started anew in every epoch; the rate set in each step; fp16 autocast
-with a gradient scaler (on a CPU, whose fp16 is no faster, ``amp``: bf16 or none); the loss read to the host, the norm of
+with a gradient scaler (on a CPU ``amp``: bf16 or none); the loss read to the host, the norm of
 the gradient computed though nothing is clipped, the device waited for in each step; AdamW without options; Batch All from
 pytorch-metric-learning.
 """
