@@ -49,7 +49,8 @@ def test_thresholds_of_a_hand_made_example() -> None:
     reals = [0.1, 0.2, 0.3, 0.4] * 5 + [0.8]  # 21: 5 % allow one false alarm, 1 % none
     labels = np.array([0] * 21 + [1] * 4)
     found = points.thresholds(labels, np.array(reals + [0.5, 0.6, 0.7, 0.9]))
-    assert found == {"balanced": 0.45, "1 % false alarms": 0.80005, "5 % false alarms": 0.40005}
+    # Balanced: anything above 0.4 up to 0.5 is as good; the usual 0.5 stays.
+    assert found == {"balanced": 0.5, "1 % false alarms": 0.80005, "5 % false alarms": 0.40005}
 
 
 @settings(max_examples=100, deadline=None)

@@ -25,10 +25,10 @@ from sklearn.decomposition import PCA
 
 from . import model
 from .augment import Normalisation, evaluation_transform
+from .calibration import best_threshold
 from .crop_store import CropStore
 from .dataset import CropDataset, positions
 from .lesson_networks import embeddings
-from .metrics import balanced_accuracy
 from .params import load
 from .places import places
 from .provenance import file_digest
@@ -73,17 +73,13 @@ def _logit(scores: np.ndarray | float) -> np.ndarray:
 def thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Operating point -> threshold; a video is flagged from it upwards. Scores as stored, with four decimals.
 
-    ``balanced``: highest balanced accuracy, the middle of the widest gap that has it; ``… false alarms``: the lowest
+    ``balanced``: highest balanced accuracy (``calibration.best_threshold``); ``… false alarms``: the lowest
     that flags at most this share of the reals. Raises ``ValueError`` unless both classes are present.
     """
-    cuts = np.unique(scores)
-    middles = np.concatenate([[cuts[0] - HALF_UNIT], (cuts[1:] + cuts[:-1]) / 2, [cuts[-1] + HALF_UNIT]])
-    widths = np.concatenate([[0], np.diff(cuts), [0]])
-    accuracy = [balanced_accuracy(labels, scores, cut) for cut in middles]
-    best = max(range(len(middles)), key=lambda i: (round(accuracy[i], 9), widths[i]))
+    balanced = best_threshold(labels, scores)
     reals = np.sort(np.asarray(scores)[np.asarray(labels) == 0])[::-1]
     alarms = {name: reals[int(share * len(reals))] + HALF_UNIT for name, share in FALSE_ALARMS.items()}
-    return {name: round(float(cut), 5) for name, cut in {"balanced": middles[best], **alarms}.items()}
+    return {name: round(float(cut), 5) for name, cut in {"balanced": balanced, **alarms}.items()}
 
 
 def share(flagged: int, of: int) -> dict[str, Any]:

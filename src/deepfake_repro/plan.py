@@ -14,9 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from .crop_store import CropStore, list_parts
+from .metrics import VALIDATION
 from .params import Params, Profile
 from .places import Places
-from .prediction import crops_of_test_sets
+from .prediction import crops_of_sets
 from .sbi_faces import real_faces
 
 DAY = 24 * 3600.0
@@ -79,7 +80,7 @@ def counts(place: Places, options: Profile) -> Counts:
         return paper_counts(place.base / "results" / "published", options)
     index, store = pd.read_parquet(place.index), CropStore(place.crops)
     train, validation = (pd.read_parquet(place.samples / f"{name}.parquet") for name in ("train", "validation"))
-    test = sum(map(len, crops_of_test_sets(index, store).values()))
+    test = sum(len(rows) for name, rows in crops_of_sets(index, store).items() if name != VALIDATION)
     return Counts(len(index), len(store), len(train), len(validation), test,
                   len(real_faces(train, index, "train", options.sbi)), bytes_per_crop(place.crops),
                   f"index, crops and sample of the profile {place.profile}")

@@ -62,7 +62,7 @@ def changed(params: Params, rows: Sequence[str], gpu: bool) -> dict[str, Any]:
     if unknown := sorted(set(rows) - set(params.run.variants)):
         raise ValueError(f"rehearse: unknown row {unknown[0]!r}; run.variants knows {', '.join(params.run.variants)}")
     kept = {key: [row for row in getattr(params.run, key) if row in (rows or params.run.variants)]
-            for key in ("variants", "finetune", "sbi", "lnclip")}
+            for key in ("variants", "finetune", "sbi", "lnclip", "calibrate", "robustness")}
     run = {"profiles": [PROFILE], "miniatures": [params.rehearsal.miniatures], "pretrain": [], "seeds": [0], **kept}
     return ({f"run.{key}": value for key, value in run.items()} | dict(params.rehearsal.values)
             | ({} if gpu else dict(params.rehearsal.without_gpu)))
