@@ -33,8 +33,8 @@ GREY = {"mean": [0.5] * 3, "std": [0.5] * 3}
 def rehearse(base: Path, rows: Sequence[str] = ()) -> pd.DataFrame:
     """Run the rehearsal in a clone of ``base``: all rows of ``run.variants``, or ``rows``; :func:`summary` of it.
 
-    The clone is removed when all is well. Raises ``ValueError`` if a stage fails (finished stages are kept for the
-    next try), for an unknown row, or for work that is not committed.
+    The clone is removed when all is well. Raises ``ValueError`` if a stage fails (the next try begins anew: DVC
+    trusts only outputs that are in its cache), for an unknown row, or for work that is not committed.
     """
     demand_committed(base, "rehearse")
     params, begun = load(base / "params.yaml"), time.monotonic()
@@ -114,7 +114,7 @@ def _at_hand(source: str, base: Path, clone: Path) -> bool:
 
 def _write_random(file: Path, recipe: Any, sphere: bool) -> None:
     """Fresh weights of ``recipe``'s network in the format of ``model.load_safetensors``."""
-    if file.is_file():  # of an earlier try; the same bytes, and DVC would hash them again
+    if file.is_file():  # of an earlier try: the same bytes
         return
     torch.manual_seed(0)
     encoder = model.build(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size, sphere=sphere).encoder
@@ -130,4 +130,5 @@ def _write(clone: Path, values: dict[str, Any]) -> None:
 
 def _run(clone: Path, *arguments: str) -> None:
     if dvc(clone, "repro", *arguments):
-        raise ValueError("rehearse: a stage failed, see above; mend it, commit and start again")
+        raise ValueError("rehearse: a stage failed, see above; mend it, commit and start again; "
+                         "name rows to rehearse only those")
