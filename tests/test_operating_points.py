@@ -76,7 +76,7 @@ def test_fit_counts_what_it_says_and_owns_up_to_few_videos() -> None:
         assert (point["false_alarms"]["count"], point["found"]["count"]) == ((flagged == 0).sum(), (flagged == 1).sum())
     assert fitted["few"] and "10 reals not even a false-alarm rate of 31 % can be ruled out" in points.measured_on(fitted)
     assert not points.fit(validation_videos(150, 150))["few"]
-    with pytest.raises(ValueError, match="give both 0 .real. and 1 .fake."):
+    with pytest.raises(ValueError, match="0 real and 20 fake videos: a threshold needs both"):
         points.fit(videos[videos["label"] == 1])
 
 
