@@ -28,8 +28,8 @@ $(VENV)/.ready: requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "== environment 2/3: installer"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
-	@echo "== environment 3/3: $$(grep -c == requirements.lock) pinned packages (several GB: PyTorch comes with CUDA)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@echo "== environment 3/3: $$(grep -c == requirements.lock) pinned packages (several GB: PyTorch comes with CUDA), compiled once"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@touch $@
 
 repro: environment
