@@ -116,3 +116,12 @@ def test_bytes_for_the_backward_pass_are_those_autograd_keeps() -> None:
     assert found.activations == 4 * (3 * 8 * 8 + 10)
     assert found.training == 2 * 2 * 192 * 10  # forward, and the gradient of the weights: images need none
     assert math.isclose(found.predicting, 2 * 192 * 10)
+
+
+def test_the_committed_plan_is_this_codes() -> None:
+    text = (ROOT / "results" / "benchmarks" / "plan_paper.txt").read_text()
+    found = plan.paper_counts(ROOT / "results" / "published", PAPER)
+    recipe, build = measuring.builders(PAPER)["train"]
+    needed = plan.needed_speed(PARAMS, PAPER, found, measuring.count(build, recipe.architecture, recipe.input_size))
+    assert f"training {found.train:,}, validation {found.validation:,}, test {found.test:,} crops" in text
+    assert f"fit into 24 hours from {needed:,.0f} training images/s on" in text
