@@ -19,7 +19,8 @@ from deepfake_repro import book
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = [f"results/demo/report/{name}" for name in
-          ("table3", "comparison", "claims", "decisions", "paper_map", "benchmarks")]
+          ("table3", "protocols", "comparison", "claims", "decisions", "paper_map", "robustness", "calibration",
+           "breakdown", "benchmarks", "cards")]
 REPORT += ["results/demo/data/table1", "results/demo/data/table2", "results/benchmarks/README", "results/studies/README"]
 DOCUMENTS = [page for page in ("REPRODUCIBILITY", "data/README") if (ROOT / f"{page}.md").is_file()]
 DOCUMENTS += [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))]

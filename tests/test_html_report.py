@@ -76,6 +76,11 @@ def test_html_in_markdown_is_text_except_line_breaks() -> None:
     assert ElementTree.fromstring(f"<div>{found.replace('<br>', '<br/>')}</div>").findall(".//table/tbody/tr")
 
 
+def test_links_to_files_beside_the_page_are_plain_text() -> None:
+    shown = rendered("[the file](../runs/a.json) and [the paper](https://doi.org/10.1145/3746275.3762208)", "words")
+    assert shown == '<p>the file and <a href="https://doi.org/10.1145/3746275.3762208">the paper</a></p>\n'
+
+
 def test_headings_go_below_the_sections_and_long_cells_get_room() -> None:
     found = rendered(f"# Top\n\n## Part\n\n| a |\n| - |\n| {'word ' * 20}|\n| short |\n", "t")
     assert "Top" not in found and "<h3>Part</h3>" in found and found.count('<td class="long">') == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -65,8 +65,8 @@ def rendered(markdown: str, label: str) -> str:
     """Markdown (CommonMark and tables) as HTML; HTML inside it is shown as text, but for ``<br>``.
 
     Headings go one level down, below those of the page and its sections; a leading level-1 heading is left out, as the
-    section has a title of its own. Tables scroll by themselves; ``label`` names them for readers
-    that hear the page.
+    section has a title of its own. Links to files beside the page become plain text: the page travels alone. Tables
+    scroll by themselves; ``label`` names them for readers that hear the page.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
@@ -77,9 +77,19 @@ def rendered(markdown: str, label: str) -> str:
             token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
         if token.type == "inline" and len(token.content) > LONG and before.type == "td_open":
             before.attrJoin("class", "long")
+        token.children = list(_without_local_links(token.children or []))
     parser.add_render_rule("table_open", _table_open(html.escape(label)))
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     return parser.renderer.render(tokens, parser.options, {}).replace("&lt;br&gt;", "<br>")
+
+
+def _without_local_links(children: Sequence[Token]) -> Iterator[Token]:
+    local = False
+    for child in children:
+        if child.type == "link_open":
+            local = "://" not in str(child.attrGet("href"))
+        if not (local and child.type in ("link_open", "link_close")):
+            yield child
 
 
 def _table_open(label: str) -> object:
