@@ -344,3 +344,22 @@ def test_selections_prefer_lower_loss_and_higher_scores(tmp_path):
             state.finish_epoch(row)
         chosen[selection] = state.best["epoch"]
     assert chosen == {"validation_loss": 3, "video_auc": 2, "video_map": 1}  # the first of equals
+
+
+def test_the_gradient_of_the_latent_augmentation_is_the_same_bits_every_time():
+    """Large enough for several threads, which must not add up in any order they like."""
+    torch.set_num_threads(2)
+    features = F.normalize(torch.randn(24, 384, generator=torch.Generator().manual_seed(0)), dim=1)
+    labels = torch.arange(24) % 2
+
+    def gradient():
+        torch.manual_seed(1)
+        leaf = features.clone().requires_grad_()
+        (lnclip.interpolated(leaf, labels, 8)[0] * torch.linspace(-1, 1, 384)).sum().backward()
+        return leaf.grad
+
+    try:
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(30))
+    finally:
+        torch.set_num_threads(1)

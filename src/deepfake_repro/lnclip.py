@@ -114,7 +114,9 @@ def interpolated(features: Tensor, labels: Tensor, copies: int) -> tuple[Tensor,
     partners = torch.multinomial(same, copies, replacement=True)
     start = features[:, None].expand(-1, copies, -1)
     share = torch.rand(partners.shape, device=features.device, dtype=features.dtype)
-    return slerp(start, features[partners], share).flatten(0, 1), labels.repeat_interleave(copies)
+    # Not features[partners]: its gradient is summed in an order that changes from run to run.
+    ends = features.index_select(0, partners.flatten()).unflatten(0, partners.shape)
+    return slerp(start, ends, share).flatten(0, 1), labels.repeat_interleave(copies)
 
 
 @dataclass(frozen=True)
