@@ -25,13 +25,14 @@ SOLUTIONS = [f"solutions/{path.stem}" for path in sorted((NOTEBOOKS / "solutions
 SMALL = {"08_embeddings": {"crops": 48}, "solutions/08_embeddings": {"crops": 40}, "solutions/04_triplets": {"crops": 24}}
 # The smoke pipeline has four rows only, and one test video or two a corpus.
 SMOKE_ROWS = {"08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
+              "10_score_your_video": {"variant": "fsfm_category_ba"},
               "solutions/05_finetune": {"variant": "fsfm_category_ba"},
               "solutions/08_embeddings": {"variant": "fsfm_category_ba"}}
 SLOW_FIRST = ["solutions/04_triplets", "08_embeddings", "solutions/08_embeddings",
               *(name for name in LESSONS + SOLUTIONS if name not in SMALL)]
 Finished = tuple[subprocess.CompletedProcess, Path]
-DEMO = ("data/crops/demo", "data/samples/demo", "data/pretrained/demo", "results/demo/weights/fsfm_ba-0",
-        "results/demo/predictions/fsfm_ba-0")
+DEMO = ("data/assets", "data/corpora/demo", "data/crops/demo", "data/samples/demo", "data/pretrained/demo",
+        "results/demo/weights/fsfm_ba-0", "results/demo/predictions/fsfm_ba-0")
 RUN = ("import sys; from pathlib import Path; from deepfake_repro import notebooks; "
        "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), notebooks.parse(sys.argv[3:]))")
 

@@ -17,6 +17,8 @@ LESSONS = {
     "01_corpora": ("data/index/demo", "data/crops/demo"),
     "04_triplets": (),
     "08_embeddings": ("data/crops/demo", "data/pretrained/demo", "results/demo/weights", "results/demo/predictions"),
+    "10_score_your_video": ("data/assets", "data/corpora/demo", "data/index/demo", "results/demo/weights",
+                            "results/demo/predictions"),
 }
 """Notebooks that are no stage, and what of the demo each reads beside what lies in git."""
 EXECUTED = {
