@@ -15,7 +15,6 @@ from .corpora.counts import compare, published
 from .crops import CropStore, FaceDetector
 from .faces import detector
 from .metrics import VALIDATION, roc, sbi_protocol, table_row, video_scores
-from .notebooks import weave
 from .params import CropOptions, IndexOptions, load, root
 from .places import corpus_roots, places
 from .tables import MISSING, read_published, read_scores, scenarios
@@ -78,6 +77,8 @@ def landmarks(profile: str) -> None:
 
 def score(profile: str, variant: str, seed: int) -> None:
     """Predictions of one run -> its row of Table 3 and what a reviewer reads beside it, in git."""
+    from .notebooks import weave  # nbformat costs more than a second: scoring one's own video needs none
+
     place, options = places(profile), load().profile(profile).scoring
     source, out = place.predictions(variant, seed), place.runs / f"{variant}-{seed}"
     files = sorted(source.glob("*.parquet"))
