@@ -15,11 +15,14 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from recording import record
 from squares import OPTIONS, Squares, index_row
 
 from deepfake_repro.crop_store import CropStore, encode, write_listing, write_part
 from deepfake_repro.faces import detector
 from deepfake_repro.preprocess import make_crops
+
+PACKAGES = ("av", "numpy", "onnxruntime", "opencv-python-headless")
 
 pytestmark = pytest.mark.bench
 GUARDED = replace(OPTIONS, size=224, video_timeout=300)
@@ -53,9 +56,9 @@ def test_two_processes_beside_one(assets: Path, tile: np.ndarray, tmp_path: Path
         return wall, processor_seconds() - before
 
     one, two = (np.min([crop(workers, f"{workers}-{i}") for i in range(3)], axis=0) for workers in (1, 2))
-    print(f"\ncropping {len(index)} videos: one process / two processes = {one[0] / two[0]:.2f} "
-          f"({len(index) / one[0]:.1f} and {len(index) / two[0]:.1f} videos/s); processor time {one[1]:.1f} and "
-          f"{two[1]:.1f} s, which on two idle cores gives {2 * one[1] / two[1]:.2f}")
+    record("preprocessing", f"cropping {len(index)} videos, two processes / one", {
+        "videos by the clock": round(one[0] / two[0], 2),
+        "by processor time, on two idle cores": round(2 * one[1] / two[1], 2)}, PACKAGES)
 
 
 def test_opening_a_store_of_100_000_parts(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import scoring_model
+from recording import record
 
 from deepfake_repro import model
 
@@ -60,7 +61,8 @@ def test_a_minute_of_720p(tile: np.ndarray, tmp_path: Path, monkeypatch: pytest.
         clip = film(tmp_path / f"{seconds}.mp4", tile, seconds)
         results[seconds] = scored(clip, weights, tmp_path / "out")
     (clock, short, small), (_, long, large) = results[60], results[180]
-    print(f"\n60 s of 720p: {clock:.1f} s by the clock, {short:.1f} s of processor without the decoding child, "
-          f"{small} MiB; 180 s: {long / short:.2f} times the processor time, {large / small:.2f} "
-          f"times the memory; load of the machine {os.getloadavg()[0]:.1f}")
+    record("scoring", "60 s of 1280x720, a frame a second, the whole command", {
+        "seconds by the clock": round(clock, 1), "seconds of processor without the decoding child": round(short, 1),
+        "MiB": small, "180 s / 60 s, processor": round(long / short, 2), "180 s / 60 s, memory": round(large / small, 2),
+        "load of the machine": round(os.getloadavg()[0], 1)}, ("av", "onnxruntime", "torch"))
     assert large < 1.25 * small
