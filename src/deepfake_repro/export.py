@@ -18,7 +18,7 @@ from . import model
 from .metrics import SETS
 from .operating_points import summary
 from .provenance import file_digest
-from .trained import MINIATURES, Model, read_model
+from .trained import Model, read_model
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -89,7 +89,7 @@ def card(known: Model) -> str:
     facts, rows = known.facts, [line for part in (_inputs(known.facts), _training(known)) for line in part]
     measured = summary(known.calibration) if known.calibration else "No calibration is stored with these weights.\n"
     demo = ("\n**Trained on the demo alone**: synthetic people and home-made manipulations. It knows nothing of real "
-            "deepfakes.\n" if known.profile in MINIATURES else "")
+            "deepfakes.\n" if known.of_miniatures else "")
     return (f"# Model card: {facts['architecture']}, {len(facts['classes'])} classes\n{demo}\n"
             "Scores face crops for traces of manipulation (Mylonas & Papadopoulos 2025; code: deepfake-repro, "
             "Apache-2.0; weights inherit the licences of their start and corpora).\n\n| | |\n| --- | --- |\n"

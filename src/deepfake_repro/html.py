@@ -40,11 +40,12 @@ LONG = 60
 """Characters from which on a cell is prose and gets room to breathe."""
 
 
-def page(title: str, body: str) -> str:
-    """A whole page with ``title`` (plain text) around ``body`` (HTML)."""
+def page(title: str, body: str, style: str = STYLE, policy: str = "") -> str:
+    """A whole page with ``title`` (plain text) around ``body`` (HTML); ``policy``: what its browser may load."""
+    told = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' if policy else ""
     return ('<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            '<link rel="icon" href="data:,">\n'
+            f'{told}<link rel="icon" href="data:,">\n'
             f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n")
 
 

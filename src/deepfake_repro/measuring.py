@@ -136,17 +136,13 @@ def feeding(options: Profile, place: Places, crops: int = 64) -> float:
     """Crops that one process decodes and augments a second; of the profile's store, else of the demo's or of noise."""
     transform = training_transform(options.train.augmentation, options.train.input_size, GREY)
     folder = next((one for one in (place.crops, places("demo").crops) if one.is_dir()), None)
-    if folder:
-        store = CropStore(folder)
-        images: Callable[[int], np.ndarray] = lambda item: store.image(item % len(store))  # noqa: E731
-    else:
-        noise = encode(np.random.default_rng(0).integers(0, 256, (options.crops.size,) * 2 + (3,), np.uint8), "png")
-        images = lambda item: decode(noise)  # noqa: E731
+    store = CropStore(folder) if folder else None
+    noise = encode(np.random.default_rng(0).integers(0, 256, (options.crops.size,) * 2 + (3,), np.uint8), "png")
 
     def some() -> None:
         for item in range(crops):
             with seeded(0, 0, item):
-                transform(images(item))
+                transform(store.image(item % len(store)) if store else decode(noise))
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker

@@ -53,6 +53,13 @@ def gradient(detector: Detector, images: torch.Tensor) -> torch.Tensor:
     return images.grad.abs().sum(1)
 
 
+def method(detector: Detector) -> str:
+    """What the heat map of this network is, in words for a reader."""
+    if isinstance(detector.encoder, VisionTransformer):
+        return "attention rollout: from where the network gathered its features, not why it scored as it did"
+    return "gradient of the score by the pixels"
+
+
 def saliency(detector: Detector, image: np.ndarray, views: str, size: int, norm: Normalisation) -> np.ndarray:
     """Heat map of a crop uint8 ``[H, W, 3]`` as float64 ``[H, W]`` in [0, 1], averaged over its views.
 

@@ -26,7 +26,7 @@ from .params import load, root
 from .saliency import saliency
 from .stages import detector_factory
 from .tracks import Tracker
-from .trained import MINIATURES, Model, read_model
+from .trained import Model, read_model
 
 BATCH, MOMENTS, OF_ONE, PORTRAITS = 32, 6, 3, 64  # pictures kept: highest faces in all, of one track, portraits
 SMALL_FACE = 64  # pixels, shorter side: the crop of 224 pixels is then enlarged more than two and a half times
@@ -200,7 +200,7 @@ def _mean(crops: list[Row]) -> float:
 
 def _warnings(scored: Scored, known: Model) -> Iterator[str]:
     """What makes this score less trustworthy than the measured error rates say."""
-    if known.profile in MINIATURES:
+    if known.of_miniatures:
         yield ("This model was trained on the demo alone: synthetic people and home-made manipulations. It knows "
                "nothing of real deepfakes; its score of any other video is a demonstration and no evidence.")
     if len(scored.crops) < 3:

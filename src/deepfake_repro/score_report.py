@@ -14,8 +14,10 @@ import cv2
 import matplotlib
 import numpy as np
 
+from .html import page
 from .operating_points import Calibration, measured_on, rate
 from .params import load
+from .saliency import method
 from .score import OF_ONE, Scored
 from .trained import Model
 
@@ -26,20 +28,15 @@ WIDTH, HEIGHT, LEFT, TOP = 860, 240, 44, 14
 THUMBNAIL = 130
 _HEAT = matplotlib.colormaps["inferno"]
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<link rel="icon" href="data:,"><title>{title}</title><style>
-body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 900px; margin: 1.5em auto; padding: 0 1em; }}
-h1 {{ font-size: 1.3em; overflow-wrap: anywhere; }} h2 {{ font-size: 1.05em; margin: 1.6em 0 .4em; }}
-.verdict {{ border-left: 6px solid #555; background: #f4f4f4; padding: .7em 1em; font-size: 1.1em; }}
-.warning {{ border-left: 6px solid #de8f05; background: #fff7e6; padding: .4em 1em; margin: .4em 0; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .2em .8em .2em 0; text-align: left; vertical-align: top; }}
-figure {{ display: inline-block; margin: .3em .8em .3em 0; vertical-align: top; }} figcaption, .small {{ font-size: .85em;
-color: #555; }} svg text {{ font: 12px system-ui, sans-serif; fill: #555; }} td {{ overflow-wrap: anywhere; }}
-</style></head><body>
-{body}
-</body></html>
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 900px; margin: 1.5em auto; padding: 0 1em; }
+h1 { font-size: 1.3em; overflow-wrap: anywhere; } h2 { font-size: 1.05em; margin: 1.6em 0 .4em; }
+.verdict { border-left: 6px solid #555; background: #f4f4f4; padding: .7em 1em; font-size: 1.1em; }
+.warning { border-left: 6px solid #de8f05; background: #fff7e6; padding: .4em 1em; margin: .4em 0; }
+table { border-collapse: collapse; } td, th { padding: .2em .8em .2em 0; text-align: left; vertical-align: top; }
+figure { display: inline-block; margin: .3em .8em .3em 0; vertical-align: top; } figcaption, .small { font-size: .85em;
+color: #555; } svg text { font: 12px system-ui, sans-serif; fill: #555; } td { overflow-wrap: anywhere; }
 """
 
 
@@ -51,12 +48,12 @@ def html(scored: Scored, known: Model, links: Mapping[str, str] | None = None) -
         parts += [_numbers(scored), _scale(scored.p_fake, known.calibration), _over_time(scored, known.calibration),
                   _people(scored), _moments(scored, known), _worth(known)]
     parts += [_left_out(scored), _list_of(links or {})]
-    return _PAGE.format(title=escape(scored.name), body="\n".join(parts))
+    return page(scored.name, "\n".join(parts), _STYLE, _POLICY)
 
 
-def embedded(page: str, height: int = 900) -> str:
+def embedded(whole: str, height: int = 900) -> str:
     """A page as a frame inside a notebook, its styles and its content policy its own; ``height`` in pixels."""
-    return (f'<div><iframe srcdoc="{escape(page)}" width="100%" height="{height}" sandbox="" '
+    return (f'<div><iframe srcdoc="{escape(whole)}" width="100%" height="{height}" sandbox="" '
             'style="border: 1px solid #ccc"></iframe></div>')
 
 
@@ -189,11 +186,9 @@ def _moments(scored: Scored, known: Model) -> str:
         when = f"frame {crop['frame']}" if crop["seconds"] is None else f"{crop['seconds']:g} s"
         both = np.concatenate([_small(image), _small(overlay(image, heat))], axis=1)
         figures.append(_figure(both, f"{when}, track {crop['track']}: {crop['p_fake']:.3f}"))
-    how = ("attention rollout: from where the network gathered its features, not why it scored as it did"
-           if "vit" in known.facts["architecture"] else "gradient of the score by the pixels")
     return (f"<h2>Highest faces</h2>{''.join(figures)}"
-            f'<p class="small">Right of each face: {how}. They are the highest of this video, at most {OF_ONE} of a '
-            "track, whatever its score.</p>")
+            f'<p class="small">Right of each face: {method(known.detector)}. They are the highest of this '
+            f"video, at most {OF_ONE} of a track, whatever its score.</p>")
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

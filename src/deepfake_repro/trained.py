@@ -15,9 +15,6 @@ from .params import load
 from .places import places
 from .provenance import file_digest
 
-MINIATURES = ("demo", "smoke")
-"""Profiles whose models know synthetic people only."""
-
 
 @dataclass(frozen=True)
 class Model:
@@ -29,6 +26,11 @@ class Model:
     digest: str
     profile: str = ""
     calibration: Calibration | None = None
+
+    @property
+    def of_miniatures(self) -> bool:
+        """True if it was trained on embedded miniatures: it knows synthetic people only."""
+        return self.profile in load().miniatures
 
     @property
     def norm(self) -> Normalisation:
