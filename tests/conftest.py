@@ -98,3 +98,23 @@ def one_thread() -> Iterable[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object], int], None]:
+    """``cut_off(start, saves)``: call ``start`` and interrupt its training right after checkpoint number ``saves``."""
+    from deepfake_repro.loop import Loop
+
+    def cut(start: Callable[[], object], saves: int) -> None:
+        whole, written = Loop.save, []
+
+        def save(self: Loop) -> None:
+            whole(self)
+            written.append(self.step)
+            if len(written) == saves:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Loop, "save", save)
+            start()
+    return cut

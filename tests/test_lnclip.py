@@ -16,8 +16,9 @@ from torch import nn
 from deepfake_repro import lnclip, lnclip_training, model, params
 from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
 from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.dataset import CropDataset, evaluation_loader
-from deepfake_repro.pairing import PairedBatches, paired_loader
+from deepfake_repro.dataset import CropDataset, evaluation_loader, loader_of
+from deepfake_repro.loop import Best
+from deepfake_repro.pairing import PairedBatches
 from deepfake_repro.prediction import class_probabilities
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,7 +268,7 @@ def loaders(store, recipe):
     crops = CropDataset(store, np.arange(TRAIN), training_transform(*shape), labels[:TRAIN])
     held_out = CropDataset(store, np.arange(TRAIN, CROPS), evaluation_transform(*shape), labels[TRAIN:])
     batches = PairedBatches(labels[:TRAIN], videos[:TRAIN], recipe.batch_size, paired=recipe.paired, seed=0)
-    return paired_loader(crops, batches, 0), evaluation_loader(held_out, 16, 0), videos[TRAIN:]
+    return loader_of(crops, batches, 0), evaluation_loader(held_out, 16, 0), videos[TRAIN:]
 
 
 def run(store, scratch, recipe=RECIPE):
@@ -305,10 +306,11 @@ def test_it_learns_and_keeps_the_epoch_that_validation_prefers(whole):
     assert above > 0.9
 
 
-def test_a_resumed_run_ends_with_the_same_bits(store, whole, tmp_path):
-    half = replace(RECIPE, epochs=2)
-    run(store, tmp_path, half)
-    _, _, result, _ = run(store, tmp_path)
+@pytest.mark.parametrize("saves", [1, 5, 12])
+def test_a_run_cut_off_at_any_step_ends_with_the_same_bits(store, whole, tmp_path, cut_off, saves):
+    recipe = replace(RECIPE, checkpoint_steps=1)
+    cut_off(lambda: run(store, tmp_path, recipe), saves)
+    _, _, result, _ = run(store, tmp_path, recipe)
     pd.testing.assert_frame_equal(result.history, whole[2].history)
     assert all(torch.equal(result.best_state[name], tensor) for name, tensor in whole[2].best_state.items())
 
@@ -332,17 +334,16 @@ def test_a_loss_that_is_no_number_stops_with_the_crops(store, tmp_path):
         run(store, tmp_path, replace(RECIPE, alignment=math.nan))
 
 
-def test_selections_prefer_lower_loss_and_higher_scores(tmp_path):
-    detector = lnclip.empty(RECIPE)
+def test_selections_prefer_lower_loss_and_higher_scores():
     rows = [{"validation_loss": 0.5, "video_auc": 0.7, "video_map": 0.9},
             {"validation_loss": 0.6, "video_auc": 0.8, "video_map": 0.9},
             {"validation_loss": 0.4, "video_auc": 0.8, "video_map": 0.8}]
     chosen = {}
-    for selection in lnclip_training.SELECTIONS:
-        state = lnclip_training._State(detector, lnclip_training.optimiser(detector, RECIPE), selection, tmp_path)
-        for row in rows:
-            state.finish_epoch(row)
-        chosen[selection] = state.best["epoch"]
+    for selection, sign in lnclip_training.SELECTIONS.items():
+        best = Best()
+        for epoch, row in enumerate(rows, start=1):
+            best.offer(sign * row[selection], epoch, {})
+        chosen[selection] = best.epoch
     assert chosen == {"validation_loss": 3, "video_auc": 2, "video_map": 1}  # the first of equals
 
 

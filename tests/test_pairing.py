@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_repro.pairing import PairedBatches, chosen_sources, paired_loader, paired_order, source_videos
+from deepfake_repro.dataset import loader_of, set_epoch
+from deepfake_repro.pairing import PairedBatches, chosen_sources, paired_order, source_videos
 
 INDEX = pd.DataFrame({"video_id": ["real/a", "fake/a1", "fake/a2", "real/b", "fake/x"],
                       "pair_key": ["", "real/a", "real/a", "", ""]})
@@ -49,25 +50,27 @@ def test_order_is_random_over_the_whole_table():
 def test_batches_depend_on_seed_and_epoch_and_drop_a_smaller_last_one():
     labels, sources = np.tile([0, 1], 25), np.repeat(np.arange(25), 2).astype(str)
     batches = PairedBatches(labels, sources, 8, paired=True, seed=3)
-    first = list(batches)
-    assert [len(batch) for batch in first] == [8] * 6 == [8] * len(batches)
-    assert first == list(batches)
-    assert all((sources[batch[::2]] == sources[batch[1::2]]).all() for batch in map(np.array, first))
+    first = batches.plan()
+    assert first.shape == (6, 8) and len(batches) == 6
+    assert np.array_equal(first, batches.plan())
+    assert (sources[first[:, ::2]] == sources[first[:, 1::2]]).all()
     batches.epoch = 1
-    assert list(batches) != first
-    plain = list(PairedBatches(labels, sources, 8, paired=False, seed=3))
-    together = np.mean([(sources[batch[::2]] == sources[batch[1::2]]).mean() for batch in map(np.array, plain)])
-    assert together < 0.3
-    assert [len(batch) for batch in PairedBatches(labels[:6], sources[:6], 8, paired=True, seed=0)] == [6]
+    assert not np.array_equal(batches.plan(), first)
+    plain = PairedBatches(labels, sources, 8, paired=False, seed=3).plan()
+    assert (sources[plain[:, ::2]] == sources[plain[:, 1::2]]).mean() < 0.3
+    assert PairedBatches(labels[:6], sources[:6], 8, paired=True, seed=0).plan().shape == (1, 6)
     with pytest.raises(ValueError, match=r"^lnclip\.batch_size is 7: give an even number"):
         PairedBatches(labels, sources, 7, paired=True, seed=0)
 
 
-def test_the_loader_follows_the_batches():
+def test_the_loader_follows_the_batches_from_any_step():
     labels, sources = np.tile([0, 1], 8), np.repeat(np.arange(8), 2).astype(str)
     batches = PairedBatches(labels, sources, 4, paired=True, seed=0)
-    loader = paired_loader(list(range(16)), batches, 0)
-    assert [batch.tolist() for batch in loader] == list(batches)
+    loader = loader_of(list(range(16)), batches, 0)
+    assert [batch.tolist() for batch in loader] == batches.plan().tolist()
+    set_epoch(loader, 2, start=1)
+    rest = [batch.tolist() for batch in loader]
+    assert rest == batches.plan()[1:].tolist() and len(rest) == 3
 
 
 def test_halves_are_of_equal_size_and_the_unpaired_list_has_no_source_of_its_fakes():

@@ -191,7 +191,7 @@ def attribute_reads() -> set[tuple[str, str]]:
 @pytest.mark.parametrize(("block", "owners"), [
     (params.Variant, {"row", "variant"}), (params.Miniature, {"size"}), (params.IndexOptions, {"options"}),
     (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (params.Train, {"recipe", "self.recipe"}),
-    (Sbi, {"recipe", "task.recipe", "options.sbi"}), (Blend, {"blend", "recipe.blend", "self.blend"}),
+    (Sbi, {"recipe", "self.recipe", "task.recipe", "options.sbi"}), (Blend, {"blend", "recipe.blend", "self.blend"}),
     (params.Predict, {"options", "options.predict"}), (params.Scoring, {"options", "scoring"}),
 ])
 def test_every_key_has_a_reader(block: type, owners: set[str]) -> None:

@@ -372,21 +372,20 @@ def trained(toy, scratch, recipe=TOY, report=lambda line: None):
     return network, result
 
 
-def test_a_resumed_run_is_the_whole_run_and_no_fake_crop_is_read(toy, tmp_path):
+def test_a_run_cut_off_at_any_step_is_the_whole_run_and_no_fake_crop_is_read(toy, tmp_path, cut_off):
     whole, result = trained(toy, tmp_path / "whole")
     assert result.history["epoch"].tolist() == [1, 2] and result.history["learning_rate"].tolist() == [0.05, 0.05]
     assert {"train_loss", "validation_loss", "validation_auc", "active_fraction"} <= set(result.history)
 
-    def cut(line):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trained(toy, tmp_path / "cut", report=cut)
-    said = []
-    resumed, again = trained(toy, tmp_path / "cut", report=said.append)
-    assert said[0].startswith("resumed after epoch 1/2")
-    pd.testing.assert_frame_equal(again.history, result.history)
-    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
+    recipe = replace(TOY, checkpoint_steps=1)
+    for saves in (1, 5, 7):  # in the first epoch, after it, in the second
+        folder = tmp_path / f"cut{saves}"
+        cut_off(lambda folder=folder: trained(toy, folder, recipe), saves)
+        said = []
+        resumed, again = trained(toy, folder, recipe, report=said.append)
+        assert said[0] == f"resumed after step {saves}/8 from cut{saves}"
+        pd.testing.assert_frame_equal(again.history, result.history)
+        assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
 def test_published_weights_are_judged_and_not_trained(toy, tmp_path):

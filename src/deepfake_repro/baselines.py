@@ -61,6 +61,7 @@ class Sbi:
     head_std: float
     precision: str
     workers: int
+    checkpoint_steps: int
     blend: Blend
 
 
@@ -90,6 +91,7 @@ class LnClip:
     selection: str
     precision: str
     workers: int
+    checkpoint_steps: int
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,17 @@ class GlobalBatches(Sampler[list[Key]]):
         """Steps an epoch, wherever the next iteration begins."""
         return self.size // self.batch_size if self.size else 0
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def order(self) -> np.ndarray:
+        """All items in the order of ``epoch``, int64 ``[size]``."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
-        order = torch.randperm(self.size, generator=generator)[:len(self) * self.batch_size]
-        for batch in order.view(-1, max(self.batch_size, 1))[self.start:]:
+        return torch.randperm(self.size, generator=generator).numpy()
+
+    def plan(self) -> np.ndarray:
+        """The items of each step of ``epoch``, of all devices together, int64 ``[steps, batch_size]``."""
+        return self.order()[:len(self) * self.batch_size].reshape(-1, max(self.batch_size, 1))
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self.plan()[self.start:]:
             yield [(self.epoch, item) for item in batch[self.rank::self.world].tolist()]
 
 
@@ -119,8 +126,12 @@ def training_loader(dataset: Dataset, batch_size: int, workers: int, seed: int, 
 
     ``batch_size`` counts the crops of all ``world`` devices together; ``workers`` are this device's.
     """
-    batches = GlobalBatches(len(dataset), batch_size, seed, rank, world)
-    return DataLoader(Seeded(dataset, seed), batch_sampler=batches, **_feeding(workers))
+    return loader_of(dataset, GlobalBatches(len(dataset), batch_size, seed, rank, world), workers)
+
+
+def loader_of(dataset: Dataset, batches: GlobalBatches, workers: int) -> DataLoader:
+    """The ``batches`` of ``dataset``, augmented as their seed says."""
+    return DataLoader(Seeded(dataset, batches.seed), batch_sampler=batches, **_feeding(workers))
 
 
 def evaluation_loader(dataset: Dataset, batch_size: int, workers: int, rank: int = 0, world: int = 1) -> DataLoader:
@@ -135,17 +146,6 @@ def _feeding(workers: int) -> dict[str, object]:
             "prefetch_factor": 4 if workers else None}
 
 
-def set_epoch(loader: DataLoader, seed: int, epoch: int, start: int = 0) -> None:
-    """The next iteration over ``loader`` begins with batch ``start`` of ``epoch``.
-
-    A ``training_loader`` has its own seed. What else is random becomes a function of (seed, epoch): another loader's
-    order and augmentation, and drop path.
-    """
-    if isinstance(loader.batch_sampler, GlobalBatches):
-        loader.batch_sampler.epoch, loader.batch_sampler.start = epoch, start
-    state = seed_of(seed, epoch)
-    if loader.generator is not None:
-        loader.generator.manual_seed(state)
-    torch.manual_seed(state)
-    np.random.seed(state)
-    random.seed(state)
+def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:
+    """The next iteration over a ``training_loader`` begins with batch ``start`` of ``epoch``."""
+    loader.batch_sampler.epoch, loader.batch_sampler.start = epoch, start

@@ -8,10 +8,10 @@ the training corpora decides, and no test crop can reach ``fit``.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader
 
 from .augment import Normalisation
 from .baselines import LnClip
-from .dataset import set_epoch
 from .lnclip import CLASSES, SphereObjective, interpolated, trainable
+from .loop import Batch, Best, Loop, Rate, Sums, Terms
 from .metrics import auc
 from .model import Detector
 from .progress import track
-from .training import Fit, Sums
+from .training import Fit
 
 SELECTIONS = {"validation_loss": -1.0, "video_auc": 1.0, "video_map": 1.0}
 """Column of the history that chooses the epoch; the sign says whether more is better."""
@@ -56,67 +56,58 @@ def learning_rate(epoch: float, recipe: LnClip) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * share)) / 2
 
 
-class _State:
-    """What a resumed run needs; the frozen parameters are those of the start."""
+class _LnClip(Loop):
+    """The steps of ``fit``; the frozen parameters are those of the start and in no checkpoint."""
 
-    def __init__(self, detector: Detector, optimizer: torch.optim.Optimizer, selection: str, scratch: Path) -> None:
-        if selection not in SELECTIONS:
-            raise ValueError(f"lnclip.selection is {selection!r}; known: {', '.join(SELECTIONS)}")
-        self.parameters, self.optimizer, self.file = trainable(detector), optimizer, scratch / "last.pt"
-        self.selection = selection
-        self.history: list[dict[str, float]] = []
-        self.best = {"value": -math.inf, "epoch": 0, "state": {}}
+    block = "lnclip"
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {name: parameter.detach().cpu().clone() for name, parameter in self.parameters.items()}
+    def __init__(self, detector: Detector, train: DataLoader, validation: DataLoader, videos: Sequence[str],
+                 recipe: LnClip, *, fabric: Fabric, **rest: Any) -> None:
+        if recipe.selection not in SELECTIONS:
+            raise ValueError(f"lnclip.selection is {recipe.selection!r}; known: {', '.join(SELECTIONS)}")
+        self.network, optimizer = fabric.setup(detector, optimiser(detector, recipe))
+        clock = Rate(optimizer, lambda step: learning_rate(step / len(train), recipe))
+        super().__init__(train, optimizer, clock, recipe, fabric=fabric, **rest)
+        self.detector, self.validation, self.videos = detector, validation, videos
+        self.loss, self.best = SphereObjective(recipe.alignment, recipe.uniformity), Best()
+        self.parts["best"] = self.best
 
-    def finish_epoch(self, row: dict[str, float]) -> None:
-        """Append the epoch's row, keep its weights if it is the best so far, write the checkpoint."""
-        self.history.append(row)
-        value = SELECTIONS[self.selection] * row[self.selection]
-        if value > self.best["value"]:
-            self.best = {"value": value, "epoch": len(self.history), "state": self.tensors()}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".part")
-        torch.save({"state": self.tensors(), "optimizer": self.optimizer.state_dict(), "history": self.history,
-                    "best": self.best}, temporary)
-        os.replace(temporary, self.file)
+    def tuned(self) -> dict[str, torch.Tensor]:
+        """The tensors that are trained."""
+        return {name: parameter.detach() for name, parameter in trainable(self.detector).items()}
 
-    @torch.no_grad()
-    def resume(self) -> bool:
-        if not self.file.is_file():
-            return False
-        saved = torch.load(self.file, map_location="cpu", weights_only=True)
-        for name, parameter in self.parameters.items():
-            parameter.copy_(saved["state"][name])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.history, self.best = saved["history"], saved["best"]
-        return True
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"tuned": self.tuned()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        restore(self.detector, state["tuned"])
+
+    def terms(self, batch: Batch) -> Terms:
+        self.network.train()
+        images, labels = (self.fabric.to_device(part) for part in batch[:2])
+        features, logits = self.network(images)
+        features, several = interpolated(features, labels, self.recipe.slerp)
+        return self.loss(features, self.detector.encoder.head(features) if self.recipe.slerp else logits, several)
+
+    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
+        batches = track(self.validation, f"{what} validation")
+        found = evaluate(self.network, batches, self.videos, self.loss, self.fabric)
+        selection = self.recipe.selection
+        self.best.offer(SELECTIONS[selection] * found[selection], len(self.history) + 1, self.tuned())
+        return {"train_loss": means.pop("total"), **means, "learning_rate": self.optimizer.param_groups[0]["lr"], **found}
 
 
 def fit(detector: Detector, train: DataLoader, validation: DataLoader, videos: Sequence[str], recipe: LnClip, *,
         seed: int, scratch: Path, fabric: Fabric, report: Callable[[str], None] = print) -> Fit:
     """Tune for ``recipe.epochs``; ``best_state`` holds the trained tensors of the epoch that ``selection`` prefers.
 
-    ``train``: of :func:`deepfake_repro.pairing.paired_loader`; ``videos``: video of each validation crop, in the
+    ``train``: over :class:`deepfake_repro.pairing.PairedBatches`; ``videos``: video of each validation crop, in the
     loader's order. Resumes from ``scratch/last.pt`` and repeats an uninterrupted run exactly. Raises ``ValueError``
     on a non-finite loss. One device.
     """
-    loss = SphereObjective(recipe.alignment, recipe.uniformity)
-    network, optimizer = fabric.setup(detector, optimiser(detector, recipe))
-    state = _State(detector, optimizer, recipe.selection, scratch)
-    if state.resume():
-        report(f"resumed after epoch {len(state.history)}/{recipe.epochs} from {scratch.name}")
-    while (epoch := len(state.history)) < recipe.epochs:
-        set_epoch(train, seed, epoch)
-        train.batch_sampler.epoch = epoch
-        what = f"epoch {epoch + 1}/{recipe.epochs}"
-        row = {"epoch": epoch + 1, **_train_epoch(network, detector, track(train, f"{what} train"), loss, optimizer,
-                                                  recipe, epoch, fabric)}
-        row |= evaluate(network, track(validation, f"{what} validation"), videos, loss, fabric)
-        state.finish_epoch(row)
-        report(f"{what}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
-    return Fit(pd.DataFrame(state.history), state.best["epoch"], state.best["state"])
+    run = _LnClip(detector, train, validation, videos, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
+    return Fit(run.run(), run.best.epoch, run.best.weights, speed=run.watch.summary())
 
 
 def restore(detector: Detector, state: dict[str, torch.Tensor]) -> None:
@@ -124,27 +115,6 @@ def restore(detector: Detector, state: dict[str, torch.Tensor]) -> None:
     if set(state) != set(trainable(detector)):
         raise ValueError("these weights are not of this network's LayerNorms and head: run the stage train_lnclip")
     detector.load_state_dict(state, strict=False)
-
-
-def _train_epoch(network: Detector, detector: Detector, batches: track, loss: SphereObjective,
-                 optimizer: torch.optim.Optimizer, recipe: LnClip, epoch: int, fabric: Fabric) -> dict[str, float]:
-    network.train()
-    sums, steps = Sums(), len(batches)
-    for number, (images, labels, _, items) in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(epoch + number / steps, recipe)
-        features, logits = network(fabric.to_device(images))
-        features, several = interpolated(features, fabric.to_device(labels), recipe.slerp)
-        terms = loss(features, detector.encoder.head(features) if recipe.slerp else logits, several)
-        if not torch.isfinite(terms["total"]):
-            raise ValueError(f"loss is {terms['total'].item()} on the batch of crops {items.tolist()} (rows of the "
-                             "sample): lower lnclip.learning_rate or look at these crops")
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(terms["total"])
-        optimizer.step()
-        sums.add(terms, len(images))
-    means = sums.means()
-    return {"train_loss": means.pop("total"), **means, "learning_rate": optimizer.param_groups[0]["lr"]}
 
 
 @torch.no_grad()

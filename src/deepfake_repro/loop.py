@@ -1,4 +1,4 @@
-"""The training loop that fine-tuning and pre-training share: it may be cut off after any step and on any machine.
+"""The training loop that all methods share: it may be cut off after any step and on any machine.
 
 Whatever is random is a function of (seed, step) or (seed, epoch, item), so a checkpoint needs no generator's state:
 step, weights, optimiser and what has been recorded are enough to end with the same bits. On several devices each
@@ -12,14 +12,13 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from timm.scheduler import CosineLRScheduler
 from torch.utils.data import DataLoader
 
 from .dataset import seed_of, set_epoch
@@ -142,16 +141,57 @@ class Stopwatch:
                 "training_seconds": round(self.seconds, 1)}
 
 
+class Clock(Protocol):
+    """What sets the learning rates: one of timm's schedulers, or ``Rate``."""
+
+    def step_update(self, step: int) -> None:
+        """Set the rates of step 0, 1, …; called before it."""
+
+
+class Rate:
+    """A learning rate that is any function of the step, times each group's ``lr_scale``."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, of_step: Callable[[int], float]) -> None:
+        self.optimizer, self.of_step = optimizer, of_step
+
+    def step_update(self, step: int) -> None:
+        """See ``Clock``."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.of_step(step) * group.get("lr_scale", 1.0)
+
+
+class Best:
+    """The epoch (1, 2, …) of the highest value so far, the first of equals, and a copy of its weights."""
+
+    def __init__(self) -> None:
+        self.value, self.epoch, self.weights = -float("inf"), 0, {}
+
+    def offer(self, value: float, epoch: int, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take this epoch if it is better than all before."""
+        if value > self.value:
+            copies = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+            self.value, self.epoch, self.weights = value, epoch, copies
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        vars(self).update(state)
+
+
 class Loop(ABC):
     """Steps and epochs of a training whose every step can be its last.
 
     A subclass says what a batch costs (``terms``) and what an epoch's row of the history is (``finish_epoch``). It adds
     to ``parts`` all that has a ``state_dict``, and extends ``state`` and ``restore`` by what else it must remember.
+    ``block`` is its part of ``params.yaml``, ``size`` the key there that counts a batch, ``rows`` the table of crops.
     """
 
-    block, rows = "train", "sample"
+    block, size, rows = "train", "batch_size", "sample"
 
-    def __init__(self, loader: DataLoader, optimizer: torch.optim.Optimizer, clock: CosineLRScheduler, recipe: Any, *,
+    def __init__(self, loader: DataLoader, optimizer: torch.optim.Optimizer, clock: Clock, recipe: Any, *,
                  seed: int, scratch: Path, fabric: Fabric, report: Callable[[str], None]) -> None:
         self.loader, self.optimizer, self.clock, self.recipe = loader, optimizer, clock, recipe
         self.seed, self.file, self.fabric = seed, scratch / "last.pt", fabric
@@ -200,7 +240,7 @@ class Loop(ABC):
         return pd.DataFrame(self.history)
 
     def _steps(self, epoch: int, start: int, what: str) -> None:
-        set_epoch(self.loader, self.seed, epoch, start)
+        set_epoch(self.loader, epoch, start)
         batches = self.watch.timed(self.loader, lambda batch: len(batch[0]) * self.fabric.world_size)
         for batch in shown(batches, f"{what} {self.block}", len(self.loader) - start, self.fabric):
             self._step(batch)
@@ -232,14 +272,14 @@ class Loop(ABC):
         size = fits = len(batch[0])
         told = f"a batch of {size} crops does not fit into the memory of {self.fabric.device}: "
         if self.fabric.world_size > 1:
-            return told + f"set {self.block}.batch_size to half of it or less, or take more devices"
+            return told + f"set {self.block}.{self.size} to half of it or less, or take more devices"
         while fits := fits // 2:
             try:
                 self._learn([part[:fits] for part in batch])
             except torch.OutOfMemoryError:
                 continue
             break
-        return told + (f"{fits} would fit, set {self.block}.batch_size" if fits else "not even one does")
+        return told + (f"{fits} would fit, set {self.block}.{self.size}" if fits else "not even one does")
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all; device 0 does."""

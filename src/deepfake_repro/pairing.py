@@ -7,13 +7,12 @@ list of videos (:func:`chosen_sources`); here it can be one of each batch as wel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+
+from .dataset import GlobalBatches
 
 SOURCES = ("all", "same_half", "other_half")
 
@@ -65,30 +64,19 @@ def paired_order(labels: np.ndarray, sources: np.ndarray, draw: np.random.Genera
     return np.concatenate([draw.permutation(twos.reshape(-1, 2)).ravel(), odd])
 
 
-class PairedBatches(Sampler[list[int]]):
-    """Batches of places in a table of crops; their order is a function of (seed, ``epoch``).
+class PairedBatches(GlobalBatches):
+    """Batches whose places 0 and 1, 2 and 3 … hold real and fake of one source; ``paired=False`` shuffles plainly.
 
-    ``paired=False`` shuffles plainly. A last, smaller batch is dropped unless it is the only one. Raises
-    ``ValueError`` for an odd batch size when paired: a pair would be torn.
+    Raises ``ValueError`` for an odd batch size when paired: a pair would be torn.
     """
 
     def __init__(self, labels: np.ndarray, sources: np.ndarray, batch_size: int, *, paired: bool, seed: int) -> None:
         if paired and batch_size % 2:
             raise ValueError(f"lnclip.batch_size is {batch_size}: give an even number for paired batches")
+        super().__init__(len(labels), batch_size, seed)
         self.labels, self.sources, self.paired = np.asarray(labels), np.asarray(sources), paired
-        self.size, self.seed, self.epoch = min(batch_size, len(labels)), seed, 0
 
-    def __len__(self) -> int:
-        return len(self.labels) // self.size if self.size else 0
-
-    def __iter__(self) -> Iterator[list[int]]:
+    def order(self) -> np.ndarray:
+        """See ``GlobalBatches``."""
         draw = np.random.default_rng([self.seed, self.epoch])
-        order = (paired_order(self.labels, self.sources, draw) if self.paired
-                 else draw.permutation(len(self.labels)))
-        for batch in range(len(self)):
-            yield order[batch * self.size:(batch + 1) * self.size].tolist()
-
-
-def paired_loader(dataset: Dataset, batches: PairedBatches, workers: int) -> DataLoader:
-    """Training batches in the order of ``batches``; see :func:`deepfake_repro.dataset.set_epoch` for the rest."""
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, generator=torch.Generator())
+        return paired_order(self.labels, self.sources, draw) if self.paired else draw.permutation(self.size)

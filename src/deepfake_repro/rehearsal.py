@@ -33,20 +33,21 @@ GREY = {"mean": [0.5] * 3, "std": [0.5] * 3}
 def rehearse(base: Path, rows: Sequence[str] = ()) -> pd.DataFrame:
     """Run the rehearsal in a clone of ``base``: all rows of ``run.variants``, or ``rows``; :func:`summary` of it.
 
-    The clone is removed when all is well. Raises ``ValueError`` if a stage fails (the next try begins anew: DVC
-    trusts only outputs that are in its cache), for an unknown row, or for work that is not committed.
+    The clone is removed when all is well. Raises ``ValueError`` if a stage fails, for an unknown row, or for work that
+    is not committed. The next try goes on from there: the clone has a DVC cache of its own.
     """
     demand_committed(base, "rehearse")
     params, begun = load(base / "params.yaml"), time.monotonic()
     values = changed(params, rows, gpu=torch.cuda.is_available())
-    clone = clone_of(base, "rehearsal")
+    clone = clone_of(base, "rehearsal", Path("cache"))  # gigabytes that are not worth a place in the repository's
+    dvc(clone, "config", "--local", "cache.type", "hardlink,symlink")
     _write(clone, values)
     _run(clone, f"miniatures@{params.rehearsal.miniatures}")
     corpora = clone / "data" / "corpora"
     shutil.copyfile(corpora / f"{params.rehearsal.miniatures}.yaml", corpora / f"{PROFILE}.yaml")
     # From here on as with official downloads: the miniatures' own stages are no part of the profile.
     _write(clone, values | {"run.miniatures": []} | start_weights(params.profile(PROFILE), base, clone))
-    _run(clone, "--no-commit")  # its gigabytes of weights are not worth a place in the cache
+    _run(clone)
     table = summary(Places(PROFILE, clone))
     shutil.rmtree(clone)
     print(f"rehearsal of {len(table)} rows: every stage ran, {(time.monotonic() - begun) / 60:.0f} minutes on "
@@ -130,5 +131,5 @@ def _write(clone: Path, values: dict[str, Any]) -> None:
 
 def _run(clone: Path, *arguments: str) -> None:
     if dvc(clone, "repro", *arguments):
-        raise ValueError("rehearse: a stage failed, see above; mend it, commit and start again; "
-                         "name rows to rehearse only those")
+        raise ValueError("rehearse: a stage failed, see above; mend it, commit and start again: it goes on from there "
+                         "(name rows to rehearse only those)")

@@ -1,16 +1,16 @@
 """SBI's recipe: pairs of a real face and its self-blended copy, sharpness-aware SGD, a rate that falls at the end.
 
 Only real crops are read, in training and in validation: the fakes are made here. What SBI publishes is its last
-epoch, so that is what is kept. A run goes on after its last whole epoch, like those of ``training``.
+epoch, so that is what is kept.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,15 @@ from torch.utils.data import DataLoader
 from .attribution import classes
 from .augment import Normalisation, evaluation_transform
 from .baselines import Sbi
-from .dataset import set_epoch
+from .dataset import seed_of
+from .loop import Batch, Loop, Rate, Sums, Terms
 from .losses import cross_entropy
 from .metrics import auc
 from .model import Detector
 from .params import Variant
 from .progress import track
 from .sbi import Draws, Pairs, random_views, self_blend
-from .training import Sums, over_views
+from .training import over_views
 
 
 class Sam:
@@ -115,35 +116,27 @@ class Task:
 
 @dataclass(frozen=True)
 class SbiFit:
-    """Outcome of ``fit``: a row per epoch (columns as those of ``training.Fit``, and ``validation_auc``)."""
+    """Outcome of ``fit``: a row per epoch (columns as those of ``training.Fit``, and ``validation_auc``), and at what
+    speed (``loop.Stopwatch``).
+    """
 
     history: pd.DataFrame
+    speed: dict[str, float] = field(default_factory=dict)
 
 
-class _Run:
-    """Model, optimiser and history; saved whole after each epoch."""
+class _Sbi(Loop):
+    """The steps of ``fit``."""
 
-    def __init__(self, model: Detector, task: Task, fabric: Fabric, scratch: Path) -> None:
-        self.own, self.task, self.fabric, self.file = model, task, fabric, scratch / "last.pt"
-        self.model, self.optimizer = fabric.setup(model, optimiser(model, task.recipe))
-        self.sam = Sam(self.optimizer, task.recipe.sam_radius)
-        self.epoch, self.history = 0, []
+    block, size, rows = "sbi", "pairs", "real crops"
 
-    def save(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".part")
-        torch.save({"model": self.own.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch,
-                    "history": self.history}, temporary)
-        os.replace(temporary, self.file)
-
-    def resume(self) -> bool:
-        if not self.file.is_file():
-            return False
-        saved = torch.load(self.file, map_location="cpu", weights_only=True)
-        self.own.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.epoch, self.history = saved["epoch"], saved["history"]
-        return True
+    def __init__(self, model: Detector, train: DataLoader, validation: DataLoader, task: Task, *, fabric: Fabric,
+                 **rest: Any) -> None:
+        recipe, steps = task.recipe, len(train)
+        self.model, optimizer = fabric.setup(model, optimiser(model, recipe))
+        clock = Rate(optimizer, lambda step: rate(recipe, step // steps, (step % steps + 1) / steps))
+        super().__init__(train, optimizer, clock, recipe, fabric=fabric, **rest)
+        self.validation, self.task, self.sam = validation, task, Sam(optimizer, recipe.sam_radius)
+        self.parts["model"] = model
 
     def loss(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy and logits ``[2B, 2]`` of inputs whose first half is real."""
@@ -151,35 +144,30 @@ class _Run:
         labels = torch.arange(2, device=inputs.device).repeat_interleave(len(inputs) // 2)
         return cross_entropy(logits, labels), logits
 
-    def train_epoch(self, loader: DataLoader, seed: int, what: str) -> dict[str, float]:
-        set_epoch(loader, seed, self.epoch)
-        generator, sums = _generator(seed, self.epoch), Sums()
+    def terms(self, batch: Batch) -> Terms:
         self.model.train()
-        for number, batch in enumerate(track(loader, f"{what} train"), start=1):
-            top = rate(self.task.recipe, self.epoch, number / len(loader))
-            for group in self.optimizer.param_groups:
-                group["lr"] = top * group.get("lr_scale", 1.0)
-            batch = [self.fabric.to_device(part) for part in batch]
-            inputs = self.task.training_inputs(self.task.pairs(batch, generator), generator)
-            loss, _ = self.loss(inputs)
-            if not torch.isfinite(loss):
-                raise ValueError(f"loss is {loss.item()} on the batch of crops {batch[2].tolist()} (rows of the real "
-                                 "crops): lower sbi.learning_rate or look at these crops")
-            self.fabric.backward(loss)
-            if self.task.recipe.sam_radius:
-                self.sam.climb()
-                self.fabric.backward(self.loss(inputs)[0])
-            self.sam.step()
-            sums.add({"loss": loss}, len(batch[0]))
-        return {"train_loss": sums.means()["loss"], "active_fraction": 0.0, "learning_rate": top}
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.step, 1))
+        pairs = self.task.pairs([self.fabric.to_device(part) for part in batch], generator)
+        self.inputs = self.task.training_inputs(pairs, generator)
+        return {"loss": self.loss(self.inputs)[0]}
+
+    def update(self) -> None:
+        if self.recipe.sam_radius:
+            self.sam.climb()
+            self.fabric.backward(self.loss(self.inputs)[0])
+        self.sam.step()
+
+    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
+        top = max(group["lr"] for group in self.optimizer.param_groups)
+        return {"train_loss": means["loss"], "active_fraction": 0.0, "learning_rate": top, **self.validate(what)}
 
     @torch.no_grad()
-    def validate(self, loader: DataLoader, what: str) -> dict[str, float]:
+    def validate(self, what: str) -> dict[str, float]:
         """Loss and AUC over pairs of the validation faces, the same pairs after every epoch."""
         torch.manual_seed(0)  # which hulls the loader draws
-        generator, sums, scores = _generator(0, 0), Sums(), []
+        generator, sums, scores = torch.Generator().manual_seed(0), Sums(), []
         self.model.eval()
-        for batch in track(loader, f"{what} validation"):
+        for batch in track(self.validation, f"{what} validation"):
             batch = [self.fabric.to_device(part) for part in batch]
             loss, logits = self.loss(self.task.evaluation_inputs(self.task.pairs(batch, generator)))
             sums.add({"loss": loss}, len(batch[0]))
@@ -191,25 +179,17 @@ class _Run:
 
 def fit(model: Detector, train: DataLoader, validation: DataLoader, task: Task, *, seed: int, scratch: Path,
         fabric: Fabric, report: Callable[[str], None] = print) -> SbiFit:
-    """Train ``model`` in place for ``recipe.epochs`` on self-blended pairs; loaders are over ``RealCrops``.
+    """Train ``model`` in place for ``recipe.epochs`` on self-blended pairs; loaders are over ``RealCrops``. One device.
 
     Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly. Weights of SBI's authors
     (``recipe.weights``) are not trained: their one row, epoch 0, is how they do in validation. Raises ``ValueError``
     on a non-finite loss, naming the crops.
     """
-    run, epochs = _Run(model, task, fabric, scratch), task.recipe.epochs
+    run = _Sbi(model, train, validation, task, seed=seed, scratch=scratch, fabric=fabric, report=report)
     if task.recipe.weights:
         nothing = {"epoch": 0, "train_loss": math.nan, "active_fraction": 0.0, "learning_rate": 0.0}
-        return SbiFit(pd.DataFrame([nothing | run.validate(validation, "published weights")]))
-    if run.resume():
-        report(f"resumed after epoch {run.epoch}/{epochs} from {scratch.name}")
-    while run.epoch < epochs:
-        what = f"epoch {run.epoch + 1}/{epochs}"
-        row = {"epoch": run.epoch + 1, **run.train_epoch(train, seed, what), **run.validate(validation, what)}
-        run.epoch, run.history = run.epoch + 1, [*run.history, row]
-        run.save()
-        report(f"{what}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
-    return SbiFit(pd.DataFrame(run.history))
+        return SbiFit(pd.DataFrame([nothing | run.validate("published weights")]))
+    return SbiFit(run.run(), run.watch.summary())
 
 
 def manifest(recipe: Sbi, variant: Variant, norm: Normalisation, trained_epochs: int) -> dict:
@@ -217,7 +197,3 @@ def manifest(recipe: Sbi, variant: Variant, norm: Normalisation, trained_epochs:
     return {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
             "views": recipe.augmentation, "classes": list(classes("binary")), "mean": list(norm.mean),
             "std": list(norm.std), "best_epoch": trained_epochs, "variant": asdict(variant), "train": asdict(recipe)}
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(2)[1]))

@@ -57,7 +57,7 @@ def run_study(base: Path, name: str) -> Path:
     out = base / "results" / "studies" / name
     for number, (option, values) in enumerate(study.options.items(), start=1):
         print(f"study {name}, option {number}/{len(study.options)}: {option}", flush=True)
-        clone = clone_of(base, f"{name}-{option}")
+        clone = clone_of(base, f"{name}-{option}", base / ".dvc" / "cache")
         run = {"run.profiles": [study.profile], "run.variants": list(study.rows), "run.seeds": list(study.seeds)}
         file = clone / "params.yaml"
         file.write_text(with_values(file.read_text(), {**run, **values}))
@@ -92,18 +92,16 @@ def demand_committed(base: Path, what: str) -> None:
         raise ValueError(f"{what}: commit your changes first; it runs in a clone of what is committed")
 
 
-def clone_of(base: Path, name: str) -> Path:
-    """A clone of the committed state with this repository's DVC cache; one that was begun for this commit is kept.
+def clone_of(base: Path, name: str, cache: Path) -> Path:
+    """A clone of the committed state with the DVC cache ``cache``; one that was begun before is kept and brought up.
 
-    Its ``params.yaml`` is the committed one.
+    Its ``params.yaml`` and ``dvc.lock`` are the committed ones.
     """
     clone = base / ".scratch" / "studies" / name
-    head = _git(base, "rev-parse", "HEAD")
-    if not clone.is_dir() or _git(clone, "rev-parse", "HEAD") != head:
-        shutil.rmtree(clone, ignore_errors=True)
+    if not clone.is_dir():
         _git(base, "clone", "--quiet", "--shared", str(base), str(clone))
-        dvc(clone, "config", "--local", "cache.dir", str(base / ".dvc" / "cache"))
-    _git(clone, "checkout", "--quiet", "params.yaml")
+    _git(clone, "checkout", "--quiet", "--force", "--detach", _git(base, "rev-parse", "HEAD"))
+    dvc(clone, "config", "--local", "cache.dir", str(cache))
     return clone
 
 

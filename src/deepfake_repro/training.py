@@ -6,7 +6,6 @@ last checkpoint (``loop``) when it is started again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler
 from torch.utils.data import DataLoader
 
-from .loop import Batch, Loop, Sums, Terms, gathered, read, shown
+from .loop import Batch, Best, Loop, Sums, Terms, gathered, read, shown
 from .losses import TRIPLET_LOSSES, active_fraction, cross_entropy
 from .model import Detector
 from .params import Train, Variant
@@ -94,7 +93,7 @@ class Fit:
 
 
 class _FineTuning(Loop):
-    """The steps of ``fit``; the checkpoint also holds the best epoch so far and the weight of the triplet loss."""
+    """The steps of ``fit``; the checkpoint also holds the weight of the triplet loss."""
 
     def __init__(self, model: Detector, train: DataLoader, validation: DataLoader, loss: Objective, recipe: Train, *,
                  fabric: Fabric, **rest: Any) -> None:
@@ -103,15 +102,15 @@ class _FineTuning(Loop):
         self.model, wrapped = fabric.setup(torch.compile(bare) if recipe.compile else bare, optimizer)
         super().__init__(train, wrapped, schedule(optimizer, recipe, len(train)), recipe, fabric=fabric, **rest)
         self.bare, self.validation, self.loss = bare, validation, loss
-        self.parts["model"] = bare
-        self.best: dict[str, Any] = {"loss": math.inf, "epoch": -1, "state": {}}
+        self.best = Best()
+        self.parts |= {"model": bare, "best": self.best}
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"best": self.best, "weight": self.loss.weight}
+        return super().state() | {"weight": self.loss.weight}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.best, self.loss = state["best"], replace(self.loss, weight=state["weight"])
+        self.loss = replace(self.loss, weight=state["weight"])
 
     def terms(self, batch: Batch) -> Terms:
         self.model.train()
@@ -123,9 +122,7 @@ class _FineTuning(Loop):
         if not self.history and self.recipe.balance == "first_epoch":
             self.loss = balanced(self.loss, means)
         validation = _validate(self.model, self.validation, self.loss, self.fabric, what)
-        if validation < self.best["loss"]:
-            state = {key: tensor.detach().cpu().clone() for key, tensor in self.bare.state_dict().items()}
-            self.best = {"loss": validation, "epoch": len(self.history), "state": state}
+        self.best.offer(-validation, len(self.history) + 1, self.bare.state_dict())
         return {"train_loss": means["total"], "cross_entropy": means["cross_entropy"],
                 "triplet_loss": means["triplet"], "triplet_weight": self.loss.weight,
                 "active_fraction": means["active"],
@@ -151,7 +148,7 @@ def fit(model: Detector, train: DataLoader, validation: DataLoader, loss: Object
     """
     run = _FineTuning(model, train, validation, loss, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
     history = run.run()
-    return Fit(history, run.best["epoch"] + 1, run.best["state"], run.loss.weight, run.watch.summary())
+    return Fit(history, run.best.epoch, run.best.weights, run.loss.weight, run.watch.summary())
 
 
 @torch.no_grad()

@@ -1,18 +1,23 @@
-"""Scoring and bootstrap of Table 3 at the paper's size, simulated: ten rows, eleven test sets, five million crops a row.
+"""Evaluation at the paper's size, simulated: ten rows, eleven test sets, five million crops a row.
 
-Ratios in one run: time against plainly sorting the crops of every row; peak memory against the process with one row.
+Scoring and bootstrap: the goal is two minutes of two cores and 4 GiB; beside it stands a ratio of one run, the time
+against plainly sorting the crops of every row. Predictions: memory while five million of them are written.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from recording import record
 
 from deepfake_repro.metrics import SETS, table_row, video_scores
+from deepfake_repro.prediction import write_predictions
 from deepfake_repro.statistics import comparisons, delong, intervals, paired_bootstrap
 from deepfake_repro.tables import ROW_NAMES
 
@@ -23,6 +28,7 @@ VIDEOS = {"ffpp": (200, 1_000), "celebdf2": (250, 480), "dfdc": (3_500, 3_500), 
           "forgerynet": (10_000, 9_000), "wilddeepfake": (5_300, 4_900), "itw": (560, 470), "dfeval2024": (150, 1_350)}
 ROWS = [row for row in ROW_NAMES if row != "lnclip"]
 CROPS, DRAWS, GIGABYTES = 5_000_000, 2_000, 4
+PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 
 
 def all_videos() -> pd.DataFrame:
@@ -56,7 +62,7 @@ def memory(name: str) -> int:
 def test_ten_rows_on_eleven_sets() -> None:
     videos = all_videos()
     common = np.random.default_rng(0).normal(size=len(videos))
-    runs, rows, scoring, sorting = {}, {}, 0.0, 0.0
+    runs, rows, scoring, sorting, clock = {}, {}, 0.0, 0.0, 0.0
     for number, row in enumerate(ROWS):
         crops = crops_of(videos, number, common)
         if not number:
@@ -65,22 +71,44 @@ def test_ten_rows_on_eleven_sets() -> None:
         start = time.process_time()
         crops.sort_values(["video_id", "p_fake"])
         sorting += time.process_time() - start
-        start = time.process_time()
+        start, begun = time.process_time(), time.perf_counter()
         runs[f"{row}-0"] = video_scores(crops)
         rows[row] = table_row(runs[f"{row}-0"], {})
-        scoring += time.process_time() - start
+        scoring, clock = scoring + time.process_time() - start, clock + time.perf_counter() - begun
         del crops
-    start = time.process_time()
+    start, begun = time.process_time(), time.perf_counter()
     draws = paired_bootstrap(runs, DRAWS, seed=0)
     table = intervals(draws)
     pairs = [(row, "fsfm") for row in ROWS if row != "fsfm"]
     versus = comparisons(pairs, rows, rows, draws, delong(runs))
-    resampling = time.process_time() - start
+    resampling, clock = time.process_time() - start, clock + time.perf_counter() - begun
     peak = memory("VmHWM")
     assert len(table) == len(ROWS) * 2 * len(SETS) and len(versus) == len(pairs) * 2 * len(SETS)
     inside = table.set_index(["row", "metric", "set"])
     assert all(low <= rows[row][metric][key] <= high for (row, metric, key), low, high in inside.itertuples())
-    print(f"\n{len(videos):,} videos, {CROPS:,} crops a row, {len(ROWS)} rows, {DRAWS:,} draws: scoring {scoring:.0f} s "
-          f"+ bootstrap and DeLong {resampling:.0f} s of one core = {(scoring + resampling) / sorting:.2f} times sorting "
-          f"the crops; peak {peak / 2**20:.1f} GiB = {peak / held:.1f} times the process with one row's crops")
+    record("evaluation", f"{len(ROWS)} rows, {len(videos):,} videos, {CROPS:,} crops a row, {DRAWS:,} draws", {
+        "seconds by the clock": round(clock), "load of the machine": round(os.getloadavg()[0], 1),
+        "seconds of processor, scoring": round(scoring), "bootstrap and DeLong": round(resampling),
+        "processor / sorting the crops": round((scoring + resampling) / sorting, 2),
+        "peak GiB": round(peak / 2**20, 1), "peak / the process with one row's crops": round(peak / held, 1)}, PACKAGES)
     assert peak < GIGABYTES * 2**20
+
+
+def test_predictions_are_written_as_they_come(tmp_path: Path) -> None:
+    """Ten times as many crops of one set: the file grows, what is held does not."""
+    videos, table = all_videos(), {}
+    for count in (CROPS // 10, CROPS):
+        rows = videos.iloc[np.arange(count) * len(videos) // count].reset_index(drop=True).assign(frame=0, face=0)
+
+        def batches(count: int = count) -> Iterator[np.ndarray]:
+            for first in range(0, count, 256):
+                yield np.full((min(256, count - first), 2), 0.5, np.float32)
+
+        Path("/proc/self/clear_refs").write_text("5")
+        held, begun = memory("VmRSS"), time.perf_counter()
+        write_predictions(tmp_path / "set.parquet", rows, batches(), ("REAL", "FAKE"))
+        table[f"{count:,} crops"] = {"MiB above its table of crops": round((memory("VmHWM") - held) / 1024),
+                                     "crops a second": round(count / (time.perf_counter() - begun), -3)}
+    record("evaluation", "predictions of one set, written in a stream", table, PACKAGES)
+    small, large = (entry["MiB above its table of crops"] for entry in table.values())
+    assert large < small + 200

@@ -130,7 +130,8 @@ def test_training_loop_beside_the_field(store: CropStore, files: list[Path], tmp
     calls = {name: (lambda precision=precision: ours(store, replace(chosen, precision=precision),
                                                      tmp_path / str(next(number))))
              for name, precision in {"ours, bf16-mixed": "bf16-mixed", "ours, 32-true": "32-true"}.items()}
-    amps = {"field, fp16": torch.float16} if CUDA else {"field, fp32": None, "field, bf16": torch.bfloat16}
+    amps: dict[str, torch.dtype | None] = {"field, fp16": torch.float16}
+    amps |= {} if CUDA else {"field, fp32": None, "field, bf16": torch.bfloat16}
     calls |= {name: (lambda amp=amp: field(files, chosen, amp)) for name, amp in amps.items()}
     found = rates(calls)
     torch.set_num_threads(threads)
