@@ -43,7 +43,7 @@ test: environment
 	@dvc repro --quiet assets
 	@python -m pytest
 
-STUDIES = start_over_seeds head_std triplet_labels selection triplet_margin triplet_weight lnclip_pairing
+STUDIES = start_over_seeds head_std drop_path triplet_labels selection triplet_margin triplet_weight lnclip_pairing
 
 decisions: studies  # the ledger of decisions reads their results
 

@@ -54,6 +54,12 @@ def test_first_cell_has_a_title_and_names_the_section_of_the_paper(path: Path) -
 
 
 @every_book
+def test_devices_and_precision_come_from_the_shared_loop(path: Path) -> None:
+    """``loop.this_fabric`` refuses fp16 and knows ``torchrun``; a Fabric of a notebook's own would do neither."""
+    assert not [cell.source for cell in code_cells(path) if re.search(r"\bFabric\(", cell.source)]
+
+
+@every_book
 def test_nothing_ties_a_notebook_to_one_machine(path: Path) -> None:
     for cell in code_cells(path):
         assert not re.search(r"""["'](/|~|[A-Z]:\\)""", cell.source), f"absolute path in: {cell.source}"

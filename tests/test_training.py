@@ -19,6 +19,7 @@ from deepfake_repro import loop, training
 from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
 from deepfake_repro.crop_store import CropStore, encode, write_part
 from deepfake_repro.dataset import CropDataset, evaluation_loader, training_loader
+from deepfake_repro.loop import Best, Rate
 from deepfake_repro.losses import TRIPLET_LOSSES, cross_entropy
 from deepfake_repro.model import build
 from deepfake_repro.params import Train, Variant
@@ -99,6 +100,26 @@ def same_state(one, two):
 
 
 # --- learning rates -----------------------------------------------------------------------------------------------
+
+def test_a_rate_of_any_form_reaches_every_group_by_its_scale():
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}], lr=9.0)
+    clock = Rate(optimizer, lambda step: 0.1 * step)
+    for step in (3, 0, 10):
+        clock.step_update(step)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05 * step, 0.1 * step])
+
+
+def test_the_best_epoch_is_the_first_of_equals_and_a_copy():
+    best, weights = Best(), {"w": torch.zeros(2)}
+    for epoch, value in enumerate((-0.5, -0.4, -0.4, -0.6), start=1):
+        weights["w"] += 1
+        best.offer(value, epoch, weights)
+    assert (best.value, best.epoch, best.weights["w"].tolist()) == (-0.4, 2, [2.0, 2.0])
+    again = Best()
+    again.load_state_dict(best.state_dict())
+    assert vars(again) == vars(best)
+
 
 def closed_form(step, recipe, steps):
     """Rate at ``step`` (before ``lr_scale``): linear from 0, then half a cosine to the floor."""

@@ -15,8 +15,8 @@ from .tables import METRIC_NAMES, MISSING, ROW_NAMES
 
 _SCENARIOS = {"in_distribution": "in-distribution", "df40": "out-of-distribution", "in_the_wild": "in-the-wild"}
 _MEASURED = {"commit": "commit", "dirty": "uncommitted changes", "started": "started", "seconds": "seconds",
-             "peak_memory_mib": "peak memory (MiB)", "energy_joules": "energy (J)", "hardware": "hardware",
-             "versions": "versions"}
+             "peak_memory_mib": "peak memory (MiB)", "speed": "speed of training", "energy_joules": "energy (J)",
+             "hardware": "hardware", "versions": "versions"}
 
 
 def card(run: str, scores: Mapping, facts: Mapping, measured: bool = False) -> str:
