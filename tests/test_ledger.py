@@ -19,6 +19,7 @@ from deepfake_repro.ledger import (
     decisions_markdown,
     effects,
     paper_map_markdown,
+    spread_over_seeds,
     verdicts,
 )
 from deepfake_repro.statistics import Replicates
@@ -123,6 +124,18 @@ def test_effects_are_option_minus_default_of_the_means_over_seeds(base: Path) ->
     assert effects(base, "margin") == [
         "half, FSFM + BA: in-dist. -1.0 / +0.0, out-of-dist. +3.0 / +0.0, in the wild —",
         "twice, FSFM: in-dist. —, out-of-dist. -1.0 / +0.0, in the wild —"]
+
+
+def test_the_spread_over_seeds_is_the_range_of_one_row(tmp_path: Path) -> None:
+    assert spread_over_seeds(tmp_path) == ""
+    for seed, (auc, bacc) in enumerate([(90.0, 60.0), (94.4, 61.0), (92.0, 55.5)]):
+        folder = tmp_path / "results" / "studies" / "start_over_seeds" / "default" / f"fsfm-{seed}"
+        folder.mkdir(parents=True)
+        scores = {"in_distribution": auc, "df40": auc - 10, "in_the_wild": 50.0}
+        (folder / "scores.json").write_text(json.dumps({"auc": scores, "bacc": scores | {"df40": bacc}}))
+    assert ("The row FSFM alone, over 3 seeds of the same options, differs by in-dist. 4.4 / 4.4, "
+            "out-of-dist. 4.4 / 5.5, in the wild 0.0 / 0.0") in spread_over_seeds(tmp_path)
+    assert spread_over_seeds(tmp_path) in decisions_markdown([], tmp_path)
 
 
 def test_a_study_without_results_says_so(base: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Their content is typed once in ``results/published/*.yaml``; every number beside
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ TRIPLET = {"ij": 3.0, "ik": 4.0, "jk": 5.0}
 SCENARIOS = {"in_distribution": "in-dist.", "df40": "out-of-dist.", "in_the_wild": "in the wild"}
 NOT_RUN = "not run"
 PLAIN = "default"  # the option of a study that changes nothing
+SEEDS = ("start_over_seeds", "fsfm")  # the study and its row that say how much seeds alone change
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,25 @@ def effects(base: Path, study: str) -> list[str]:
             for row, scores in rows.items() if row in options[PLAIN]] or [NOT_RUN]
 
 
+def spread_over_seeds(base: Path) -> str:
+    """A sentence: by how much the seeds of one row differ, against which effects are to be seen; empty without two."""
+    study, row = SEEDS
+    files = sorted((base / "results" / "studies" / study / PLAIN).glob(f"{row}-*/scores.json"))
+    runs = [json.loads(file.read_text()) for file in files]
+    if len(runs) < 2:
+        return ""
+    values = {key: [[run[metric][key] for run in runs] for metric in METRICS] for key in SCENARIOS}
+    widths = ", ".join(f"{name} {' / '.join(f'{max(found) - min(found):.1f}' for found in values[key])}"
+                       for key, name in SCENARIOS.items())
+    return (f"Each was run with one seed. The row {ROW_NAMES[row]} alone, over {len(runs)} seeds of the same options, "
+            f"differs by {widths}: an effect that is not well above that may be chance.")
+
+
 def decisions_markdown(decisions: Sequence[Decision], base: Path) -> str:
     """The decisions ledger: question, options, our default, its key, and the measured effect where both were run."""
-    lines = ["# Decisions ledger", "", "What the paper leaves open, and what we take. The measured effects are of side "
-             "studies on the demo (`make studies`): AUC / bACC of the option minus those of the default, in percentage "
-             "points.", "", *_caveat("demo"),
+    told = ("What the paper leaves open, and what we take. The measured effects are of side studies on the demo (`make "
+            "studies`): AUC / bACC of the option minus those of the default, in percentage points. ")
+    lines = ["# Decisions ledger", "", (told + spread_over_seeds(base)).rstrip(), "", *_caveat("demo"),
              "| question | what the paper and its sources say | options | our default | key or place | measured effect |",
              "| --- | --- | --- | --- | --- | --- |"]
     for decision in decisions:
