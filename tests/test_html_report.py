@@ -86,8 +86,17 @@ def test_headings_go_below_the_sections_and_long_cells_get_room() -> None:
     assert "Top" not in found and "<h3>Part</h3>" in found and found.count('<td class="long">') == 1
 
 
+def test_a_heading_spans_the_empty_ones_after_it_and_the_corner_stays_empty() -> None:
+    found = rendered("|  | in |  |  | out |\n| --- | ---: | ---: | ---: | --- |\n| a | 1 |  | 3 | 4 |\n", "t")
+    table = ElementTree.fromstring(found).find(".//table")
+    heads = [(cell.text or "", cell.get("colspan")) for cell in table.findall("thead/tr/th")]
+    assert heads == [("", None), ("in", "3"), ("out", None)]
+    assert [cell.text or "" for cell in table.findall("tbody/tr/td")] == ["a", "1", "", "3", "4"]
+
+
 def test_title_is_escaped_and_pictures_are_whole(tmp_path: Path) -> None:
     assert "<title>a &lt;b&gt;</title>" in page("a <b>", "")
+    assert "<style>p { color: red; }</style>" in page("a", "", "p { color: red; }")
     (tmp_path / "x.png").write_bytes(bytes(range(256)))
     head, _, content = data_uri(tmp_path / "x.png").partition(",")
     assert head == "data:image/png;base64" and base64.b64decode(content) == bytes(range(256))

@@ -41,12 +41,14 @@ LONG = 60
 
 
 def page(title: str, body: str, style: str = STYLE, policy: str = "") -> str:
-    """A whole page with ``title`` (plain text) around ``body`` (HTML); ``policy``: what its browser may load."""
+    """A whole page with ``title`` (plain text) around ``body`` (HTML); ``style``: its CSS; ``policy``: what its browser
+    may load.
+    """
     told = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' if policy else ""
     return ('<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'{told}<link rel="icon" href="data:,">\n'
-            f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n")
+            f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n")
 
 
 def data_uri(file: Path) -> str:
@@ -79,9 +81,29 @@ def rendered(markdown: str, label: str) -> str:
         if token.type == "inline" and len(token.content) > LONG and before.type == "td_open":
             before.attrJoin("class", "long")
         token.children = list(_without_local_links(token.children or []))
+    tokens = list(_spanning(tokens))
     parser.add_render_rule("table_open", _table_open(html.escape(label)))
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     return parser.renderer.render(tokens, parser.options, {}).replace("&lt;br&gt;", "<br>")
+
+
+def _spanning(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Let a column heading span the empty ones after it: Markdown has no other way to say it."""
+    heading, skipped = None, 0
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.type == "th_open":
+            if after.content:
+                heading = token
+            elif heading:
+                heading.attrSet("colspan", str(int(heading.attrGet("colspan") or 1) + 1))
+                heading.attrSet("style", "text-align:left")
+                skipped = 3  # the cell, its text, its end
+        elif token.type == "tr_close":
+            heading = None
+        if skipped:
+            skipped -= 1
+        else:
+            yield token
 
 
 def _without_local_links(children: Sequence[Token]) -> Iterator[Token]:
