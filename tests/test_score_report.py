@@ -68,6 +68,7 @@ def test_nothing_of_a_name_or_message_is_alive(known: trained.Model) -> None:
     outside = [attributes[key] for _, attributes in tags.found for key in ("src", "href") if key in attributes]
     assert all(re.match(r"data:(image/jpeg;base64,|,)|a\"b<c>\.md$", target) for target in outside)
     assert "&lt;script&gt;alert(1)" in page and "default-src 'none'" in page
+    assert score_report._STYLE in page
 
 
 def test_the_curve_keeps_the_highest_of_its_neighbours(known: trained.Model) -> None:
