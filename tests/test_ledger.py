@@ -102,6 +102,7 @@ def test_studies_of_the_ledger_stay_cheap() -> None:
     names = {decision.study for decision in DECISIONS if decision.study}
     runs = [len(study.rows) * len(study.seeds) * (len(study.options) - 1) for study in map(loaded.study, names)]
     assert sum(runs) <= 8
+    assert all(len(loaded.study(name).seeds) == 1 for name in names), "decisions.md says that each has one seed"
 
 
 @pytest.fixture

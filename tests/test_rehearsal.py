@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from deepfake_repro import model, params, rehearsal, studies
+from deepfake_repro.places import Places
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -67,3 +69,14 @@ def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
     assert rehearsal.start_weights(PARAMS.profile("paper"), base, clone) == {}
     assert (clone / "data" / "pretrained" / "paper" / "pretrain_ds_mean_std.txt").is_file()
     assert "RANDOM" not in capsys.readouterr().out
+
+
+def test_the_summary_counts_test_sets_and_no_averages(tmp_path: Path) -> None:
+    folder = Places("paper", tmp_path).runs / "fsfm_ba-0"
+    folder.mkdir(parents=True)
+    run = {"seconds": 9.5, "peak_memory_mib": 3000, "speed": {"crops_per_second": 0.8}}
+    scores = {"auc": {"ffpp": 50.0, "dfdc": 50.0, "in_distribution": 50.0}, "videos": {"scored": {"ffpp": 4, "dfdc": 2}}}
+    (folder / "provenance.json").write_text(json.dumps(run))
+    (folder / "scores.json").write_text(json.dumps(scores))
+    assert rehearsal.summary(Places("paper", tmp_path)).to_dict("records") == [
+        {"row": "fsfm_ba", "seconds": 9.5, "peak_memory_mib": 3000, "crops_per_second": 0.8, "test_sets": 2}]

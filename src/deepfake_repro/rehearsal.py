@@ -95,7 +95,7 @@ def summary(place: Places) -> pd.DataFrame:
         run, scores = (json.loads((folder / name).read_text()) for name in ("provenance.json", "scores.json"))
         lines.append({"row": folder.name.rpartition("-")[0], "seconds": run["seconds"],
                       "peak_memory_mib": run["peak_memory_mib"],
-                      "crops_per_second": run.get("speed", {}).get("crops_per_second"), "test_sets": len(scores["auc"])})
+                      "crops_per_second": run["speed"]["crops_per_second"], "test_sets": len(scores["videos"]["scored"])})
     return pd.DataFrame(lines)
 
 
