@@ -95,7 +95,7 @@ def demand_committed(base: Path, what: str) -> None:
 def clone_of(base: Path, name: str, cache: Path) -> Path:
     """A clone of the committed state with the DVC cache ``cache``; one that was begun before is kept and brought up.
 
-    Its ``params.yaml`` and ``dvc.lock`` are the committed ones. A relative ``cache`` lies in the clone's own ``.dvc``.
+    Its ``params.yaml`` and ``dvc.lock`` are the committed ones. A relative ``cache`` lies in the clone.
     """
     clone = base / ".scratch" / "studies" / name
     if not clone.is_dir():
