@@ -22,8 +22,9 @@ import av
 import cv2
 import numpy as np
 
-from deepfake_repro import params, stages
-from deepfake_repro.crops import extract
+from deepfake_repro.crops.extraction import extract
+from deepfake_repro.evaluation import rows as stages
+from deepfake_repro.project import params
 
 ASSETS = Path(__file__).resolve().parents[1] / "data" / "assets"
 ADDRESS_SPACE = 4 * 2**30  # what asks for more than these bytes fails, and is seen, before the machine suffers

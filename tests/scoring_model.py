@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deepfake_repro import model, operating_points
-from deepfake_repro.provenance import file_digest
+from deepfake_repro.project.provenance import file_digest
+from deepfake_repro.scoring import calibration as operating_points
+from deepfake_repro.training import detector as model
 
 MANIFEST = {"architecture": "vit_small_patch14_dinov2", "depth": 1, "input_size": 112, "views": "windows",
             "classes": ["REAL", "FS", "RE"], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from deepfake_repro.faces import Faces
-from deepfake_repro.params import CropOptions
-from deepfake_repro.preprocess import make_crops
+from deepfake_repro.crops.preprocess import make_crops
+from deepfake_repro.faces.detection import Faces
+from deepfake_repro.project.params import CropOptions
 
 OPTIONS = CropOptions(frames_per_second=1.0, frames_per_clip=0, detector="squares", detector_side=640, min_score=0.5,
                       min_side=20, margin=0.3, size=32, encoding="png", max_skipped=1.0, video_timeout=0, scheduler="")

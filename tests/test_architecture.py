@@ -14,45 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "deepfake_repro"
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
-ADAPTERS = "celebdf2 df40 dfdc dfeval2024 fakeavceleb ffpp forgerynet manifest wilddeepfake".split()
-BENCHMARKS = "celebdfpp deepspeak dfd dfdcp dfdm faceshifter ffiw idforge kodf polyglotfake uadfv vggface2".split()
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
 LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "NotImplemented" "Error")  # in halves: this file is searched too
-FLOW = [
-    "__init__", "baselines", "side_runs", "params", "progress", "provenance", "places", "html", "assets", "weights",
-    "corpora.files", "corpora.schema", "corpora.checks", *(f"corpora.{name}" for name in ADAPTERS + BENCHMARKS),
-    "corpora.__init__", "corpora.counts", "corpora.leakage", "corpora.deepfakebench", "corpora.gend",
-    "decoding", "video", "faces", "landmarks", "crop_store", "interchange", "crops", "guard", "preprocess", "crop_report",
-    "sampling", "augment", "dataset", "pairing", "attribution", "model", "losses", "loop", "training", "finetune",
-    "masking", "fsfm", "pretraining", "pretrain_faces", "metrics", "prediction", "statistics", "calibration", "breakdown",
-    "robustness", "sbi_colour", "sbi", "sbi_faces", "sbi_training", "lnclip", "lnclip_training", "tables", "claims",
-    "ledger", "benchmarks", "cards", "html_report", "corpus_tables", "figures", "method_figures", "lesson_figures",
-    "lessons", "lesson_networks", "exercises", "result_exercises", "notebooks", "book", "lesson_times",
-    "demo.__init__", "demo.warps", "demo.people", "demo.manipulations", "demo.clips", "demo.plan", "demo.layouts",
-    "demo.build", "demo.audit", "studies", "rehearsal", "stages", "plan", "measuring",
-    "inputs", "tracks", "operating_points", "trained", "saliency", "score", "score_report", "export", "score_batch",
-    "__main__",
-]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported(module: str) -> Iterator[str]:
-    """Modules of the package that ``module`` imports, at its head or inside its functions."""
-    for node in ast.walk(tree(MODULES[module])):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            package = module.split(".")[:-1][:None if node.level == 1 else 1 - node.level]
-            base = [*package, *(node.module.split(".") if node.module else [])]
-            for alias in node.names:
-                names = [".".join([*base, alias.name]), ".".join([*base, alias.name, "__init__"]),
-                         ".".join(base), ".".join([*base, "__init__"])]
-                yield next(name for name in names if name in MODULES)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
-            assert not any(name.startswith("deepfake_repro") for name in names), f"{module}: import relatively"
 
 
 def functions(path: Path) -> list[Function]:
@@ -61,22 +29,6 @@ def functions(path: Path) -> list[Function]:
 
 def length(function: Function) -> int:
     return function.end_lineno - function.lineno + 1
-
-
-def test_the_flow_names_every_module_once() -> None:
-    assert sorted(FLOW) == sorted(MODULES)
-
-
-@pytest.mark.parametrize("module", FLOW)
-def test_imports_run_with_the_flow_only(module: str) -> None:
-    later = [name for name in imported(module) if FLOW.index(name) >= FLOW.index(module)]
-    assert not later, f"{module} imports {later[0]}, which comes after it"
-
-
-def test_the_reader_of_imports_sees_those_inside_functions_and_packages() -> None:
-    assert {"demo.build", "stages", "params"} <= set(imported("__main__"))
-    assert {"corpora.forgerynet", "corpora.celebdf2", "demo.plan"} <= set(imported("demo.layouts"))
-    assert "corpora.__init__" in set(imported("stages")) and "corpora.manifest" in set(imported("corpora.__init__"))
 
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)

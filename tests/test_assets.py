@@ -17,7 +17,7 @@ import timm
 from onnx import helper, numpy_helper
 from safetensors.numpy import load_file
 
-from deepfake_repro import assets as code
+from deepfake_repro.operations import assets as code
 
 WIDTH, BLOCKS = 3, 12
 

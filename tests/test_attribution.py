@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro.attribution import Scheme, classes, labels, p_fake
+from deepfake_repro.training.labels import Scheme, classes, labels, p_fake
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torchvision.transforms import InterpolationMode
 
-from deepfake_repro.augment import AUGMENTATIONS, Normalisation, evaluation_transform, training_transform
+from deepfake_repro.training.transforms import AUGMENTATIONS, Normalisation, evaluation_transform, training_transform
 
 NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 SIZE = 112

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro import benchmarks
 from deepfake_repro.corpora import ADAPTERS
-from deepfake_repro.metrics import LNCLIP13, table_row
+from deepfake_repro.evaluation.metrics import LNCLIP13, table_row
+from deepfake_repro.report import benchmarks
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 HEAD = "benchmark,method,auroc,origin,source\n"

@@ -17,7 +17,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from deepfake_repro import book, lesson_times
+from deepfake_repro.teaching import book
+from deepfake_repro.teaching import times as lesson_times
 
 ROOT = Path(__file__).resolve().parents[1]
 FETCHED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro import breakdown, calibration
-from deepfake_repro.metrics import balanced_accuracy
+from deepfake_repro.evaluation import breakdown
+from deepfake_repro.evaluation import thresholds as calibration
+from deepfake_repro.evaluation.metrics import balanced_accuracy
 
 CORPORA = ("ffpp", "celebdf2", "dfdc", "fakeavceleb", "forgerynet")
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_repro.claims import (
+from deepfake_repro.evaluation.metrics import SETS
+from deepfake_repro.evaluation.statistics import Replicates
+from deepfake_repro.project.params import read_yaml
+from deepfake_repro.report.claims import (
     FAILS,
     GROUPS,
     HOLDS,
@@ -21,11 +24,8 @@ from deepfake_repro.claims import (
     point_table,
     read_entries,
 )
-from deepfake_repro.ledger import claims_markdown, verdicts
-from deepfake_repro.metrics import SETS
-from deepfake_repro.params import read_yaml
-from deepfake_repro.statistics import Replicates
-from deepfake_repro.tables import MISSING, ROW_NAMES, read_published
+from deepfake_repro.report.ledger import claims_markdown, verdicts
+from deepfake_repro.report.tables import MISSING, ROW_NAMES, read_published
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "results" / "published" / "claims.yaml"

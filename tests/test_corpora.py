@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.corpora import ADAPTERS, PAPER, fakeavceleb, forgerynet, index_corpora
-from deepfake_repro.corpora.df40 import METHODS as df40_methods
+from deepfake_repro.corpora import ADAPTERS, PAPER, index_corpora
+from deepfake_repro.corpora.adapters import fakeavceleb, forgerynet
+from deepfake_repro.corpora.adapters.df40 import METHODS as df40_methods
 from deepfake_repro.corpora.files import descend, hash_split, read_csv, videos_below
 from deepfake_repro.corpora.schema import COLUMNS, Video, index_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import corrupt_files
 import pytest
 
-from deepfake_repro.preprocess import LOST
+from deepfake_repro.crops.preprocess import LOST
 
 REASONS = {*LOST, "broken_off", "frame_without_face"}
 HOPELESS = {"empty": {"empty"}, "zeros": {"undecodable"}, "header_only": {"undecodable"},

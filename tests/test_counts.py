@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro.corpora.counts import KNOWN, OFFICIAL, Cells, compare, published, with_sums
-from deepfake_repro.corpus_tables import markdown, methods, sampled_frames, stacked, table1, table2
-from deepfake_repro.crop_store import write_part
+from deepfake_repro.crops.store import write_part
+from deepfake_repro.dataset.counts import KNOWN, OFFICIAL, Cells, compare, published, with_sums
+from deepfake_repro.dataset.tables import markdown, methods, sampled_frames, stacked, table1, table2
 
 PAPER = Path(__file__).parents[1] / "results" / "published"
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from squares import OPTIONS, Squares, index_row, make_corpus, scene
 
-from deepfake_repro import crop_store
-from deepfake_repro.crop_store import CROP_SCHEMA, decode, encode, read_skipped, write_listing, write_part
-from deepfake_repro.crops import CropStore, crop, enlarge, extract
+from deepfake_repro.crops import store as crop_store
+from deepfake_repro.crops.extraction import CropStore, crop, enlarge, extract
+from deepfake_repro.crops.store import CROP_SCHEMA, decode, encode, read_skipped, write_listing, write_part
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from deepfake_repro.augment import Normalisation, training_transform
-from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.dataset import (
+from deepfake_repro.crops.store import CropStore, encode, write_part
+from deepfake_repro.training.loading import (
     CropDataset,
     GlobalBatches,
     Seeded,
@@ -19,6 +18,7 @@ from deepfake_repro.dataset import (
     set_epoch,
     training_loader,
 )
+from deepfake_repro.training.transforms import Normalisation, training_transform
 
 NORM = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 KEYS = [(f"ffpp/{video}", frame, face) for video in "cab" for frame in (0, 1, 7) for face in (0, 1)]

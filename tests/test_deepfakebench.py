@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro.corpora import manifest
-from deepfake_repro.corpora.deepfakebench import document, label_key, meaning, read_dataset
-from deepfake_repro.corpora.gend import source
+from deepfake_repro.corpora.adapters import manifest
 from deepfake_repro.corpora.schema import Video, index_table
-from deepfake_repro.crop_store import encode, write_part
-from deepfake_repro.interchange import export, import_deepfakebench, safe
+from deepfake_repro.crops.store import encode, write_part
+from deepfake_repro.exchange.deepfakebench import document, label_key, meaning, read_dataset
+from deepfake_repro.exchange.export import export, import_deepfakebench, safe
+from deepfake_repro.exchange.gend import source
 
 ROOT = Path(__file__).resolve().parents[1]
 # Facts of the stock configuration.

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.corpora import index_corpora
+from deepfake_repro.demo.casting import Clip, plan
 from deepfake_repro.demo.layouts import NAMES, finish, official_name
 from deepfake_repro.demo.manipulations import recipe
-from deepfake_repro.demo.plan import Clip, plan
 
 PEOPLE = {"train": ["P001", "P002", "P004", "P005", "P009"], "val": ["P003", "P007"], "test": ["P006", "P008", "P010"]}
 DEMO = {"ffpp": {"train": 4, "val": 1, "test": 2}, "celebdf2": {"train": 10, "val": 0, "test": 8},

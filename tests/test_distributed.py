@@ -19,13 +19,14 @@ from lightning_fabric import Fabric
 from test_pretraining import SMALL, Faces, small
 from test_training import BATCH_ALL, CROPS, FRESH, LABELS, RECIPE, run, toy_store
 
-from deepfake_repro import loop, prediction
-from deepfake_repro.crop_store import CropStore
-from deepfake_repro.dataset import GlobalBatches, training_loader
-from deepfake_repro.losses import TRIPLET_LOSSES
-from deepfake_repro.model import build
-from deepfake_repro.params import Predict
-from deepfake_repro.pretraining import pretrain
+from deepfake_repro.crops.store import CropStore
+from deepfake_repro.evaluation import prediction
+from deepfake_repro.methods.fsfm.recipe import pretrain
+from deepfake_repro.project.params import Predict
+from deepfake_repro.training import loop
+from deepfake_repro.training.detector import build
+from deepfake_repro.training.loading import GlobalBatches, training_loader
+from deepfake_repro.training.losses import TRIPLET_LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
 STEADY = replace(RECIPE, drop_path=0.0, batch_size=16, epochs=2)

@@ -10,9 +10,10 @@ import pytest
 import scoring_model
 import torch
 
-from deepfake_repro import export, score, trained
-from deepfake_repro.__main__ import main
-from deepfake_repro.model import build
+from deepfake_repro.cli import main
+from deepfake_repro.scoring import export, score
+from deepfake_repro.scoring import model as trained
+from deepfake_repro.training.detector import build
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torchvision
 
-from deepfake_repro.faces import (
+from deepfake_repro.faces.detection import (
     MEAN_BGR,
     Faces,
     RetinaFaceNetwork,

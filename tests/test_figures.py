@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from deepfake_repro.figures import (
+from deepfake_repro.evaluation.metrics import roc
+from deepfake_repro.report.figures import (
     COLOURS,
     auc_figure,
     crop_sheet,
@@ -20,9 +21,8 @@ from deepfake_repro.figures import (
     save,
     style,
 )
-from deepfake_repro.method_figures import sphere_figure, years_figure
-from deepfake_repro.metrics import roc
-from deepfake_repro.tables import ROW_NAMES, comparison
+from deepfake_repro.report.method_figures import sphere_figure, years_figure
+from deepfake_repro.report.tables import ROW_NAMES, comparison
 
 
 def curves():

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from test_browser import BROWSER, NAMES, Page, appears
 
-from deepfake_repro.cards import card, cards
-from deepfake_repro.html import data_uri, page, rendered
-from deepfake_repro.html_report import SECTIONS, report_page
+from deepfake_repro.report.cards import card, cards
+from deepfake_repro.report.html import data_uri, page, rendered
+from deepfake_repro.report.page import SECTIONS, report_page
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "demo" / "runs"

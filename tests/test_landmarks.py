@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_repro import landmarks
-from deepfake_repro.faces import RetinaFace
-from deepfake_repro.landmarks import FaceMesh
+from deepfake_repro.faces import landmarks
+from deepfake_repro.faces.detection import RetinaFace
+from deepfake_repro.faces.landmarks import FaceMesh
 
 POLYGONS = ("OVAL", "LIPS", "INNER_LIPS", "LEFT_EYE", "RIGHT_EYE", "LEFT_BROW", "RIGHT_BROW", "NOSE")
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from deepfake_repro.corpora.ffpp import STRADDLING
-from deepfake_repro.corpora.leakage import leakage
+from deepfake_repro.corpora.adapters.ffpp import STRADDLING
 from deepfake_repro.corpora.schema import COLUMNS, Video, index_table
+from deepfake_repro.dataset.leakage import leakage
 
 
 def video(video_id: str, split: str, label: int = 0, **more: str) -> Video:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from deepfake_repro import params
-from deepfake_repro.claims import Claim, read_entries
-from deepfake_repro.ledger import (
+from deepfake_repro.evaluation.statistics import Replicates
+from deepfake_repro.project import params
+from deepfake_repro.report.claims import Claim, read_entries
+from deepfake_repro.report.ledger import (
     NOT_RUN,
     Decision,
     Statement,
@@ -22,7 +23,6 @@ from deepfake_repro.ledger import (
     spread_over_seeds,
     verdicts,
 )
-from deepfake_repro.statistics import Replicates
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "results" / "published"

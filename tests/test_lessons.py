@@ -15,8 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
-from deepfake_repro import book, exercises, lesson_figures, lessons, losses, masking, result_exercises
-from deepfake_repro.figures import picture
+from deepfake_repro.methods.fsfm import masks as masking
+from deepfake_repro.report.figures import picture
+from deepfake_repro.teaching import book, exercises, lessons, result_exercises
+from deepfake_repro.teaching import figures as lesson_figures
+from deepfake_repro.training import losses
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"

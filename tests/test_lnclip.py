@@ -13,13 +13,16 @@ from lightning_fabric import Fabric
 from safetensors import safe_open
 from torch import nn
 
-from deepfake_repro import lnclip, lnclip_training, model, params
-from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
-from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.dataset import CropDataset, evaluation_loader, loader_of
-from deepfake_repro.loop import Best
-from deepfake_repro.pairing import PairedBatches
-from deepfake_repro.prediction import class_probabilities
+from deepfake_repro.crops.store import CropStore, encode, write_part
+from deepfake_repro.evaluation.prediction import class_probabilities
+from deepfake_repro.methods.lnclip import recipe as lnclip_training
+from deepfake_repro.methods.lnclip import sphere as lnclip
+from deepfake_repro.methods.lnclip.pairing import PairedBatches
+from deepfake_repro.project import params
+from deepfake_repro.training import detector as model
+from deepfake_repro.training.loading import CropDataset, evaluation_loader, loader_of
+from deepfake_repro.training.loop import Best
+from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = params.load(ROOT / "params.yaml").profile("paper").lnclip

@@ -10,8 +10,8 @@ from pytorch_metric_learning import distances as pml_distances
 from pytorch_metric_learning import losses as pml_losses
 from pytorch_metric_learning import miners, reducers
 
-from deepfake_repro import losses
-from deepfake_repro.losses import (
+from deepfake_repro.training import losses
+from deepfake_repro.training.losses import (
     TRIPLET_LOSSES,
     active_fraction,
     batch_all,

@@ -12,10 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_repro import landmarks
-from deepfake_repro.augment import Normalisation
-from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.masking import (
+from deepfake_repro.crops.store import CropStore, encode, write_part
+from deepfake_repro.faces import landmarks
+from deepfake_repro.methods.fsfm.masks import (
     GROUPS,
     LandmarkParser,
     RealFaces,
@@ -26,6 +25,7 @@ from deepfake_repro.masking import (
     real_training_faces,
     region_map,
 )
+from deepfake_repro.training.transforms import Normalisation
 
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 

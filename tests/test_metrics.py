@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from deepfake_repro.metrics import (
+from deepfake_repro.evaluation.metrics import (
     SETS,
     auc,
     balanced_accuracy,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deepfake_repro.augment import Normalisation
-from deepfake_repro.model import FRESH, build, load, load_fsfm, load_safetensors, load_start, save
+from deepfake_repro.training.detector import FRESH, build, load, load_fsfm, load_safetensors, load_start, save
+from deepfake_repro.training.transforms import Normalisation
 
 TINY = "vit_tiny_patch16_224"
 CONSTANTS = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}

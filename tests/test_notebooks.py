@@ -14,8 +14,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from ruamel.yaml import YAML
 
-from deepfake_repro import notebooks
-from deepfake_repro.progress import LINES
+from deepfake_repro.project import notebooks
+from deepfake_repro.project.progress import LINES
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -236,5 +236,5 @@ def test_parameters_on_the_command_line() -> None:
 
 
 def test_wrong_command_is_answered_with_the_usage() -> None:
-    with pytest.raises(SystemExit, match="usage: deepfake_repro.notebooks clean SOURCE TARGET"):
+    with pytest.raises(SystemExit, match="usage: deepfake_repro.project.notebooks clean SOURCE TARGET"):
         notebooks.main(["tidy", "book.ipynb"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scoring_model import validation_videos
 from sklearn.decomposition import PCA
 
-from deepfake_repro import operating_points as points
+from deepfake_repro.scoring import calibration as points
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:

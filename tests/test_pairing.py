@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_repro.dataset import loader_of, set_epoch
-from deepfake_repro.pairing import PairedBatches, chosen_sources, paired_order, source_videos
+from deepfake_repro.methods.lnclip.pairing import PairedBatches, chosen_sources, paired_order, source_videos
+from deepfake_repro.training.loading import loader_of, set_epoch
 
 INDEX = pd.DataFrame({"video_id": ["real/a", "fake/a1", "fake/a2", "real/b", "fake/x"],
                       "pair_key": ["", "real/a", "real/a", "", ""]})

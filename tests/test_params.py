@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deepfake_repro import params
-from deepfake_repro.attribution import Scheme
-from deepfake_repro.augment import AUGMENTATIONS
-from deepfake_repro.baselines import Blend, Sbi
-from deepfake_repro.corpora import PAPER, fakeavceleb, forgerynet
-from deepfake_repro.crop_store import ENCODINGS
-from deepfake_repro.faces import DETECTORS
-from deepfake_repro.losses import TRIPLET_LOSSES
-from deepfake_repro.tables import ROW_NAMES
+from deepfake_repro.corpora import PAPER
+from deepfake_repro.corpora.adapters import fakeavceleb, forgerynet
+from deepfake_repro.crops.store import ENCODINGS
+from deepfake_repro.faces.detection import DETECTORS
+from deepfake_repro.project import params
+from deepfake_repro.project.recipes import Blend, Sbi
+from deepfake_repro.report.tables import ROW_NAMES
+from deepfake_repro.training.labels import Scheme
+from deepfake_repro.training.losses import TRIPLET_LOSSES
+from deepfake_repro.training.transforms import AUGMENTATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "params.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from deepfake_repro.places import Places, corpus_roots, places
+from deepfake_repro.project.paths import Places, corpus_roots, places
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepfake_repro import measuring, model, params, plan
-from deepfake_repro.places import Places
+from deepfake_repro.operations import costs as plan
+from deepfake_repro.operations import plan as measuring
+from deepfake_repro.project import params
+from deepfake_repro.project.paths import Places
+from deepfake_repro.training import detector as model
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = params.load(ROOT / "params.yaml")

@@ -12,12 +12,13 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, TensorDataset
 
-from deepfake_repro import model, prediction
-from deepfake_repro.attribution import classes
-from deepfake_repro.crop_store import encode, write_part
-from deepfake_repro.model import build
-from deepfake_repro.places import places
-from deepfake_repro.prediction import class_probabilities, predict_row, prediction_table, write_predictions
+from deepfake_repro.crops.store import encode, write_part
+from deepfake_repro.evaluation import prediction
+from deepfake_repro.evaluation.prediction import class_probabilities, predict_row, prediction_table, write_predictions
+from deepfake_repro.project.paths import places
+from deepfake_repro.training import detector as model
+from deepfake_repro.training.detector import build
+from deepfake_repro.training.labels import classes
 
 VIEWS = 4
 

@@ -18,10 +18,11 @@ import psutil
 import pytest
 from squares import OPTIONS, TRAPS, Fatal, Squares, Trapped, index_row, make_corpus, scene
 
-from deepfake_repro import crop_report, guard
-from deepfake_repro.crop_store import CropStore
-from deepfake_repro.faces import detector
-from deepfake_repro.preprocess import make_crops, plan_parts
+from deepfake_repro.crops import isolation as guard
+from deepfake_repro.crops import report as crop_report
+from deepfake_repro.crops.preprocess import make_crops, plan_parts
+from deepfake_repro.crops.store import CropStore
+from deepfake_repro.faces.detection import detector
 
 GUARDED = replace(OPTIONS, video_timeout=60)
 HERE = Path(__file__).parent

@@ -15,14 +15,9 @@ from lightning_fabric import Fabric
 from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import Dataset
 
-from deepfake_repro import model as detectors
-from deepfake_repro import params, pretrain_faces
-from deepfake_repro.augment import Normalisation
-from deepfake_repro.dataset import training_loader
-from deepfake_repro.fsfm import FSFM, Branch, begin_from_nothing, sincos_table, target_of
-from deepfake_repro.loop import this_fabric
-from deepfake_repro.places import Places
-from deepfake_repro.pretraining import (
+from deepfake_repro.methods.fsfm import run as pretrain_faces
+from deepfake_repro.methods.fsfm.networks import FSFM, Branch, begin_from_nothing, sincos_table, target_of
+from deepfake_repro.methods.fsfm.recipe import (
     PretrainFit,
     follow,
     momentum_at,
@@ -38,6 +33,12 @@ from deepfake_repro.pretraining import (
     similarity_loss,
     unpatchify,
 )
+from deepfake_repro.project import params
+from deepfake_repro.project.paths import Places
+from deepfake_repro.training import detector as detectors
+from deepfake_repro.training.loading import training_loader
+from deepfake_repro.training.loop import this_fabric
+from deepfake_repro.training.transforms import Normalisation
 
 ROOT = Path(__file__).resolve().parents[1]
 NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro import provenance
+from deepfake_repro.project import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro import model, params, rehearsal, studies
-from deepfake_repro.places import Places
+from deepfake_repro.operations import rehearsal, studies
+from deepfake_repro.project import params
+from deepfake_repro.project.paths import Places
+from deepfake_repro.training import detector as model
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text()

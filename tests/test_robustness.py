@@ -14,9 +14,9 @@ from lightning_fabric import Fabric
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from deepfake_repro import robustness
-from deepfake_repro.metrics import auc
-from deepfake_repro.params import Predict, Robustness
+from deepfake_repro.evaluation import robustness
+from deepfake_repro.evaluation.metrics import auc
+from deepfake_repro.project.params import Predict, Robustness
 
 ROOT = Path(__file__).resolve().parents[1]
 PREDICT = Predict(batch_size=3, precision="32-true", devices=1, workers=0)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from deepfake_repro import model, saliency
-from deepfake_repro.augment import Normalisation
+from deepfake_repro.scoring import saliency
+from deepfake_repro.training import detector as model
+from deepfake_repro.training.transforms import Normalisation
 
 NORM = Normalisation((0.5,) * 3, (0.5,) * 3)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_repro.sampling import COLUMNS, balanced_sample, summary
+from deepfake_repro.dataset.sampling import COLUMNS, balanced_sample, summary
 
 
 def crops(reals, fakes, dataset="ffpp"):

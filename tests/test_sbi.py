@@ -14,14 +14,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from deepfake_repro import model, params, sbi, sbi_colour, sbi_faces, sbi_training
-from deepfake_repro.augment import Normalisation
-from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.dataset import evaluation_loader, training_loader
-from deepfake_repro.demo.audit import LIMIT, pair_features, shortcuts
-from deepfake_repro.landmarks import FaceMesh
-from deepfake_repro.metrics import sbi_protocol, table_row, video_scores
-from deepfake_repro.sbi import Draws, self_blend
+from deepfake_repro.crops.store import CropStore, encode, write_part
+from deepfake_repro.evaluation.metrics import sbi_protocol, table_row, video_scores
+from deepfake_repro.faces.landmarks import FaceMesh
+from deepfake_repro.methods.sbi import blending as sbi
+from deepfake_repro.methods.sbi import colour as sbi_colour
+from deepfake_repro.methods.sbi import faces as sbi_faces
+from deepfake_repro.methods.sbi import recipe as sbi_training
+from deepfake_repro.methods.sbi.blending import Draws, self_blend
+from deepfake_repro.project import params
+from deepfake_repro.report.shortcuts import LIMIT, pair_features, shortcuts
+from deepfake_repro.training import detector as model
+from deepfake_repro.training.loading import evaluation_loader, training_loader
+from deepfake_repro.training.transforms import Normalisation
 
 PARAMS = params.load(Path(__file__).resolve().parents[1] / "params.yaml")
 RECIPE = PARAMS.profile("demo").sbi

@@ -16,10 +16,16 @@ import pytest
 import scoring_model
 from lightning_fabric import Fabric
 
-from deepfake_repro import crops, inputs, metrics, params, prediction, score, score_batch, stages, trained
-from deepfake_repro.__main__ import main
-from deepfake_repro.crop_store import CropStore, write_part
-from deepfake_repro.score import Limits, score_videos
+from deepfake_repro.cli import main
+from deepfake_repro.crops import extraction as crops
+from deepfake_repro.crops.store import CropStore, write_part
+from deepfake_repro.evaluation import metrics, prediction
+from deepfake_repro.evaluation import rows as stages
+from deepfake_repro.project import params
+from deepfake_repro.scoring import batch as score_batch
+from deepfake_repro.scoring import inputs, score
+from deepfake_repro.scoring import model as trained
+from deepfake_repro.scoring.score import Limits, score_videos
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, CORPORA = (ROOT / "results" / "demo" / "weights" / "fsfm_ba-0", ROOT / "data" / "corpora" / "demo")

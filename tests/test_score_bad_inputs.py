@@ -15,8 +15,8 @@ import pytest
 import scoring_model
 from corrupt_files import peak_memory
 
-from deepfake_repro import score_batch
-from deepfake_repro.score import Limits
+from deepfake_repro.scoring import batch as score_batch
+from deepfake_repro.scoring.score import Limits
 
 pytestmark = pytest.mark.usefixtures("assets", "one_thread")
 

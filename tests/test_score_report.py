@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import scoring_model
 
-from deepfake_repro import score_report, trained
-from deepfake_repro.operating_points import verdict
-from deepfake_repro.score import Scored
+from deepfake_repro.scoring import model as trained
+from deepfake_repro.scoring import page as score_report
+from deepfake_repro.scoring.calibration import verdict
+from deepfake_repro.scoring.score import Scored
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)

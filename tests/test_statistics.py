@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from deepfake_repro import statistics
-from deepfake_repro.metrics import table_row
-from deepfake_repro.statistics import comparisons, delong, intervals, paired_bootstrap
+from deepfake_repro.evaluation import statistics
+from deepfake_repro.evaluation.metrics import table_row
+from deepfake_repro.evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
 
 Group = tuple[str, str, int]
 DRAWS = 120  # of the loop

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro import params, studies
+from deepfake_repro.operations import studies
+from deepfake_repro.project import params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text()

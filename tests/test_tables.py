@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro import params
-from deepfake_repro.metrics import SETS
-from deepfake_repro.params import load
-from deepfake_repro.tables import (
+from deepfake_repro.evaluation.metrics import SETS
+from deepfake_repro.project import params
+from deepfake_repro.project.params import load
+from deepfake_repro.report.tables import (
     ROW_NAMES,
     SET_NAMES,
     beside,

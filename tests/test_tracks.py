@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_repro.tracks import Tracker
+from deepfake_repro.faces.tracks import Tracker
 
 
 def box(x: float, y: float = 0, side: float = 100) -> list[float]:

@@ -15,17 +15,18 @@ import torch
 from lightning_fabric import Fabric
 from sklearn.metrics import roc_auc_score
 
-from deepfake_repro import loop, training
-from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
-from deepfake_repro.crop_store import CropStore, encode, write_part
-from deepfake_repro.dataset import CropDataset, evaluation_loader, training_loader
-from deepfake_repro.loop import Best, Rate
-from deepfake_repro.losses import TRIPLET_LOSSES, cross_entropy
-from deepfake_repro.model import build
-from deepfake_repro.params import Train, Variant
-from deepfake_repro.prediction import class_probabilities
-from deepfake_repro.progress import LINES
-from deepfake_repro.training import Objective, fit, objective, optimiser, over_views, schedule
+from deepfake_repro.crops.store import CropStore, encode, write_part
+from deepfake_repro.evaluation.prediction import class_probabilities
+from deepfake_repro.methods.finetune import recipe as training
+from deepfake_repro.methods.finetune.recipe import Objective, fit, objective, optimiser, over_views, schedule
+from deepfake_repro.project.params import Train, Variant
+from deepfake_repro.project.progress import LINES
+from deepfake_repro.training import loop
+from deepfake_repro.training.detector import build
+from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
+from deepfake_repro.training.loop import Best, Rate
+from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
+from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
 
 RECIPE = Train(
     architecture="vit_tiny_patch16_224", depth=1, input_size=32, augmentation="windows", epochs=3, warmup_epochs=1,

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_repro.video import VideoError, face_sequence, frames
+from deepfake_repro.crops.frames import VideoError, face_sequence, frames
 
 
 def png(image):
@@ -206,7 +206,7 @@ def test_left_out_at_uneven_times_too(tmp_path):
 
 
 def test_unneeded_frames_are_not_decoded(tmp_path, monkeypatch):
-    from deepfake_repro import decoding
+    from deepfake_repro.crops import decoding
 
     path = encode(tmp_path / "clip.mp4", moving(60), options=X264 | {"bf": "3"})
     decoded, jpeg = [], encode(tmp_path / "clip.avi", moving(60), codec="mjpeg", pix_fmt="yuvj420p")

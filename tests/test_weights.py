@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from deepfake_repro import weights
+from deepfake_repro.operations import weights
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ import pytest
 from field_way import FullResolution, sought_frames
 from recording import cpu_seconds, record
 
-from deepfake_repro.faces import RetinaFace, intersection_over_union
-from deepfake_repro.video import frames
+from deepfake_repro.crops.frames import frames
+from deepfake_repro.faces.detection import RetinaFace, intersection_over_union
 
 pytestmark = pytest.mark.bench
 PACKAGES = ("av", "numpy", "onnxruntime", "opencv-python-headless")

@@ -19,7 +19,7 @@ import pytest
 import scoring_model
 from recording import record
 
-from deepfake_repro import model
+from deepfake_repro.training import detector as model
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]

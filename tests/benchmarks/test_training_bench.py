@@ -22,14 +22,16 @@ import torch
 from recording import device as processor
 from recording import record
 
-from deepfake_repro import loop, model, params
-from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
-from deepfake_repro.crop_store import CropStore
-from deepfake_repro.dataset import CropDataset, evaluation_loader, training_loader
-from deepfake_repro.loop import this_fabric
-from deepfake_repro.measuring import count
-from deepfake_repro.params import Train
-from deepfake_repro.training import fit, objective
+from deepfake_repro.crops.store import CropStore
+from deepfake_repro.methods.finetune.recipe import fit, objective
+from deepfake_repro.operations.plan import count
+from deepfake_repro.project import params
+from deepfake_repro.project.params import Train
+from deepfake_repro.training import detector as model
+from deepfake_repro.training import loop
+from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
+from deepfake_repro.training.loop import this_fabric
+from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]
