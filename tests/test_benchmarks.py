@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.corpora import ADAPTERS
-from deepfake_repro.evaluation.metrics import LNCLIP13, table_row
+from deepfake_repro.evaluation.metrics import table_row
+from deepfake_repro.project.vocabulary import LNCLIP13
 from deepfake_repro.report import benchmarks
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"

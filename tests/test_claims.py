@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_repro.evaluation.metrics import SETS
 from deepfake_repro.evaluation.statistics import Replicates
 from deepfake_repro.project.params import read_yaml
+from deepfake_repro.project.vocabulary import MISSING, ROW_NAMES, SETS
 from deepfake_repro.report.claims import (
     FAILS,
     GROUPS,
@@ -25,7 +25,7 @@ from deepfake_repro.report.claims import (
     read_entries,
 )
 from deepfake_repro.report.ledger import claims_markdown, verdicts
-from deepfake_repro.report.tables import MISSING, ROW_NAMES, read_published
+from deepfake_repro.report.tables import read_published
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "results" / "published" / "claims.yaml"

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.crops.frames import face_sequence, frames
-from deepfake_repro.dataset.sampling import TRAINING_CORPORA
 from deepfake_repro.demo import build, clips, people, warps
 from deepfake_repro.demo.casting import PLANNERS, Clip, plan
 from deepfake_repro.demo.manipulations import RECIPES, WILD, generate, recipe
 from deepfake_repro.faces.landmarks import OVAL
 from deepfake_repro.project import params
+from deepfake_repro.project.vocabulary import TRAINING_CORPORA
 from deepfake_repro.report.shortcuts import FEATURES, LIMIT, features, shortcuts
 
 ROOT = Path(__file__).resolve().parents[1]

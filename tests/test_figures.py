@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from deepfake_repro.evaluation.metrics import roc
+from deepfake_repro.project.vocabulary import ROW_NAMES
 from deepfake_repro.report.figures import (
     COLOURS,
     auc_figure,
@@ -22,7 +23,7 @@ from deepfake_repro.report.figures import (
     style,
 )
 from deepfake_repro.report.method_figures import sphere_figure, years_figure
-from deepfake_repro.report.tables import ROW_NAMES, comparison
+from deepfake_repro.report.tables import comparison
 
 
 def curves():

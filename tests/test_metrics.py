@@ -7,14 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from deepfake_repro.evaluation.metrics import (
-    SETS,
-    auc,
-    balanced_accuracy,
-    roc,
-    table_row,
-    video_scores,
-)
+from deepfake_repro.evaluation.metrics import auc, balanced_accuracy, roc, table_row, video_scores
+from deepfake_repro.project.vocabulary import SETS
 
 FS = ["fsgan", "faceswap", "simswap"]
 RE = ["fomm", "wav2lip"]

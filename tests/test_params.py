@@ -18,7 +18,7 @@ from deepfake_repro.crops.store import ENCODINGS
 from deepfake_repro.faces.detection import DETECTORS
 from deepfake_repro.project import params
 from deepfake_repro.project.recipes import Blend, Sbi
-from deepfake_repro.report.tables import ROW_NAMES
+from deepfake_repro.project.vocabulary import ROW_NAMES
 from deepfake_repro.training.labels import Scheme
 from deepfake_repro.training.losses import TRIPLET_LOSSES
 from deepfake_repro.training.transforms import AUGMENTATIONS

@@ -20,7 +20,8 @@ PARAMS = params.load(ROOT / "params.yaml")
 PAPER = PARAMS.profile("paper")
 COUNTS = plan.Counts(videos=10, crops=90_000, train=36_000, validation=1_000, test=72_000, sbi=720, crop_bytes=1e5,
                      source="by hand")
-NETWORKS = {"train": plan.Network("vit", 30e9, 10e9, 100, 100, 1e6), "sbi": plan.Network("b4", 60e9, 20e9, 50, 50, 2e6),
+NETWORKS = {"finetune": plan.Network("vit", 30e9, 10e9, 100, 100, 1e6),
+            "sbi": plan.Network("b4", 60e9, 20e9, 50, 50, 2e6),
             "lnclip": plan.Network("clip", 90e9, 45e9, 1000, 10, 4e6)}
 
 
@@ -30,16 +31,16 @@ def table(speeds: dict[str, plan.Speed]) -> dict[tuple[str, str], float]:
 
 
 def test_speeds_of_other_networks_follow_from_their_operations() -> None:
-    speeds = plan.scaled(NETWORKS, "train", 100.0)  # 3e12 operations a second
-    assert speeds["train"] == plan.Speed(100.0, pytest.approx(300.0))
+    speeds = plan.scaled(NETWORKS, "finetune", 100.0)  # 3e12 operations a second
+    assert speeds["finetune"] == plan.Speed(100.0, pytest.approx(300.0))
     assert speeds["sbi"] == plan.Speed(50.0, pytest.approx(150.0))
     with pytest.raises(ValueError, match="--images-per-second is -1: give a number above 0"):
-        plan.scaled(NETWORKS, "train", -1)
+        plan.scaled(NETWORKS, "finetune", -1)
 
 
 def test_hours_by_hand() -> None:
     """36,000 x 30 at 100/s are 10,800 s, 1,000 x 30 in validation at 300/s 100 s; 90,000 frames at 25/s one hour."""
-    found = table(plan.scaled(NETWORKS, "train", 100.0))
+    found = table(plan.scaled(NETWORKS, "finetune", 100.0))
     assert found["crops", "-"] == 1.0
     assert found["train", "fsfm_ba"] == found["train", "imagenet"] == pytest.approx((10_800 + 100) / 3600)
     assert found["predict", "fsfm_ba"] == pytest.approx(72_000 / 300 / 3600)
@@ -49,8 +50,8 @@ def test_hours_by_hand() -> None:
 
 
 def test_at_the_needed_speed_nine_rows_take_a_day() -> None:
-    needed = plan.needed_speed(PARAMS, PAPER, COUNTS, NETWORKS["train"])
-    found = table(plan.scaled(NETWORKS, "train", needed))
+    needed = plan.needed_speed(PARAMS, PAPER, COUNTS, NETWORKS["finetune"])
+    found = table(plan.scaled(NETWORKS, "finetune", needed))
     rows = plan.shared_rows(PARAMS)
     assert len(rows) == 9
     assert sum(found[stage, row] for stage in ("train", "predict") for row in rows) == pytest.approx(24.0)
@@ -124,7 +125,7 @@ def test_bytes_for_the_backward_pass_are_those_autograd_keeps() -> None:
 def test_the_committed_plan_is_this_codes() -> None:
     text = (ROOT / "results" / "benchmarks" / "plan_paper.txt").read_text()
     found = plan.paper_counts(ROOT / "results" / "published", PAPER)
-    recipe, build = measuring.builders(PAPER)["train"]
+    recipe, build = measuring.builders(PAPER)["finetune"]
     needed = plan.needed_speed(PARAMS, PAPER, found, measuring.count(build, recipe.architecture, recipe.input_size))
     assert f"training {found.train:,}, validation {found.validation:,}, test {found.test:,} crops" in text
     assert f"fit into 24 hours from {needed:,.0f} training images/s on" in text

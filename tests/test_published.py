@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro.evaluation.metrics import AVERAGES, IN_DISTRIBUTION, IN_THE_WILD, SETS
-from deepfake_repro.report.tables import ROW_NAMES, read_published
+from deepfake_repro.project.vocabulary import AVERAGES, IN_DISTRIBUTION, IN_THE_WILD, ROW_NAMES, SETS
+from deepfake_repro.report.tables import read_published
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 ROWS = [row for row in ROW_NAMES if row != "lnclip"]  # another paper's method

@@ -7,12 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro.evaluation.metrics import SETS
 from deepfake_repro.project import params
 from deepfake_repro.project.params import load
+from deepfake_repro.project.vocabulary import ROW_NAMES, SET_NAMES, SETS
 from deepfake_repro.report.tables import (
-    ROW_NAMES,
-    SET_NAMES,
     beside,
     comparison,
     csv,

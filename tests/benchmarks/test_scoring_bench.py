@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from recording import record
 
-from deepfake_repro.evaluation.metrics import SETS, table_row, video_scores
+from deepfake_repro.evaluation.metrics import table_row, video_scores
 from deepfake_repro.evaluation.prediction import write_predictions
 from deepfake_repro.evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
-from deepfake_repro.report.tables import ROW_NAMES
+from deepfake_repro.project.vocabulary import ROW_NAMES, SETS
 
 pytestmark = pytest.mark.bench
 

@@ -16,7 +16,8 @@ from hashlib import blake2b
 import numpy as np
 import pandas as pd
 
-TRAINING_CORPORA = ("ffpp", "celebdf2", "dfdc", "fakeavceleb", "forgerynet")  # in the order of Table 1
+from ..project.vocabulary import TRAINING_CORPORA
+
 COLUMNS = ["video_id", "frame", "face", "label", "category", "dataset"]
 
 

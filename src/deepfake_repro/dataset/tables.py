@@ -10,7 +10,7 @@ import pandas as pd
 from ..crops.store import CropStore
 from ..project.params import load
 from ..project.paths import places
-from ..report.tables import MISSING
+from ..project.vocabulary import IN_THE_WILD, MISSING
 from .counts import CLASSES, compare, published
 from .leakage import leakage
 
@@ -102,7 +102,7 @@ def sampled_frames(index: pd.DataFrame, crops: Path) -> dict[str, dict[int, int]
     """Frames with at least one crop, by corpus of Table 2 and label; corpora that are not indexed are left out."""
     label = index.set_index("video_id")["label"]
     counted = {}
-    for corpus in ("wilddeepfake", "itw", "dfeval2024"):
+    for corpus in IN_THE_WILD:
         if (index["dataset"] == corpus).any():
             table = CropStore(crops, f"{corpus}-*.arrow").table(["video_id", "frame"]).drop_duplicates()
             counted[corpus] = table["video_id"].map(label).value_counts().to_dict()

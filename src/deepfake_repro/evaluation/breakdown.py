@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .metrics import AVERAGES, auc
+from ..project.vocabulary import AVERAGES
+from .metrics import auc
 
 FAKEAVCELEB = "fakeavceleb"
 

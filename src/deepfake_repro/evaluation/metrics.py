@@ -14,21 +14,9 @@ import pandas as pd
 from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
 
-from ..dataset.sampling import TRAINING_CORPORA
+from ..project.vocabulary import AVERAGES, LNCLIP13, SETS
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
-
-IN_DISTRIBUTION = TRAINING_CORPORA
-IN_THE_WILD = ("wilddeepfake", "itw", "dfeval2024")
-# LNCLIP-DF's thirteen benchmarks, the oldest first (which thirteen is read from its code: see results/published).
-LNCLIP13 = ("dfd", "uadfv", "celebdf2", "dfdc", "faceshifter", "fakeavceleb", "ffiw", "kodf", "dfdm", "deepspeak1",
-            "idforge", "polyglotfake", "deepspeak2")
-AVERAGES = {"in_distribution": IN_DISTRIBUTION, "in_the_wild": IN_THE_WILD}
-# Column order of Table 3; the DF40 columns are averages over manipulation methods.
-SETS = (*IN_DISTRIBUTION, "in_distribution", "df40_fs", "df40_re", "df40", *IN_THE_WILD, "in_the_wild")
-
-VALIDATION = "validation"
-"""Name of the one set of predictions that is no test set: the validation split of all corpora."""
 
 _OF_VIDEO = ["dataset", "manipulation", "category", "label"]
 

@@ -22,13 +22,13 @@ from ..crops.store import CropStore
 from ..project.params import Predict, load
 from ..project.paths import Places, places
 from ..project.provenance import code_digest, file_digest, fingerprint
+from ..project.vocabulary import VALIDATION
 from ..training import detector as model
 from ..training.detector import Detector
 from ..training.labels import p_fake
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions
 from ..training.loop import shown, this_fabric
 from ..training.transforms import Normalisation, evaluation_transform
-from .metrics import VALIDATION
 
 ROWS_AT_ONCE = 2**16
 """Rows of a Parquet row group; a fixed number, so that batch size and devices do not change the file."""

@@ -19,12 +19,13 @@ from lightning_fabric import Fabric
 from ..crops.store import CropStore
 from ..project.params import Predict, Robustness, load
 from ..project.paths import places
+from ..project.vocabulary import SETS, VALIDATION
 from ..training import detector as model
 from ..training.detector import Detector
 from ..training.loading import CropDataset, evaluation_loader, positions
 from ..training.loop import this_fabric
 from ..training.transforms import Normalisation, Transform, evaluation_transform
-from .metrics import SETS, VALIDATION, table_row, video_scores
+from .metrics import table_row, video_scores
 from .prediction import class_probabilities, crops_of_sets, prediction_table
 
 CLEAN = "none"

@@ -16,8 +16,9 @@ from ..dataset.counts import compare, published
 from ..faces.detection import detector
 from ..project.params import CropOptions, IndexOptions, load, root
 from ..project.paths import corpus_roots, places
-from ..report.tables import MISSING, read_published, read_scores, scenarios
-from .metrics import VALIDATION, roc, sbi_protocol, table_row, video_scores
+from ..project.vocabulary import MISSING, VALIDATION
+from ..report.tables import read_published, read_scores, scenarios
+from .metrics import roc, sbi_protocol, table_row, video_scores
 
 ASSETS = "data/assets"
 LESSONS = {"sbi": "05b_sbi", "lnclip": "09_layernorm_clip"}

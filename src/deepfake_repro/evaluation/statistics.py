@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .metrics import AVERAGES, SETS
+from ..project.vocabulary import AVERAGES, METRICS, SETS
 
-METRICS = ("auc", "bacc")
 LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
 NORMAL = 1.959964  # the same of the normal distribution
 _AT_ONCE = 4_000_000  # counts in one array: 32 MB

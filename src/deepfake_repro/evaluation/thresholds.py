@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from .metrics import AVERAGES, SETS, table_row
+from ..project.vocabulary import AVERAGES, SETS
+from .metrics import table_row
 
 BINS = 10
 

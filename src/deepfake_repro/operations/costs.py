@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 
 from ..crops.store import CropStore, list_parts
-from ..evaluation.metrics import VALIDATION
 from ..evaluation.prediction import crops_of_sets
 from ..methods.sbi.faces import real_faces
 from ..project.params import Params, Profile
 from ..project.paths import Places
+from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION, method_of
 
 DAY = 24 * 3600.0
 DF40_VIDEOS = 11_544  # Section 4.2; fakes of Celeb-DF's test videos
@@ -113,14 +113,9 @@ def bytes_per_crop(folder: Path) -> float:
     return parts["bytes"].sum() / parts["rows"].sum() if parts["rows"].sum() else CROP_BYTES
 
 
-def network_of(params: Params, row: str) -> str:
-    """Key of the network of a row of Table 3: ``sbi``, ``lnclip``, or ``train`` for the nine that share theirs."""
-    return next((key for key in ("sbi", "lnclip") if row in getattr(params.run, key)), "train")
-
-
 def shared_rows(params: Params) -> list[str]:
-    """The rows of Table 3 that share the network ``train``: nine in the paper."""
-    return [row for row in params.run.variants if network_of(params, row) == "train"]
+    """The rows of Table 3 that share the network of fine-tuning: nine in the paper."""
+    return [row for row in params.run.variants if method_of(row) == FINETUNE]
 
 
 def hours(params: Params, options: Profile, found: Counts, speeds: Mapping[str, Speed],
@@ -128,7 +123,7 @@ def hours(params: Params, options: Profile, found: Counts, speeds: Mapping[str, 
     """``stage, row, arithmetic, hours``: the crops stage (None: not measured), then training and prediction by row."""
     lines = [_cropping(found, options, frames_per_second)]
     for row in params.run.variants:
-        key = network_of(params, row)
+        key = method_of(row)
         speed = speeds[key]
         images, seen, passes = _training(key, found, options)
         seconds = images * passes / speed.training + seen / speed.predicting
@@ -141,10 +136,10 @@ def hours(params: Params, options: Profile, found: Counts, speeds: Mapping[str, 
 
 def _training(key: str, found: Counts, options: Profile) -> tuple[int, int, int]:
     """Training images an epoch, validation images in all, passes over the former; SBI has pairs, SAM two passes."""
-    if key == "sbi":
+    if key == SBI:
         recipe = options.sbi
         return 2 * found.sbi, 0, recipe.epochs * (2 if recipe.sam_radius else 1)
-    epochs = getattr(options, key).epochs
+    epochs = (options.lnclip if key == LNCLIP else options.train).epochs
     return found.train, found.validation * epochs, epochs
 
 
@@ -160,14 +155,14 @@ def needed_speed(params: Params, options: Profile, found: Counts, network: Netwo
 
     A prediction is counted as its share of a training step's operations.
     """
-    images, seen, passes = _training("train", found, options)
+    images, seen, passes = _training(FINETUNE, found, options)
     steps = images * passes + (seen + found.test) * network.predicting / network.training
     return len(shared_rows(params)) * steps / seconds
 
 
 def disk(params: Params, found: Counts, networks: Mapping[str, Network]) -> pd.DataFrame:
     """``what, arithmetic, GB`` of the crop store, all rows' weights and predictions, and a run's checkpoint."""
-    stored = sum(networks[network_of(params, row)].parameters * 4 for row in params.run.variants)
+    stored = sum(networks[method_of(row)].parameters * 4 for row in params.run.variants)
     rows, largest = len(params.run.variants), max(16 * one.trained for one in networks.values())
     lines = [("crop store", f"{found.crops:,} crops x {found.crop_bytes:,.0f} bytes", found.crops * found.crop_bytes),
              ("weights", f"4 bytes a parameter, {rows} rows", stored),
@@ -179,7 +174,7 @@ def disk(params: Params, found: Counts, networks: Mapping[str, Network]) -> pd.D
 
 def memory(params: Params, options: Profile, networks: Mapping[str, Network]) -> pd.DataFrame:
     """``network, arithmetic, GB`` on one device while each network is trained (without the framework's own)."""
-    batches = {"train": options.train.batch_size, "sbi": 2 * options.sbi.pairs, "lnclip": options.lnclip.batch_size}
+    batches = {FINETUNE: options.train.batch_size, SBI: 2 * options.sbi.pairs, LNCLIP: options.lnclip.batch_size}
     lines = []
     for key, one in _used(params, networks):
         size = 4 * one.parameters + 12 * one.trained + batches[key] * one.activations
@@ -190,7 +185,7 @@ def memory(params: Params, options: Profile, networks: Mapping[str, Network]) ->
 
 
 def _used(params: Params, networks: Mapping[str, Network]) -> Iterator[tuple[str, Network]]:
-    keys = {network_of(params, row) for row in params.run.variants}
+    keys = {method_of(row) for row in params.run.variants}
     return ((key, one) for key, one in networks.items() if key in keys)
 
 
@@ -198,7 +193,7 @@ def report(params: Params, options: Profile, found: Counts, networks: Mapping[st
            speeds: Mapping[str, Speed], told: str, frames_per_second: float | None = None) -> str:
     """The plan as text; ``told``: where the speeds come from."""
     stages = hours(params, options, found, speeds, frames_per_second)
-    shared, network = shared_rows(params), networks["train"]
+    shared, network = shared_rows(params), networks[FINETUNE]
     table3, needed = stages.loc[stages["row"].isin(shared), "hours"].sum(), needed_speed(params, options, found, network)
     return "\n\n".join([
         f"Counts: {found.source}: {found.videos:,} videos, {found.crops:,} crops; training {found.train:,}, validation "

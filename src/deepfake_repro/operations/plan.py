@@ -25,6 +25,7 @@ from ..evaluation.rows import detector_factory
 from ..methods.lnclip import sphere as lnclip
 from ..project.params import Profile, load
 from ..project.paths import Places, corpus_roots, places
+from ..project.vocabulary import FINETUNE, LNCLIP, SBI
 from ..training import detector as model
 from ..training.loading import seeded
 from ..training.loop import this_fabric
@@ -48,7 +49,7 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
     if images_per_second:
         told = (f"{images_per_second:g} training images/s of {options.train.architecture} as given; the others by "
                 "operations, which is kind to an EfficientNet and to predictions in fp32")
-        return report(params, options, found, networks, scaled(networks, "train", images_per_second), told)
+        return report(params, options, found, networks, scaled(networks, FINETUNE, images_per_second), told)
     speeds, fed = measured(options), feeding(options, place)
     device, workers = torch.accelerator.current_accelerator(), options.train.workers
     feeders = min(workers or 1, os.cpu_count() or 1)
@@ -65,8 +66,8 @@ def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], model.Detect
         return model.build(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size,
                            drop_path=recipe.drop_path)
 
-    return {"train": (options.train, partial(build, options.train)), "sbi": (options.sbi, partial(build, options.sbi)),
-            "lnclip": (options.lnclip, partial(lnclip.empty, options.lnclip))}
+    return {FINETUNE: (options.train, partial(build, options.train)), SBI: (options.sbi, partial(build, options.sbi)),
+            LNCLIP: (options.lnclip, partial(lnclip.empty, options.lnclip))}
 
 
 def counted(options: Profile) -> dict[str, Network]:
@@ -104,7 +105,7 @@ def count(build: Callable[[], model.Detector], architecture: str, size: int, bat
 
 def measured(options: Profile) -> dict[str, Speed]:
     """Speed of each network here: a training step (forward, backward, AdamW) and a prediction, images on the device."""
-    sizes = {"train": options.train.batch_size, "sbi": 2 * options.sbi.pairs, "lnclip": options.lnclip.batch_size}
+    sizes = {FINETUNE: options.train.batch_size, SBI: 2 * options.sbi.pairs, LNCLIP: options.lnclip.batch_size}
     speeds = {}
     for key, (recipe, build) in builders(options).items():
         batch = sizes[key] if torch.cuda.is_available() else 4  # seconds, not minutes, of a CPU

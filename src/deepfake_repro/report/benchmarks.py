@@ -12,8 +12,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ..evaluation.metrics import LNCLIP13
-from .tables import MISSING
+from ..project.vocabulary import LNCLIP13, MISSING
 
 ORIGINS = ("own", "third party", "re-run")
 METHODS = {"lnclip": "LNCLIP-DF (v1)", "lnclip_first": "its predecessor", "gend_clip": "GenD, CLIP",

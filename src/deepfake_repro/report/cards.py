@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..project.paths import places
-from .tables import METRIC_NAMES, MISSING, ROW_NAMES
+from ..project.vocabulary import METRIC_NAMES, MISSING, ROW_NAMES, SCENARIOS
 
-_SCENARIOS = {"in_distribution": "in-distribution", "df40": "out-of-distribution", "in_the_wild": "in-the-wild"}
 _MEASURED = {"commit": "commit", "dirty": "uncommitted changes", "started": "started", "seconds": "seconds",
              "peak_memory_mib": "peak memory (MiB)", "speed": "speed of training", "energy_joules": "energy (J)",
              "hardware": "hardware", "versions": "versions"}
@@ -27,7 +26,7 @@ def card(run: str, scores: Mapping, facts: Mapping, measured: bool = False) -> s
     """
     row, _, seed = run.rpartition("-")
     lines = [(f"{name}, AUC / bACC (%)", " / ".join(str(scores[metric].get(key, MISSING)) for metric in METRIC_NAMES))
-             for key, name in _SCENARIOS.items()]
+             for key, name in SCENARIOS.items()]
     lines += [(f"videos {kind}", sum(scores["videos"][kind].values())) for kind in ("scored", "unscored")]
     lines += [(name.replace("_", " "), value) for name, value in facts["params"].items()]
     lines += [(name, f"`{digest[:16]}`") for name, digest in

@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..evaluation.metrics import IN_DISTRIBUTION, IN_THE_WILD
-from ..evaluation.statistics import LEVEL, METRICS, Replicates
+from ..evaluation.statistics import LEVEL, Replicates
 from ..project.params import read_yaml
-from .tables import MISSING, ROW_NAMES
+from ..project.vocabulary import IN_DISTRIBUTION, IN_THE_WILD, METRICS, MISSING, PAPER_ROWS, ROW_NAMES, SCENARIOS
 
 Value = float | bool | np.ndarray
 Table = Callable[[str, str, str], Value]
@@ -29,13 +28,13 @@ Entry = TypeVar("Entry")
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "metrics": METRICS,
-    "rows": tuple(row for row in ROW_NAMES if row != "lnclip"),
+    "rows": PAPER_ROWS,
     "triplet_rows": ("fsfm_ba", "fsfm_hphn", "fsfm_ephn"),
     "attribution_rows": ("fsfm_category", "fsfm_dataset"),
     "training_sets": IN_DISTRIBUTION,
     "df40_sets": ("df40_fs", "df40_re", "df40"),
     "wild_sets": IN_THE_WILD,
-    "scenarios": ("in_distribution", "df40", "in_the_wild"),
+    "scenarios": tuple(SCENARIOS),
 }
 HOLDS, FAILS, WITHIN = "holds", "does not hold", "within the interval"
 ROUNDING = 0.05  # the text gives amounts with one decimal

@@ -21,17 +21,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from .tables import METRIC_NAMES, ROW_NAMES, SET_NAMES
+from ..project.vocabulary import METRIC_NAMES, ROW_NAMES, SCENARIOS, SET_NAMES
 
 # Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for LNCLIP-DF.
 PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
-COLOURS = dict(zip(ROW_NAMES, PALETTE, strict=True))
+COLOURS = dict(zip(ROW_NAMES, itertools.cycle(PALETTE), strict=False))
 _DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
-GROUP_NAMES = {
-    "in_distribution": "in-distribution",
-    "df40": "out-of-distribution",
-    "in_the_wild": "in-the-wild",
-}
 
 _HISTORY = {
     "train_loss": "training loss",
@@ -176,12 +171,12 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
         figure, axes = canvas(7.2, 3.4)
         width = 0.85 / max(1, len(rows))
         for number, (row, scores) in enumerate(rows.items()):
-            values = np.array([scores["auc"].get(key, np.nan) for key in GROUP_NAMES])
-            places = np.arange(len(GROUP_NAMES)) + (number - (len(rows) - 1) / 2) * width
+            values = np.array([scores["auc"].get(key, np.nan) for key in SCENARIOS])
+            places = np.arange(len(SCENARIOS)) + (number - (len(rows) - 1) / 2) * width
             colour = _colour(row, number)
             axes.bar(places, values - 50, 0.92 * width, bottom=50, color=colour, label=_name(row))
         axes.axhline(50, color="0.3", linewidth=1)
-        axes.set(ylabel="AUC (%)", xticks=range(len(GROUP_NAMES)), xticklabels=list(GROUP_NAMES.values()))
+        axes.set(ylabel="AUC (%)", xticks=range(len(SCENARIOS)), xticklabels=list(SCENARIOS.values()))
         axes.grid(axis="x", visible=False)
         figure.legend(loc="outside right upper")
         return settled(figure)

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.metrics import SETS
-from ..evaluation.statistics import METRICS, Replicates
+from ..evaluation.statistics import Replicates
+from ..project.vocabulary import METRICS, MISSING, ROW_NAMES, SETS, SHORT_SCENARIOS
 from .claims import FAILS, Claim, Verdict, draws_table, judge, point_table, triplet_table
-from .tables import MISSING, NO_REPRODUCTION, ROW_NAMES, read_scores
+from .tables import NO_REPRODUCTION, read_scores
 
 # Distances of a 3-4-5 triangle: anchor i, positive j, negative k. Any triplet without equal sides tells formulas apart.
 TRIPLET = {"ij": 3.0, "ik": 4.0, "jk": 5.0}
-SCENARIOS = {"in_distribution": "in-dist.", "df40": "out-of-dist.", "in_the_wild": "in the wild"}
 NOT_RUN = "not run"
 PLAIN = "default"  # the option of a study that changes nothing
 SEEDS = ("start_over_seeds", "fsfm")  # the study and its row that say how much seeds alone change
@@ -121,9 +120,9 @@ def spread_over_seeds(base: Path) -> str:
     runs = [json.loads(file.read_text()) for file in files]
     if len(runs) < 2:
         return ""
-    values = {key: [[run[metric][key] for run in runs] for metric in METRICS] for key in SCENARIOS}
+    values = {key: [[run[metric][key] for run in runs] for metric in METRICS] for key in SHORT_SCENARIOS}
     widths = ", ".join(f"{name} {' / '.join(f'{max(found) - min(found):.1f}' for found in values[key])}"
-                       for key, name in SCENARIOS.items())
+                       for key, name in SHORT_SCENARIOS.items())
     return (f"Each was run with one seed. The row {ROW_NAMES[row]} alone, over {len(runs)} seeds of the same options, "
             f"differs by {widths}: an effect that is not well above that may be chance.")
 
@@ -172,10 +171,10 @@ def _caveat(profile: str) -> list[str]:
 
 def _change(scores: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
     parts = []
-    for key in (key for key in SETS if key in SCENARIOS):
+    for key in (key for key in SETS if key in SHORT_SCENARIOS):
         both = [f"{scores[metric][key] - plain[metric][key]:+.1f}" for metric in METRICS
                 if key in scores[metric] and key in plain[metric]]
-        parts.append(f"{SCENARIOS[key]} {' / '.join(both) or MISSING}")
+        parts.append(f"{SHORT_SCENARIOS[key]} {' / '.join(both) or MISSING}")
     return ", ".join(parts)
 
 

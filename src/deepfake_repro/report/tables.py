@@ -10,32 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..project.params import Profile
+from ..project.vocabulary import COLUMN_GROUPS, METRIC_NAMES, MISSING, PAPER_ROWS, ROW_NAMES, SET_NAMES, SHORT_SCENARIOS
 
-# Rows of Table 3 in its order and wording; the second method of the compendium has no row in the paper.
-ROW_NAMES = {
-    "sbi": "SBI",
-    "imagenet": "ImageNet pretrained",
-    "fsfm": "FSFM",
-    "fsfm_ba": "FSFM + BA",
-    "fsfm_hphn": "FSFM + HP-HN",
-    "fsfm_ephn": "FSFM + EP-HN",
-    "fsfm_category": "FSFM + Att_categ",
-    "fsfm_category_ba": "FSFM + Att_categ + BA",
-    "fsfm_dataset": "FSFM + Att_dataset",
-    "fsfm_dataset_ba": "FSFM + Att_dataset + BA",
-    "lnclip": "LNCLIP-DF",
-}
-METRIC_NAMES = {"auc": "AUC (%)", "bacc": "Balanced accuracy (%)"}
-GROUPS = {
-    "In-distribution": {
-        "ffpp": "FF++", "celebdf2": "CDF", "dfdc": "DFDC", "fakeavceleb": "FakeAV", "forgerynet": "FNet",
-        "in_distribution": "Avg",
-    },
-    "Out-of-distribution": {"df40_fs": "FS avg", "df40_re": "RE avg", "df40": "Avg"},
-    "In-the-wild": {"wilddeepfake": "WDF", "itw": "ITW", "dfeval2024": "DF-Eval", "in_the_wild": "Avg"},
-}  # fmt: skip
-SET_NAMES = {key: name for group in GROUPS.values() for key, name in group.items()}
-MISSING = "—"
 NO_REPRODUCTION = ("**Profile `{}`: an embedded miniature benchmark of synthetic people and a small network. "
                    "These figures are no reproduction of the paper's and no claim about them.**")
 # Why a column can have no figure even where everything else was run.
@@ -48,7 +24,7 @@ def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
     ``rows``: content of ``scores.json`` by row key, printed in the paper's order; a missing cell is a dash;
     ``notes`` are lines under the table. Raises ``ValueError`` for a row key without a name.
     """
-    heads = [name if place == 0 else "" for name, group in GROUPS.items() for place in range(len(group))]
+    heads = [name if place == 0 else "" for name, group in COLUMN_GROUPS.items() for place in range(len(group))]
     lines = [_line("", heads), _line("---", ["---:"] * len(SET_NAMES))]
     for metric, title in METRIC_NAMES.items():
         lines.append(_line(f"**{title}**", [f"**{name}**" for name in SET_NAMES.values()]))
@@ -80,13 +56,12 @@ def scenarios(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping
 
     A row that only one side has is printed too, last if it is LNCLIP-DF, which has no row in the paper.
     """
-    groups = {"in_distribution": "in-dist.", "df40": "out-of-dist.", "in_the_wild": "in the wild"}
-    lines = [_line("AUC / bACC (%)", [f"{who}: {title}" for who in ("paper", name) for title in groups.values()]),
-             _line("---", ["---:"] * (2 * len(groups)))]
+    titles = [f"{who}: {title}" for who in ("paper", name) for title in SHORT_SCENARIOS.values()]
+    lines = [_line("AUC / bACC (%)", titles), _line("---", ["---:"] * len(titles))]
     for row in _ordered({**published, **reproduced}):
         cells = [f"{_percent(source.get(row, {}).get('auc', {}).get(key))} / "
                  f"{_percent(source.get(row, {}).get('bacc', {}).get(key))}"
-                 for source in (published, reproduced) for key in groups]
+                 for source in (published, reproduced) for key in SHORT_SCENARIOS]
         lines.append(_line(ROW_NAMES[row], cells))
     return "\n".join(lines).replace(f"{MISSING} / {MISSING}", MISSING) + "\n"
 
@@ -99,14 +74,14 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
     if options.start.imagenet == options.start.fsfm:
         lines.append("The FSFM rows start from the same general weights as the ImageNet row "
                      f"(`{Path(options.start.fsfm).name}`): FSFM pre-training does not run in this profile yet.")
-    for row in _ordered(ROW_NAMES):
-        if not rows.get(row) and row != "lnclip":
+    for row in PAPER_ROWS:
+        if not rows.get(row):
             lines.append(f"{ROW_NAMES[row]}: — (not run in this profile).")
     if rows.get("lnclip"):
         lines.append(f"{ROW_NAMES['lnclip']}, below the ten rows of the paper's Table 3, is the method of another paper "
                      "(arXiv:2508.06248), trained here on the same sample.")
     ran = {key for row in rows for key in rows[row].get("auc", {})}
-    for key in (key for group in GROUPS.values() for key in group if ran and key not in ran):
+    for key in (key for key in SET_NAMES if ran and key not in ran):
         lines.append(f"{SET_NAMES[key]}: — ({_COLUMN_REASONS.get(key, 'a corpus of it is not there')}).")
     unscored = sum(sum(rows[row]["videos"]["unscored"].values()) for row in rows if rows[row])
     scored = {row: sum(rows[row]["videos"]["scored"].values()) for row in rows if rows[row]}

@@ -14,8 +14,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from ..evaluation.metrics import SETS
 from ..project.provenance import file_digest
+from ..project.vocabulary import SETS
 from ..training import detector as model
 from .calibration import summary
 from .model import Model, read_model

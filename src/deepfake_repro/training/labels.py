@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from ..dataset.sampling import TRAINING_CORPORA
+from ..project.vocabulary import TRAINING_CORPORA
 
 REAL = "REAL"
 
