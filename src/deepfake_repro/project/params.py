@@ -1,7 +1,7 @@
 """``params.yaml`` read once into frozen dataclasses; an unknown or missing key is an error naming it.
 
 Every number a reader may want to change stands in ``params.yaml`` and reaches the code through here.
-The blocks ``demo``, ``smoke`` and ``paper`` hold the same keys: the two doors run the same code.
+The blocks ``demo``, ``smoke`` and ``paper`` have the same keys: the two doors run the same code.
 """
 
 from __future__ import annotations
@@ -203,6 +203,8 @@ class Params:
 
 
 PROFILES = ("demo", "smoke", "paper")
+SHARED = ("common", "small")
+"""Blocks that hold values for several profiles, which take them by YAML merge keys."""
 
 
 def root() -> Path:
@@ -230,7 +232,7 @@ def load(path: Path | None = None) -> Params:
     """Read ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
     path = path or root() / "params.yaml"
     raw = read_yaml(path)
-    expected = {"run", "variants", "miniatures", "studies", "rehearsal", *PROFILES}
+    expected = {"run", "variants", "miniatures", "studies", "rehearsal", *SHARED, *PROFILES}
     _check_keys(raw, expected, path.name)
     return Params(
         run=_build(Run, raw["run"], "run"),
