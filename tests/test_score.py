@@ -18,9 +18,9 @@ from lightning_fabric import Fabric
 
 from deepfake_repro.cli import main
 from deepfake_repro.crops import extraction as crops
+from deepfake_repro.crops import preprocess
 from deepfake_repro.crops.store import CropStore, write_part
 from deepfake_repro.evaluation import metrics, prediction
-from deepfake_repro.evaluation import rows as stages
 from deepfake_repro.project import params
 from deepfake_repro.scoring import batch as score_batch
 from deepfake_repro.scoring import inputs, score
@@ -61,7 +61,7 @@ def two(clips: Path, known: trained.Model) -> score.Scored:
 def test_scores_are_those_of_the_pipeline(clips: Path, weights: Path, two: score.Scored, tmp_path: Path) -> None:
     options = params.load().profile("demo")
     row = {"video_id": "v", "path": "two.mp4", "kind": "video", "attrs": ""}
-    found, _ = crops.extract(row, clips, stages.detector_factory(options.crops)(), options.crops)
+    found, _ = crops.extract(row, clips, preprocess.detector_factory(options.crops)(), options.crops)
     write_part(tmp_path / "part.arrow", found)
     store = CropStore(tmp_path)
     rows = store.table(prediction.CROP_KEY).assign(dataset="x", manipulation="x", category="FS", label=1)

@@ -20,11 +20,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..crops.extraction import extract
+from ..crops.preprocess import detector_factory
 from ..crops.store import CropStore, decode, encode
-from ..evaluation.rows import detector_factory
 from ..methods.lnclip import sphere as lnclip
 from ..project.params import Profile, load
-from ..project.paths import Places, corpus_roots, places
+from ..project.paths import ASSETS, Places, corpus_roots, places
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI
 from ..training import detector as model
 from ..training.loading import seeded
@@ -156,7 +156,7 @@ def feeding(options: Profile, place: Places, crops: int = 64) -> float:
 
 def cropping(options: Profile, demo: Places, videos: int = 6) -> float | None:
     """Sampled frames that all cores decode and crop a second, from some of the miniature videos; None without them."""
-    detector_file: Path = demo.base / "data" / "assets" / "retinaface_mobilenet025.onnx"
+    detector_file: Path = demo.base / ASSETS / "retinaface_mobilenet025.onnx"
     if not (demo.index.is_file() and demo.roots.is_file() and detector_file.is_file()):
         return None
     index, roots = pd.read_parquet(demo.index), corpus_roots(demo.roots)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
-from ..crops.extraction import CropStore
+from ..crops.store import CropStore
 from ..evaluation import metrics, prediction
 from ..methods.finetune import recipe as training
 from ..project.params import Variant, load

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..crops.extraction import CropStore
+from ..crops.store import CropStore
 from .transforms import Transform
 
 CROP_KEY = ["video_id", "frame", "face"]

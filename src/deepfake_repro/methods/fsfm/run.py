@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
 from ...project.params import Profile, load
-from ...project.paths import Places, places
+from ...project.paths import ASSETS, Places, places
 from ...project.provenance import code_digest, file_digest, fingerprint
 from ...training import detector as model
 from ...training.loading import CROP_KEY, training_loader
@@ -54,7 +54,7 @@ def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[fsfm.
 def real_faces(place: Places, options: Profile, rows: pd.DataFrame, patch: int,
                norm: Normalisation) -> masking.RealFaces:
     """The crops of ``rows`` with their regions, which the face mesh finds now."""
-    parser = masking.LandmarkParser(FaceMesh(place.base / "data" / "assets" / "face_landmarks.tflite"))
+    parser = masking.LandmarkParser(FaceMesh(place.base / ASSETS / "face_landmarks.tflite"))
     shape = options.train.augmentation, options.train.input_size, patch, norm
     return masking.RealFaces(CropStore(place.crops), rows, parser, *shape, workers=options.pretrain.workers)
 

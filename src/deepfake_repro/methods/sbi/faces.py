@@ -14,8 +14,11 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ...crops.preprocess import workers
 from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
+from ...project.params import load
+from ...project.paths import ASSETS, places
 from ...project.progress import track
 from ...project.recipes import Blend, Sbi
 from ...training.loading import CROP_KEY, positions
@@ -92,6 +95,19 @@ def crop_points(store: CropStore, rows: pd.DataFrame, mesh: FaceMesh, margin: fl
     found = DataLoader(_Meshes(store, rows, mesh, margin), batch_size=32, num_workers=workers)
     points = np.concatenate([batch.numpy() for batch in track(found, "landmarks")])
     return rows[CROP_KEY].assign(points=list(points.reshape(len(rows), -1)))
+
+
+def landmarks(profile: str) -> None:
+    """Landmarks of the real crops that SBI learns from -> ``points.parquet``; found once, in ``workers()`` processes."""
+    options, place = load().profile(profile), places(profile)
+    index = pd.read_parquet(place.index, columns=["video_id", "split"])
+    rows = pd.concat([real_faces(pd.read_parquet(place.samples / f"{table}.parquet"), index, split, options.sbi)
+                      for table, split in (("train", "train"), ("validation", "val"))], ignore_index=True)
+    mesh = FaceMesh(place.base / ASSETS / "face_landmarks.tflite")
+    points = crop_points(CropStore(place.crops), rows, mesh, options.crops.margin, workers())
+    place.landmarks.parent.mkdir(parents=True, exist_ok=True)
+    points.to_parquet(place.landmarks, index=False)
+    print(f"landmarks of {len(points)} real crops of {rows['video_id'].nunique()} videos")
 
 
 class _Meshes(Dataset):
