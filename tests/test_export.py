@@ -13,7 +13,7 @@ import torch
 from deepfake_repro.cli import main
 from deepfake_repro.scoring import export, score
 from deepfake_repro.scoring import model as trained
-from deepfake_repro.training.detector import build
+from deepfake_repro.training.detector import build_detector as build
 
 
 @pytest.fixture(scope="module")

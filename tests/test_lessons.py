@@ -17,7 +17,7 @@ import torch
 
 from deepfake_repro.methods.fsfm import masks as masking
 from deepfake_repro.report.figures import picture
-from deepfake_repro.teaching import book, exercises, lessons, result_exercises
+from deepfake_repro.teaching import book, exercises, lessons
 from deepfake_repro.teaching import figures as lesson_figures
 from deepfake_repro.training import losses
 
@@ -238,15 +238,15 @@ def test_mistakes_in_the_exercises_on_data_are_named() -> None:
 def test_mistakes_in_the_exercises_on_results_are_named() -> None:
     ends = [2.5, 97.5]
     with pytest.raises(AssertionError, match="draw by draw"):
-        result_exercises.check_interval_of_difference(lambda a, b: np.percentile(a, ends) - np.percentile(b, ends))
+        exercises.check_interval_of_difference(lambda a, b: np.percentile(a, ends) - np.percentile(b, ends))
     with pytest.raises(AssertionError, match="percentiles 2.5 and 97.5"):
-        result_exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
+        exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
     with pytest.raises(AssertionError, match="false where forgerynet speaks against it"):
-        result_exercises.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
+        exercises.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
     with pytest.raises(AssertionError, match="not yet: a claim may not contain"):
-        result_exercises.check_sentence("print(1)")
+        exercises.check_sentence("print(1)")
     with pytest.raises(AssertionError, match="one point better everywhere"):
-        result_exercises.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
+        exercises.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
 
 
 def test_mistakes_on_the_sphere_are_named() -> None:

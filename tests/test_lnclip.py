@@ -19,7 +19,7 @@ from deepfake_repro.methods.lnclip import recipe as lnclip_training
 from deepfake_repro.methods.lnclip import sphere as lnclip
 from deepfake_repro.methods.lnclip.pairing import PairedBatches
 from deepfake_repro.project import params
-from deepfake_repro.training import detector as model
+from deepfake_repro.training import checkpoints
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, loader_of
 from deepfake_repro.training.loop import Best
 from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
@@ -95,8 +95,8 @@ def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
 
 def test_saved_weights_come_back_as_the_same_network(tmp_path):
     detector = lnclip.empty(RECIPE).eval()
-    model.save(detector, tmp_path, lnclip_training.manifest(RECIPE, NORM, 1))
-    again, facts = model.load(tmp_path)
+    checkpoints.save(detector, tmp_path, lnclip_training.manifest(RECIPE, NORM, 1))
+    again, facts = checkpoints.load(tmp_path)
     images = torch.randn(2, 3, 32, 32)
     assert facts["method"] == "lnclip" and facts["classes"] == ["REAL", "FAKE"]
     for one, two in zip(again(images), detector(images), strict=True):

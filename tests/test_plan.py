@@ -94,7 +94,7 @@ def linear_operations(tokens: int, width: int, depth: int) -> float:
 def test_operations_of_a_vit_are_those_of_the_closed_form(tuned: bool) -> None:
     """A frozen network has no gradients of weights: its backward pass costs about as much as its forward one."""
     def build() -> model.Detector:
-        detector = model.build("vit_tiny_patch16_224", 2, depth=3)
+        detector = model.build_detector("vit_tiny_patch16_224", 2, depth=3)
         return detector if tuned else detector.requires_grad_(False)
 
     found = measuring.count(build if tuned else lambda: measuring.lnclip.empty(

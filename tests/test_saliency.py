@@ -16,7 +16,7 @@ NORM = Normalisation((0.5,) * 3, (0.5,) * 3)
 @pytest.fixture(scope="module")
 def vit() -> model.Detector:
     torch.manual_seed(0)
-    return model.build("vit_small_patch14_dinov2", 2, depth=3, input_size=56, head_std=0.5).eval()
+    return model.build_detector("vit_small_patch14_dinov2", 2, depth=3, input_size=56, head_std=0.5).eval()
 
 
 def test_rollout_is_the_product_of_timms_own_attention(vit: model.Detector) -> None:
@@ -36,7 +36,7 @@ def test_rollout_is_the_product_of_timms_own_attention(vit: model.Detector) -> N
 
 def test_gradient_is_the_finite_difference() -> None:
     torch.manual_seed(0)
-    network = model.build("efficientnet_b0", 2, head_std=0.5).eval().double()
+    network = model.build_detector("efficientnet_b0", 2, head_std=0.5).eval().double()
     images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
     found = saliency.gradient(network, images)
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.evaluation.metrics import sbi_protocol, table_row, video_scores
+from deepfake_repro.faces import hulls
 from deepfake_repro.faces.landmarks import FaceMesh
 from deepfake_repro.methods.sbi import blending as sbi
 from deepfake_repro.methods.sbi import colour as sbi_colour
@@ -24,6 +25,7 @@ from deepfake_repro.methods.sbi import recipe as sbi_training
 from deepfake_repro.methods.sbi.blending import Draws, self_blend
 from deepfake_repro.project import params
 from deepfake_repro.report.shortcuts import LIMIT, pair_features, shortcuts
+from deepfake_repro.training import checkpoints
 from deepfake_repro.training import detector as model
 from deepfake_repro.training.loading import evaluation_loader, training_loader
 from deepfake_repro.training.transforms import Normalisation
@@ -239,12 +241,12 @@ def test_hulls_of_a_hand_made_face():
     """81 points on a circle: the hull of all is its area; without forehead (upper fifth missing) it is smaller."""
     turn = np.linspace(0, 2 * np.pi, 81, endpoint=False)
     points = (100 + 60 * np.stack([np.cos(turn), np.sin(turn)], 1)).astype(np.float32)
-    assert sbi_faces.hull(points, "face", 200).sum() == pytest.approx(np.pi * 60**2, rel=0.03)
-    assert sbi_faces.hull(points[:68], "face", 200).sum() < 0.99 * np.pi * 60**2
+    assert hulls.hull(points, "face", 200).sum() == pytest.approx(np.pi * 60**2, rel=0.03)
+    assert hulls.hull(points[:68], "face", 200).sum() < 0.99 * np.pi * 60**2
     with pytest.raises(ValueError, match="sbi.blend.hulls lists 'oval'; known: face, full, components, extended"):
-        sbi_faces.hull(points, "oval", 200)
+        hulls.hull(points, "oval", 200)
     for name in params.PROFILES:
-        assert set(PARAMS.profile(name).sbi.blend.hulls) <= set(sbi_faces.HULLS)
+        assert set(PARAMS.profile(name).sbi.blend.hulls) <= set(hulls.HULLS)
 
 
 def test_landmarks_and_hulls_of_a_portrait(assets, tile, tmp_path):
@@ -257,8 +259,8 @@ def test_landmarks_and_hulls_of_a_portrait(assets, tile, tmp_path):
     assert forehead[:, 1].mean() < right_eye[:, 1].mean() < mouth[:, 1].mean() < jaw[8, 1]
     assert right_eye[:, 0].max() < mouth[:, 0].mean() < left_eye[:, 0].min()
     assert (np.diff(jaw[1:-1, 0]) > 0).all() and (np.diff(forehead[2:-2, 0]) > 0).all()
-    masks = {kind: sbi_faces.hull(found, kind, 224).astype(bool) for kind in sbi_faces.HULLS}
-    short = sbi_faces.hull(found[:68], "face", 224).astype(bool)
+    masks = {kind: hulls.hull(found, kind, 224).astype(bool) for kind in hulls.HULLS}
+    short = hulls.hull(found[:68], "face", 224).astype(bool)
     sizes = {kind: mask.sum() for kind, mask in masks.items()}
     assert sizes["components"] < sizes["extended"] < sizes["face"] and sizes["full"] <= short.sum() < sizes["face"]
     for mask in masks.values():
@@ -323,7 +325,7 @@ def test_rate_is_constant_and_then_linear_to_zero():
 
 
 def test_adamw_scales_its_rates_by_layer_and_unknown_optimisers_are_refused():
-    network = model.build(TOY.architecture, 2, depth=2, input_size=64)
+    network = model.build_detector(TOY.architecture, 2, depth=2, input_size=64)
     found = sbi_training.optimiser(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
     assert {group["lr_scale"] for group in found.param_groups} == {0.5**power for power in range(4)}
     with pytest.raises(ValueError, match="sbi.optimiser is 'lion'; known: sgd, adamw"):
@@ -370,7 +372,7 @@ TOY = replace(RECIPE, architecture="vit_tiny_patch16_224", depth=1, input_size=6
 
 def trained(toy, scratch, recipe=TOY, report=lambda line: None):
     torch.manual_seed(0)
-    network = model.build(recipe.architecture, 2, depth=1, input_size=64, head_std=0.02)
+    network = model.build_detector(recipe.architecture, 2, depth=1, input_size=64, head_std=0.02)
     task = sbi_training.Task(recipe, NORM, 0.3)
     result = sbi_training.fit(network, training_loader(toy, 5, 0, 0), evaluation_loader(toy, 5, 0), task, seed=0,
                               scratch=scratch, fabric=Fabric(accelerator="cpu", devices=1), report=report)
@@ -396,7 +398,7 @@ def test_a_run_cut_off_at_any_step_is_the_whole_run_and_no_fake_crop_is_read(toy
 def test_published_weights_are_judged_and_not_trained(toy, tmp_path):
     network, result = trained(toy, tmp_path, replace(TOY, weights="FFraw.tar"))
     torch.manual_seed(0)
-    fresh = model.build(TOY.architecture, 2, depth=1, input_size=64, head_std=0.02)
+    fresh = model.build_detector(TOY.architecture, 2, depth=1, input_size=64, head_std=0.02)
     assert result.history["epoch"].tolist() == [0] and result.history["validation_loss"].notna().all()
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), fresh.parameters(), strict=True))
 
@@ -429,14 +431,14 @@ def published_state(network):
 @pytest.fixture(scope="module")
 def small_cnn():
     torch.manual_seed(1)
-    return model.build("tf_efficientnet_b0", 2, head_std=0.1).eval()
+    return model.build_detector("tf_efficientnet_b0", 2, head_std=0.1).eval()
 
 
 def test_published_weights_find_their_place_and_any_other_key_is_refused(small_cnn, tmp_path):
     state = published_state(small_cnn)
     torch.save({"model": state, "epoch": 99}, tmp_path / "FFraw.tar")
-    other = model.build("tf_efficientnet_b0", 2).eval()
-    norm = model.load_sbi(other, tmp_path / "FFraw.tar")
+    other = model.build_detector("tf_efficientnet_b0", 2).eval()
+    norm = checkpoints.load_sbi(other, tmp_path / "FFraw.tar")
     images = torch.rand(2, 3, 64, 64, generator=generator())
     assert torch.equal(other(images)[1], small_cnn(images)[1]) and norm.mean == (0, 0, 0) and norm.std == (1, 1, 1)
     before = {key: value.clone() for key, value in other.state_dict().items()}
@@ -447,20 +449,20 @@ def test_published_weights_find_their_place_and_any_other_key_is_refused(small_c
         change(spoilt)
         torch.save({"model": spoilt}, tmp_path / "bad.tar")
         with pytest.raises(ValueError, match=f"bad.tar is no checkpoint of this EfficientNet: 1 tensors .* {what}"):
-            model.load_sbi(other, tmp_path / "bad.tar")
+            checkpoints.load_sbi(other, tmp_path / "bad.tar")
     (tmp_path / "page.tar").write_text("<html>")
     with pytest.raises(ValueError, match="page.tar is no checkpoint of SBI"):
-        model.load_sbi(other, tmp_path / "page.tar")
+        checkpoints.load_sbi(other, tmp_path / "page.tar")
     with pytest.raises(FileNotFoundError, match="sbi.weights .*none.tar not found"):
-        model.load_sbi(other, tmp_path / "none.tar")
+        checkpoints.load_sbi(other, tmp_path / "none.tar")
     assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
 
 
 def test_efficientnet_embeds_its_pooled_features_and_survives_saving(small_cnn, tmp_path):
     recipe = replace(RECIPE, architecture="tf_efficientnet_b0", depth=0)
     facts = sbi_training.manifest(recipe, PARAMS.variant("sbi"), NORM, 1)
-    model.save(small_cnn, tmp_path, facts)
-    again, manifest = model.load(tmp_path)
+    checkpoints.save(small_cnn, tmp_path, facts)
+    again, manifest = checkpoints.load(tmp_path)
     images = torch.rand(2, 3, 64, 64, generator=generator())
     embeddings, logits = again(images)
     assert torch.equal(logits, small_cnn(images)[1]) and manifest["classes"] == ["REAL", "FAKE"]
@@ -469,14 +471,14 @@ def test_efficientnet_embeds_its_pooled_features_and_survives_saving(small_cnn, 
 
 
 def test_a_start_leaves_only_the_head_of_an_efficientnet_fresh(small_cnn, monkeypatch):
-    fresh = model.build("tf_efficientnet_b0", 2, head_std=0.3)
+    fresh = model.build_detector("tf_efficientnet_b0", 2, head_std=0.3)
     head = fresh.encoder.classifier.weight.clone()
     state = {key: value for key, value in small_cnn.encoder.state_dict().items() if not key.startswith("classifier")}
-    model._load_encoder(fresh, state, "b0")
+    checkpoints._load_encoder(fresh, state, "b0")
     assert torch.equal(fresh.encoder.conv_head.weight, small_cnn.encoder.conv_head.weight)
     assert torch.equal(fresh.encoder.classifier.weight, head)
     with pytest.raises(ValueError, match="b0: 1 tensors missing, first conv_head.weight"):
-        model._load_encoder(fresh, {key: value for key, value in state.items() if key != "conv_head.weight"}, "b0")
+        checkpoints._load_encoder(fresh, {key: value for key, value in state.items() if key != "conv_head.weight"}, "b0")
 
 
 # --- scores and params --------------------------------------------------------------------------------------------

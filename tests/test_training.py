@@ -18,11 +18,13 @@ from sklearn.metrics import roc_auc_score
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.finetune import recipe as training
-from deepfake_repro.methods.finetune.recipe import Objective, fit, objective, optimiser, over_views, schedule
-from deepfake_repro.project.params import Train, Variant
+from deepfake_repro.methods.finetune.recipe import Objective, fit, objective, optimiser, schedule
+from deepfake_repro.project.params import Variant
 from deepfake_repro.project.progress import LINES
+from deepfake_repro.project.recipes import Train
 from deepfake_repro.training import loop
-from deepfake_repro.training.detector import build
+from deepfake_repro.training.detector import build_detector as build
+from deepfake_repro.training.detector import over_views
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
 from deepfake_repro.training.loop import Best, Rate
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy

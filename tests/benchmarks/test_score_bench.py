@@ -53,7 +53,7 @@ def scored(clip: Path, weights: Path, out: Path) -> tuple[float, float, int]:
 
 def test_a_minute_of_720p(tile: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(scoring_model.MANIFEST, "depth", 3)  # the demo network's size
-    build = model.build
+    build = model.build_detector
     monkeypatch.setattr(model, "build", lambda *a, **k: build(*a, **k | {"depth": 3}))
     weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
     results = {}

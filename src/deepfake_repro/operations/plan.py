@@ -27,8 +27,8 @@ from ..project.params import Profile, load
 from ..project.paths import ASSETS, Places, corpus_roots, places
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI
 from ..training import detector as model
+from ..training.devices import this_fabric
 from ..training.loading import seeded
-from ..training.loop import this_fabric
 from ..training.losses import cross_entropy
 from ..training.transforms import Normalisation, training_transform
 from .costs import Network, Speed, bytes_per_crop, counts, report, scaled
@@ -63,7 +63,7 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
 def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], model.Detector]]]:
     """Key of each network -> its block of ``params.yaml``, and what builds it with fresh weights."""
     def build(recipe: Any) -> model.Detector:
-        return model.build(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size,
+        return model.build_detector(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size,
                            drop_path=recipe.drop_path)
 
     return {FINETUNE: (options.train, partial(build, options.train)), SBI: (options.sbi, partial(build, options.sbi)),

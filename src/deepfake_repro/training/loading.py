@@ -17,6 +17,7 @@ from .transforms import Transform
 CROP_KEY = ["video_id", "frame", "face"]
 Key = tuple[int, int]
 """(epoch, item): all that the order and the augmentation of a crop depend on, besides the seed."""
+Batch = list[torch.Tensor]
 
 
 def positions(store: CropStore, rows: pd.DataFrame) -> np.ndarray:

@@ -15,15 +15,18 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
-from ...project.params import Profile, Train, Variant, load
+from ...project.params import Profile, Variant, load
 from ...project.paths import Places, places
 from ...project.provenance import code_digest, file_digest, fingerprint
+from ...project.recipes import Train
+from ...training import checkpoints
 from ...training import detector as model
 from ...training import labels as attribution
 from ...training import transforms as augment
+from ...training.devices import this_fabric
 from ...training.loading import CropDataset, evaluation_loader, positions, training_loader
-from ...training.loop import this_fabric
-from .recipe import Fit, fit, objective
+from ...training.loop import Fit
+from .recipe import fit, objective
 
 SAMPLES = ("train", "validation")
 
@@ -31,10 +34,10 @@ SAMPLES = ("train", "validation")
 def start(row: Variant, options: Profile, seed: int) -> tuple[model.Detector, augment.Normalisation]:
     """The row's network with its start weights, and how its inputs are normalised (Section 3.2)."""
     torch.manual_seed(seed)
-    recipe, classes = options.train, attribution.classes(row.labels)
-    detector = model.build(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size,
+    recipe, classes = options.train, attribution.class_names(row.labels)
+    detector = model.build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size,
                            drop_path=recipe.drop_path, head_std=recipe.head_std)
-    return detector, model.load_start(detector, str(getattr(options.start, row.init)))
+    return detector, checkpoints.load_start(detector, str(getattr(options.start, row.init)))
 
 
 def crops(place: Places, row: Variant, recipe: Train, norm: augment.Normalisation) -> tuple[CropDataset, CropDataset]:
@@ -49,8 +52,8 @@ def crops(place: Places, row: Variant, recipe: Train, norm: augment.Normalisatio
     for file, transform in zip(sample_files(place), transforms, strict=True):
         rows = pd.read_parquet(file)
         rows = rows if file.stem == "train" else rows.sample(frac=1, random_state=0)
-        found.append(CropDataset(store, positions(store, rows), transform, attribution.labels(rows, row.labels),
-                                 attribution.labels(rows, triplet_scheme)))
+        found.append(CropDataset(store, positions(store, rows), transform, attribution.class_labels(rows, row.labels),
+                                 attribution.class_labels(rows, triplet_scheme)))
     return found[0], found[1]
 
 

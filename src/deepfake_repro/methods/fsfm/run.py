@@ -19,9 +19,10 @@ from ...faces.landmarks import FaceMesh
 from ...project.params import Profile, load
 from ...project.paths import ASSETS, Places, places
 from ...project.provenance import code_digest, file_digest, fingerprint
+from ...training import checkpoints
 from ...training import detector as model
+from ...training.devices import this_fabric
 from ...training.loading import CROP_KEY, training_loader
-from ...training.loop import this_fabric
 from ...training.transforms import Normalisation
 from . import masks as masking
 from . import networks as fsfm
@@ -42,9 +43,9 @@ def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[fsfm.
     """The online network with the weights of ``pretrain.start``, or from nothing, and how its inputs are normalised."""
     torch.manual_seed(SEED)
     train = options.train
-    detector = model.build(train.architecture, 2, depth=train.depth, input_size=train.input_size)
+    detector = model.build_detector(train.architecture, 2, depth=train.depth, input_size=train.input_size)
     if options.pretrain.start:
-        norm = model.load_start(detector, options.pretrain.start)
+        norm = checkpoints.load_start(detector, options.pretrain.start)
     else:
         fsfm.begin_from_nothing(detector.encoder)
         norm = masking.measured_normalisation(store, rows)

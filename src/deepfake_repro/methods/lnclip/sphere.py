@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...project.recipes import LnClip
+from ...training import checkpoints
 from ...training import detector as model
 from ...training.losses import cross_entropy, distances
 from ...training.transforms import Normalisation
@@ -31,13 +32,13 @@ def build(recipe: LnClip) -> tuple[model.Detector, Normalisation]:
     like the others. Raises as :func:`.training.detector.build` and :func:`.training.detector.load_start`.
     """
     detector = empty(recipe)
-    norm = model.load_start(detector, recipe.start)
+    norm = checkpoints.load_start(detector, recipe.start)
     return detector, norm
 
 
 def empty(recipe: LnClip) -> model.Detector:
     """The network of :func:`build` with fresh weights: enough to count its parameters."""
-    detector = model.build(recipe.architecture, len(CLASSES), depth=recipe.depth, input_size=recipe.input_size,
+    detector = model.build_detector(recipe.architecture, len(CLASSES), depth=recipe.depth, input_size=recipe.input_size,
                            head_std=recipe.head_std, sphere=True)
     tune_layer_norms(detector)
     return detector
