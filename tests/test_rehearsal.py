@@ -11,7 +11,7 @@ from deepfake_repro.operations import clones, rehearsal
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Places
 from deepfake_repro.training import checkpoints
-from deepfake_repro.training import detector as model
+from deepfake_repro.training.detector import build_detector
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -57,7 +57,7 @@ def test_missing_weights_are_told_and_their_random_files_load(tmp_path: Path, mo
     assert set(values) == {"paper.start.imagenet", "paper.start.fsfm", "paper.start.sbi", "paper.lnclip.start"}
     assert len(told) == 4 and all("STARTS FROM RANDOM WEIGHTS" in line for line in told)
     for key, recipe in (("start.fsfm", options.train), ("start.sbi", options.sbi), ("lnclip.start", options.lnclip)):
-        detector = model.build_detector(recipe.architecture, 6, depth=recipe.depth, input_size=recipe.input_size,
+        detector = build_detector(recipe.architecture, 6, depth=recipe.depth, input_size=recipe.input_size,
                                sphere=key.startswith("lnclip"))
         assert checkpoints.load_start(detector, str(tmp_path / values[f"paper.{key}"])).mean == (0.5,) * 3
 

@@ -84,7 +84,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 FAKE_DVC = """#!/usr/bin/env python3
 import json, pathlib, sys
-from deepfake_repro import params
+from deepfake_repro.project import params
 if sys.argv[1] == "repro":
     loaded = params.load(pathlib.Path("params.yaml"))
     for row in loaded.run.variants:
@@ -104,7 +104,7 @@ def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(repository:
         studies.run_study(repository, "start_over_seeds")
     git(repository, *COMMIT, "-am", "changed")
     monkeypatch.setenv("PATH", str(repository / "bin"), prepend=":")
-    monkeypatch.setattr(studies, "SOURCE", str(ROOT / "src"))
+    monkeypatch.setattr(clones, "SOURCE", str(ROOT / "src"))
     out = studies.run_study(repository, "start_over_seeds")
     epochs = params.load(ROOT / "params.yaml").profile("demo").train.epochs
     for option, expected in (("default", epochs), ("long", 7)):

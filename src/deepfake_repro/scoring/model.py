@@ -11,8 +11,7 @@ from ..project.params import load
 from ..project.paths import places
 from ..project.provenance import file_digest
 from ..training import checkpoints
-from ..training import detector as model
-from ..training.detector import Detector
+from ..training.detector import Detector, build_detector
 from ..training.transforms import Normalisation, Transform, evaluation_transform
 from .calibration import Calibration, read
 
@@ -81,7 +80,7 @@ def _trained_by(folder: Path) -> str:
 
 def _finetuned_fsfm(file: Path) -> Model:
     recipe, classes = load().profile("paper").train, ("REAL", "FAKE")
-    detector = model.build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size)
+    detector = build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size)
     norm = checkpoints.load_finetuned_fsfm(detector, file)
     facts = {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
              "views": recipe.augmentation, "classes": list(classes), **asdict(norm)}
