@@ -22,8 +22,8 @@ import av
 import cv2
 import numpy as np
 
+from deepfake_repro.crops import preprocess
 from deepfake_repro.crops.extraction import extract
-from deepfake_repro.evaluation import rows as stages
 from deepfake_repro.project import params
 
 ASSETS = Path(__file__).resolve().parents[1] / "data" / "assets"
@@ -169,7 +169,7 @@ def make(folder: Path, count: int, seed: int) -> list[dict[str, str]]:
 def process(folder: Path, files: list[dict[str, str]]) -> list[dict[str, object]]:
     """Crop each file as the pipeline does: how many crops it gave, and the reason if anything was wrong."""
     options = params.load().profile("demo").crops
-    detector = stages.detector_factory(options)()
+    detector = preprocess.detector_factory(options)()
     done = []
     for file in files:
         crops, records = extract({"video_id": file["path"], "attrs": "", **file}, folder, detector, options)

@@ -10,8 +10,10 @@ import pandas as pd
 import torch
 
 from deepfake_repro.project.provenance import file_digest
-from deepfake_repro.scoring import calibration as operating_points
-from deepfake_repro.training import detector as model
+from deepfake_repro.scoring import calibration
+from deepfake_repro.scoring.calibration import gaussian
+from deepfake_repro.training import checkpoints
+from deepfake_repro.training.detector import build_detector
 
 MANIFEST = {"architecture": "vit_small_patch14_dinov2", "depth": 1, "input_size": 112, "views": "windows",
             "classes": ["REAL", "FS", "RE"], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -28,12 +30,12 @@ def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
 def make(folder: Path) -> Path:
     """Write weights, manifest, provenance and calibration to ``folder`` and return it."""
     torch.manual_seed(0)
-    network = model.build(MANIFEST["architecture"], 3, depth=1, input_size=112, head_std=0.5)
-    model.save(network, folder, MANIFEST)
+    network = build_detector(MANIFEST["architecture"], 3, depth=1, input_size=112, head_std=0.5)
+    checkpoints.save(network, folder, MANIFEST)
     (folder / "provenance.json").write_text(json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0}))
-    fitted = operating_points.gaussian(np.random.default_rng(1).normal(size=(60, 384)))
+    fitted = gaussian(np.random.default_rng(1).normal(size=(60, 384)))
     embedding = {**fitted, "crops": 60, "quantiles": {"0.5": 1.0, "0.95": 1.2, "0.99": 1.3}}
     content = {"profile": "demo", "weights": file_digest(folder / "model.safetensors"),
-               **operating_points.fit(validation_videos()), "embedding": embedding}
+               **calibration.fit(validation_videos()), "embedding": embedding}
     (folder / "calibration.json").write_text(json.dumps(content))
     return folder

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro.training.labels import Scheme, classes, labels, p_fake
+from deepfake_repro.training.labels import Scheme, p_fake
+from deepfake_repro.training.labels import class_labels as labels
+from deepfake_repro.training.labels import class_names as classes
 
 
 @pytest.fixture

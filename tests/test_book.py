@@ -17,8 +17,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from deepfake_repro.teaching import book
-from deepfake_repro.teaching import times as lesson_times
+from deepfake_repro.teaching import book, times
+from deepfake_repro.teaching.times import MARKS, PAGE, RECORD, with_table
 
 ROOT = Path(__file__).resolve().parents[1]
 FETCHED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
@@ -169,16 +169,16 @@ def test_lessons_are_run_again_when_results_change_and_only_where_their_inputs_a
 
 def test_table_of_times_is_made_from_what_was_measured() -> None:
     seconds = {"02_crops": 75.4, "04_triplets": 9.6, "solutions/04_triplets": 30.2}
-    rows = lesson_times.table(seconds).splitlines()[2:]
+    rows = times.table(seconds).splitlines()[2:]
     assert rows == ["| [02_crops](../notebooks/02_crops.ipynb) | 1 min 15 s | – |",
                     "| [04_triplets](../notebooks/04_triplets.ipynb) | 10 s | 30 s |"]
-    begin, end = lesson_times.MARKS
-    page = lesson_times.with_table(f"before\n{begin}old\n{end}\nafter\n", seconds)
+    begin, end = MARKS
+    page = with_table(f"before\n{begin}old\n{end}\nafter\n", seconds)
     assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page and rows[0] in page
-    assert lesson_times.with_table(page, seconds) == page
+    assert with_table(page, seconds) == page
 
 
 def test_the_teachers_page_holds_the_measured_times() -> None:
-    page = (ROOT / lesson_times.PAGE).read_text(encoding="utf-8")
-    record = json.loads((ROOT / lesson_times.RECORD).read_text())
-    assert lesson_times.with_table(page, record["seconds"]) == page
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    record = json.loads((ROOT / RECORD).read_text())
+    assert with_table(page, record["seconds"]) == page

@@ -618,7 +618,7 @@ def test_rows_of_benchmarks_have_the_same_types_as_the_papers(tmp_path, faceshif
 
 def official() -> dict[str, dict[str, tuple[int, int]]]:
     """Corpus -> split -> (real, fake), as the adapters' modules state them."""
-    modules = {name: importlib.import_module(f"deepfake_repro.corpora.{name}").OFFICIAL for name in MODULES}
+    modules = {name: importlib.import_module(f"deepfake_repro.corpora.adapters.{name}").OFFICIAL for name in MODULES}
     return modules.pop("deepspeak") | modules
 
 

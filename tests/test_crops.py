@@ -15,8 +15,8 @@ import pytest
 from squares import OPTIONS, Squares, index_row, make_corpus, scene
 
 from deepfake_repro.crops import store as crop_store
-from deepfake_repro.crops.extraction import CropStore, crop, enlarge, extract
-from deepfake_repro.crops.store import CROP_SCHEMA, decode, encode, read_skipped, write_listing, write_part
+from deepfake_repro.crops.extraction import crop, enlarge, extract
+from deepfake_repro.crops.store import CROP_SCHEMA, CropStore, decode, encode, read_skipped, write_listing, write_part
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ from deepfake_repro.crops.store import CropStore
 from deepfake_repro.evaluation import prediction
 from deepfake_repro.methods.fsfm.recipe import pretrain
 from deepfake_repro.project.params import Predict
-from deepfake_repro.training import loop
-from deepfake_repro.training.detector import build
+from deepfake_repro.training import devices
+from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.loading import GlobalBatches, training_loader
 from deepfake_repro.training.losses import TRIPLET_LOSSES
 
@@ -128,4 +128,4 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    everything(Path(sys.argv[1]), loop.this_fabric("32-true"))
+    everything(Path(sys.argv[1]), devices.this_fabric("32-true"))

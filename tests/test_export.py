@@ -12,27 +12,27 @@ import torch
 
 from deepfake_repro.cli import main
 from deepfake_repro.scoring import export, score
-from deepfake_repro.scoring import model as trained
-from deepfake_repro.training.detector import build
+from deepfake_repro.scoring.model import Model, read_model
+from deepfake_repro.training.detector import build_detector as build
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[trained.Model, Path]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
     folder = tmp_path_factory.mktemp("export")
     weights = scoring_model.make(folder / "tiny-0")
     assert main(["export-model", "--weights", str(weights), "--out", str(folder / "out")]) == 0
-    return trained.read_model(weights), folder / "out"
+    return read_model(weights), folder / "out"
 
 
-def test_the_folder_reads_back_as_the_same_model(exported: tuple[trained.Model, Path]) -> None:
+def test_the_folder_reads_back_as_the_same_model(exported: tuple[Model, Path]) -> None:
     known, out = exported
-    again, images = trained.read_model(out), [np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)]
+    again, images = read_model(out), [np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)]
     assert (again.profile, dict(again.calibration)) == ("demo", {**known.calibration, "weights": again.digest})
     for one, other in zip(score.predict(known, images), score.predict(again, images), strict=True):
         assert np.array_equal(one, other)
 
 
-def test_onnx_scores_crops_as_the_detector_does(exported: tuple[trained.Model, Path]) -> None:
+def test_onnx_scores_crops_as_the_detector_does(exported: tuple[Model, Path]) -> None:
     """Windows of crops cut here by hand, in [0, 1] without normalisation, averaged over views after the network."""
     known, out = exported
     crops = np.random.default_rng(1).integers(0, 255, (3, 224, 224, 3), np.uint8)
@@ -44,22 +44,22 @@ def test_onnx_scores_crops_as_the_detector_does(exported: tuple[trained.Model, P
         assert probabilities.sum(1) == pytest.approx(1) and probabilities[:, 1:].sum(1) == pytest.approx(p_fake)
 
 
-def test_parity_notices_another_network(exported: tuple[trained.Model, Path], tmp_path: Path) -> None:
+def test_parity_notices_another_network(exported: tuple[Model, Path], tmp_path: Path) -> None:
     known, out = exported
     assert export.parity(known, out / "model.onnx") < 1e-5
     torch.manual_seed(7)
     other = build("vit_small_patch14_dinov2", 3, depth=1, input_size=112, head_std=0.5).eval()
-    assert export.parity(trained.Model(other, known.facts, tmp_path, ""), out / "model.onnx") > export.TOLERANCE
+    assert export.parity(Model(other, known.facts, tmp_path, ""), out / "model.onnx") > export.TOLERANCE
 
 
-def test_the_card_names_data_classes_and_error_rates(exported: tuple[trained.Model, Path]) -> None:
+def test_the_card_names_data_classes_and_error_rates(exported: tuple[Model, Path]) -> None:
     text = (exported[1] / "MODEL_CARD.md").read_text()
     for words in ("Trained on the demo alone", "REAL, FS, RE; P(fake) is the sum of all but the first", "0.485",
                   "data `data/samples/demo/train.parquet`", "| 1 % false alarms |", "10 real and 20 fake held-out", "No"):
         assert words in text
 
 
-def test_nothing_is_overwritten(exported: tuple[trained.Model, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_overwritten(exported: tuple[Model, Path], capsys: pytest.CaptureFixture[str]) -> None:
     known, out = exported
     assert main(["export-model", "--weights", str(known.folder), "--out", str(out)]) == 2
     assert capsys.readouterr().err == f"error: {out} is not empty: give a new folder\n"

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
-from deepfake_repro.methods.fsfm import masks as masking
+from deepfake_repro.methods.fsfm.masks import GROUPS
 from deepfake_repro.report.figures import picture
-from deepfake_repro.teaching import book, exercises, lessons, result_exercises
-from deepfake_repro.teaching import figures as lesson_figures
+from deepfake_repro.teaching import book, exercises, lessons
+from deepfake_repro.teaching.figures import manipulation_figure, triplet_figure, working_triplets
 from deepfake_repro.training import losses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,7 @@ SLOW_FIRST = ["solutions/04_triplets", "08_embeddings", "solutions/08_embeddings
 Finished = tuple[subprocess.CompletedProcess, Path]
 DEMO = ("data/assets", "data/corpora/demo", "data/crops/demo", "data/samples/demo", "data/pretrained/demo",
         "results/demo/weights/fsfm_ba-0", "results/demo/predictions/fsfm_ba-0")
-RUN = ("import sys; from pathlib import Path; from deepfake_repro import notebooks; "
+RUN = ("import sys; from pathlib import Path; from deepfake_repro.project import notebooks; "
        "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), notebooks.parse(sys.argv[3:]))")
 
 
@@ -119,7 +119,7 @@ def test_figure_with_sliders_redraws_and_has_a_static_picture() -> None:
 
     def draw(x: float, number: int):
         seen.append((x, number))
-        return lesson_figures.triplet_figure(x, 0.5, 1.0)
+        return triplet_figure(x, 0.5, 1.0)
 
     explorer = lessons.explore(draw, "a triplet", x=(-2.0, 2.0, 1.0), number=(0, 4, 2))
     before = explorer.children[-1].value
@@ -133,7 +133,7 @@ def test_figure_with_sliders_redraws_and_has_a_static_picture() -> None:
 @pytest.mark.parametrize("loss", list(losses.TRIPLET_LOSSES))
 def test_triplets_drawn_are_those_that_make_the_loss(loss: str) -> None:
     points, labels = lessons.toy_batch(12, 1.5, seed=3)
-    chosen = lesson_figures.working_triplets(points, labels, 1.0, loss)
+    chosen = working_triplets(points, labels, 1.0, loss)
     distance = np.linalg.norm(points[:, None] - points[None], axis=2)
     total = sum(distance[i, j] - distance[i, k] + 1.0 for i, j, k in chosen)
     wanted = losses.TRIPLET_LOSSES[loss](torch.as_tensor(points), torch.as_tensor(labels), 1.0).item()
@@ -177,7 +177,7 @@ def test_share_of_known_manipulations_by_hand() -> None:
 def test_same_corpora_give_the_same_figure_bytes() -> None:
     index = pd.DataFrame({"dataset": ["ffpp", "df40"], "split": ["train", "test"], "label": [1, 1],
                           "manipulation": ["faceswap", "simswap"]})
-    first, second = (picture(lesson_figures.manipulation_figure(index, ["ffpp", "df40"])).data for _ in range(2))
+    first, second = (picture(manipulation_figure(index, ["ffpp", "df40"])).data for _ in range(2))
     assert first == second
 
 
@@ -228,25 +228,25 @@ def test_mistakes_in_the_exercises_on_data_are_named() -> None:
     with pytest.raises(AssertionError, match="12 may not be exceeded"):
         exercises.check_level(flat_level)
     with pytest.raises(AssertionError, match="one visible patch"):
-        exercises.check_hidden_whole(lambda mask, groups: {"eyes"}, masking.GROUPS)
+        exercises.check_hidden_whole(lambda mask, groups: {"eyes"}, GROUPS)
     with pytest.raises(AssertionError, match="they are not there"):
         exercises.check_hidden_whole(lambda mask, groups: {
-            name for name, group in zip(masking.GROUPS, groups, strict=True) if mask[group].all() and (
-                group.any() or mask.all())}, masking.GROUPS)
+            name for name, group in zip(GROUPS, groups, strict=True) if mask[group].all() and (
+                group.any() or mask.all())}, GROUPS)
 
 
 def test_mistakes_in_the_exercises_on_results_are_named() -> None:
     ends = [2.5, 97.5]
     with pytest.raises(AssertionError, match="draw by draw"):
-        result_exercises.check_interval_of_difference(lambda a, b: np.percentile(a, ends) - np.percentile(b, ends))
+        exercises.check_interval_of_difference(lambda a, b: np.percentile(a, ends) - np.percentile(b, ends))
     with pytest.raises(AssertionError, match="percentiles 2.5 and 97.5"):
-        result_exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
+        exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
     with pytest.raises(AssertionError, match="false where forgerynet speaks against it"):
-        result_exercises.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
+        exercises.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
     with pytest.raises(AssertionError, match="not yet: a claim may not contain"):
-        result_exercises.check_sentence("print(1)")
+        exercises.check_sentence("print(1)")
     with pytest.raises(AssertionError, match="one point better everywhere"):
-        result_exercises.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
+        exercises.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
 
 
 def test_mistakes_on_the_sphere_are_named() -> None:

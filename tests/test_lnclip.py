@@ -16,10 +16,22 @@ from torch import nn
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.lnclip import recipe as lnclip_training
-from deepfake_repro.methods.lnclip import sphere as lnclip
+from deepfake_repro.methods.lnclip import sphere
 from deepfake_repro.methods.lnclip.pairing import PairedBatches
+from deepfake_repro.methods.lnclip.recipe import SELECTIONS, learning_rate, restore
+from deepfake_repro.methods.lnclip.sphere import (
+    VIT_L14,
+    SphereObjective,
+    alignment,
+    interpolated,
+    parameter_counts,
+    slerp,
+    trainable,
+    tune_layer_norms,
+    uniformity,
+)
 from deepfake_repro.project import params
-from deepfake_repro.training import detector as model
+from deepfake_repro.training import checkpoints
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, loader_of
 from deepfake_repro.training.loop import Best
 from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
@@ -45,8 +57,8 @@ def unit(*shape, seed=0):
 
 def test_clip_vit_l14_trains_exactly_the_published_number_of_parameters():
     with torch.device("meta"):
-        detector = lnclip.empty(PAPER)
-    assert lnclip.parameter_counts(detector) == lnclip.VIT_L14 == (104_450, 303_181_826)
+        detector = sphere.empty(PAPER)
+    assert parameter_counts(detector) == VIT_L14 == (104_450, 303_181_826)
     assert f"{104_450 / 303_181_826:.4%}" == "0.0345%"
     assert sum(isinstance(module, nn.LayerNorm) for module in detector.modules()) == 50
     head = detector.encoder.head
@@ -54,35 +66,35 @@ def test_clip_vit_l14_trains_exactly_the_published_number_of_parameters():
 
 
 def test_layer_norms_are_found_by_type_and_not_by_name():
-    detector = lnclip.empty(RECIPE)
+    detector = sphere.empty(RECIPE)
     block = detector.encoder.blocks[0]
     block.add_module("scale", nn.LayerNorm(4))  # a LayerNorm with another name
     block.add_module("norm_like", nn.Linear(4, 4))  # a name without the type
-    lnclip.tune_layer_norms(detector)
-    names = set(lnclip.trainable(detector))
+    tune_layer_norms(detector)
+    names = set(trainable(detector))
     assert {"encoder.blocks.0.scale.weight", "encoder.blocks.0.norm1.bias", "encoder.norm.weight",
             "encoder.head.weight"} <= names
     assert not any("norm_like" in name or "attn" in name or "pos_embed" in name for name in names)
 
 
 def test_a_network_without_layer_norms_is_refused():
-    detector = lnclip.empty(RECIPE)
+    detector = sphere.empty(RECIPE)
     for block in detector.encoder.blocks:
         block.norm1, block.norm2 = nn.Identity(), nn.Identity()
     detector.encoder.norm = nn.Identity()
     with pytest.raises(ValueError, match="no LayerNorm to tune"):
-        lnclip.tune_layer_norms(detector)
+        tune_layer_norms(detector)
 
 
 def test_the_optimiser_holds_the_trainable_parameters_only():
-    detector = lnclip.empty(RECIPE)
+    detector = sphere.empty(RECIPE)
     held = {id(p) for group in lnclip_training.optimiser(detector, RECIPE).param_groups for p in group["params"]}
     assert held == {id(p) for p in detector.parameters() if p.requires_grad}
     assert 0 < len(held) < len(list(detector.parameters()))
 
 
 def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
-    detector = lnclip.empty(RECIPE).eval()
+    detector = sphere.empty(RECIPE).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     encoder = detector.encoder
     tokens = encoder.patch_embed(images)
@@ -94,9 +106,9 @@ def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
 
 
 def test_saved_weights_come_back_as_the_same_network(tmp_path):
-    detector = lnclip.empty(RECIPE).eval()
-    model.save(detector, tmp_path, lnclip_training.manifest(RECIPE, NORM, 1))
-    again, facts = model.load(tmp_path)
+    detector = sphere.empty(RECIPE).eval()
+    checkpoints.save(detector, tmp_path, lnclip_training.manifest(RECIPE, NORM, 1))
+    again, facts = checkpoints.load(tmp_path)
     images = torch.randn(2, 3, 32, 32)
     assert facts["method"] == "lnclip" and facts["classes"] == ["REAL", "FAKE"]
     for one, two in zip(again(images), detector(images), strict=True):
@@ -106,7 +118,7 @@ def test_saved_weights_come_back_as_the_same_network(tmp_path):
 def test_the_demos_start_fits_and_its_final_norm_is_taken(assets):
     recipe = replace(params.load(ROOT / "params.yaml").profile("demo").lnclip,
                      start=str(assets / "vit_small_patch14.safetensors"))
-    detector, norm = lnclip.build(recipe)
+    detector, norm = sphere.build(recipe)
     with safe_open(recipe.start, "pt") as file:
         assert torch.equal(detector.encoder.norm.weight, file.get_tensor("norm.weight"))
         assert torch.equal(detector.encoder.cls_token, file.get_tensor("cls_token"))
@@ -131,44 +143,44 @@ def naive(features, labels, power, temperature):
 def test_alignment_and_uniformity_are_the_sums_over_pairs(power, temperature):
     features, labels = unit(9, 5), torch.tensor([0, 1, 1, 0, 0, 1, 0, 1, 1])
     expected = naive(features, labels.tolist(), power, temperature)
-    assert lnclip.alignment(features, labels, power).item() == pytest.approx(expected[0], rel=1e-12)
-    assert lnclip.uniformity(features, temperature).item() == pytest.approx(expected[1], rel=1e-12)
+    assert alignment(features, labels, power).item() == pytest.approx(expected[0], rel=1e-12)
+    assert uniformity(features, temperature).item() == pytest.approx(expected[1], rel=1e-12)
 
 
 def test_alignment_and_uniformity_of_points_whose_distances_are_known():
     north, east = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
     square = torch.stack([north, east, -north, -east]).double()
     labels = torch.tensor([0, 1, 0, 1])  # antipodes: squared distance 4; neighbours: 2
-    assert lnclip.alignment(square, labels).item() == pytest.approx(4)
-    assert lnclip.uniformity(square).item() == pytest.approx(math.log((4 * math.exp(-4) + 2 * math.exp(-8)) / 6))
+    assert alignment(square, labels).item() == pytest.approx(4)
+    assert uniformity(square).item() == pytest.approx(math.log((4 * math.exp(-4) + 2 * math.exp(-8)) / 6))
     same = north.expand(4, 2)
-    assert (lnclip.alignment(same, labels).item(), lnclip.uniformity(same).item()) == (0, 0)
+    assert (alignment(same, labels).item(), uniformity(same).item()) == (0, 0)
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 1]])
 def test_batches_without_a_pair_give_zero_and_a_zero_gradient(labels):
     features = unit(len(labels), 3).requires_grad_()
-    loss = lnclip.alignment(features, torch.tensor(labels))
-    loss = loss + (lnclip.uniformity(features) if len(labels) == 1 else 0)
+    loss = alignment(features, torch.tensor(labels))
+    loss = loss + (uniformity(features) if len(labels) == 1 else 0)
     loss.backward()
     assert loss.item() == 0 and not features.grad.any()
 
 
 def test_the_mean_of_uniformity_is_kept_above_its_floor():
-    assert lnclip.uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 100.0).item() == pytest.approx(math.log(1e-6))
+    assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 100.0).item() == pytest.approx(math.log(1e-6))
 
 
 def test_gradients_of_both_losses_are_right():
     features, labels = torch.randn(5, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 1, 0, 1, 1])
-    assert torch.autograd.gradcheck(lambda z: lnclip.alignment(F.normalize(z, dim=1), labels), features)
-    assert torch.autograd.gradcheck(lambda z: lnclip.uniformity(F.normalize(z, dim=1)), features)
+    assert torch.autograd.gradcheck(lambda z: alignment(F.normalize(z, dim=1), labels), features)
+    assert torch.autograd.gradcheck(lambda z: uniformity(F.normalize(z, dim=1)), features)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
 @pytest.mark.parametrize("angle", [0.3, math.pi / 2, 3.0])
 def test_slerp_turns_by_the_share_of_the_angle(share, angle):
     start, end = torch.tensor([[1, 0], [math.cos(angle), math.sin(angle)]], dtype=torch.float64)
-    point = lnclip.slerp(start, end, torch.tensor(share, dtype=torch.float64))
+    point = slerp(start, end, torch.tensor(share, dtype=torch.float64))
     expected = torch.tensor([math.cos(share * angle), math.sin(share * angle)], dtype=torch.float64)
     torch.testing.assert_close(point, expected, atol=1e-9, rtol=0)
 
@@ -176,7 +188,7 @@ def test_slerp_turns_by_the_share_of_the_angle(share, angle):
 def test_slerp_between_equal_or_opposite_points_is_finite_with_its_gradient():
     start = unit(3, 8).float().requires_grad_()
     for end, far in ((start.detach().clone(), 1e-3), (-start.detach(), None)):
-        point = lnclip.slerp(start, end, torch.tensor([0.1, 0.4, 0.9]))
+        point = slerp(start, end, torch.tensor([0.1, 0.4, 0.9]))
         (gradient,) = torch.autograd.grad(point.sum(), start)
         assert torch.isfinite(point).all() and torch.isfinite(gradient).all()
         if far:
@@ -187,7 +199,7 @@ def test_interpolated_features_lie_between_two_of_their_class():
     features = torch.eye(6).double()[[0, 1, 2, 3, 4, 5]]
     labels = torch.tensor([0, 0, 0, 1, 1, 1])  # real spans the first three axes, fake the others
     torch.manual_seed(0)
-    new, classes = lnclip.interpolated(features, labels, 8)
+    new, classes = interpolated(features, labels, 8)
     assert new.shape == (48, 6) and classes.tolist() == [0] * 24 + [1] * 24
     torch.testing.assert_close(new.norm(dim=1), torch.ones(48).double())
     assert not new[:24, 3:].any() and not new[24:, :3].any()
@@ -199,13 +211,13 @@ def test_interpolated_features_lie_between_two_of_their_class():
 
 def test_no_copies_change_nothing():
     features, labels = unit(4, 3), torch.tensor([0, 1, 0, 1])
-    assert lnclip.interpolated(features, labels, 0) == (features, labels)
+    assert interpolated(features, labels, 0) == (features, labels)
 
 
 def test_the_objective_is_the_weighted_sum():
     features, labels = unit(6, 4), torch.tensor([0, 1, 0, 1, 1, 0])
     logits = torch.randn(6, 2, dtype=torch.float64)
-    terms = lnclip.SphereObjective(0.1, 0.5)(features, logits, labels)
+    terms = SphereObjective(0.1, 0.5)(features, logits, labels)
     align, uniform = naive(features, labels.tolist(), 2, 2)
     expected = -torch.log_softmax(logits, 1)[range(6), labels].mean().item() + 0.1 * align + 0.5 * uniform
     assert terms["total"].item() == pytest.approx(expected, rel=1e-9)
@@ -239,14 +251,14 @@ def test_rate_without_warm_up_is_torchs_warm_restarts():
     for step in range(120):
         epoch = step / 4
         oracle.step(epoch)
-        assert lnclip_training.learning_rate(epoch, recipe) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert learning_rate(epoch, recipe) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
 
 
 def test_the_papers_cycle_warms_up_for_one_epoch_and_starts_again():
-    rates = [lnclip_training.learning_rate(epoch, PAPER) for epoch in (0, 0.5, 1, 5.5, 9.999999, 10, 11)]
+    rates = [learning_rate(epoch, PAPER) for epoch in (0, 0.5, 1, 5.5, 9.999999, 10, 11)]
     assert rates == pytest.approx([1e-5, 1.55e-4, 3e-4, 1.55e-4, 1e-5, 1e-5, 3e-4], rel=1e-4)
     with pytest.raises(ValueError, match=r"^lnclip\.warmup_epochs is 10: keep it below"):
-        lnclip_training.learning_rate(0, replace(PAPER, warmup_epochs=10))
+        learning_rate(0, replace(PAPER, warmup_epochs=10))
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +288,7 @@ def loaders(store, recipe):
 
 def run(store, scratch, recipe=RECIPE):
     torch.manual_seed(0)
-    detector = lnclip.empty(recipe)
+    detector = sphere.empty(recipe)
     before = {name: tensor.detach().clone() for name, tensor in detector.named_parameters()}
     train, validation, videos = loaders(store, recipe)
     result = lnclip_training.fit(detector, train, validation, videos, recipe, seed=0, scratch=scratch, fabric=CPU,
@@ -300,7 +312,7 @@ def test_it_learns_and_keeps_the_epoch_that_validation_prefers(whole):
     history = result.history
     assert result.best_epoch == history["validation_loss"].idxmin() + 1
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
-    lnclip_training.restore(detector, result.best_state)
+    restore(detector, result.best_state)
     fake = class_probabilities(detector, validation, CPU)[:, 1]
     of_video = pd.DataFrame({"p": fake, "video": np.arange(TRAIN, CROPS) // 4 * 2 + np.arange(CROPS - TRAIN) % 2})
     scores = of_video.groupby("video")["p"].mean().sort_index()
@@ -325,9 +337,9 @@ def test_every_switch_changes_the_run(store, whole, tmp_path, change):
 
 
 def test_wrong_weights_and_selection_are_refused(store, tmp_path):
-    detector = lnclip.empty(RECIPE)
+    detector = sphere.empty(RECIPE)
     with pytest.raises(ValueError, match="not of this network's LayerNorms"):
-        lnclip_training.restore(detector, {"encoder.norm.weight": torch.ones(192)})
+        restore(detector, {"encoder.norm.weight": torch.ones(192)})
     with pytest.raises(ValueError, match=r"^lnclip\.selection is 'loss'; known: validation_loss, video_auc, video_map$"):
         run(store, tmp_path, replace(RECIPE, selection="loss"))
 
@@ -342,7 +354,7 @@ def test_selections_prefer_lower_loss_and_higher_scores():
             {"validation_loss": 0.6, "video_auc": 0.8, "video_map": 0.9},
             {"validation_loss": 0.4, "video_auc": 0.8, "video_map": 0.8}]
     chosen = {}
-    for selection, sign in lnclip_training.SELECTIONS.items():
+    for selection, sign in SELECTIONS.items():
         best = Best()
         for epoch, row in enumerate(rows, start=1):
             best.offer(sign * row[selection], epoch, {})
@@ -359,7 +371,7 @@ def test_the_gradient_of_the_latent_augmentation_is_the_same_bits_every_time():
     def gradient():
         torch.manual_seed(1)
         leaf = features.clone().requires_grad_()
-        (lnclip.interpolated(leaf, labels, 8)[0] * torch.linspace(-1, 1, 384)).sum().backward()
+        (interpolated(leaf, labels, 8)[0] * torch.linspace(-1, 1, 384)).sum().backward()
         return leaf.grad
 
     try:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.faces import landmarks
+from deepfake_repro.faces.regions import region_map
 from deepfake_repro.methods.fsfm.masks import (
     GROUPS,
     LandmarkParser,
@@ -23,7 +24,6 @@ from deepfake_repro.methods.fsfm.masks import (
     patch_regions,
     real_faces_of,
     real_training_faces,
-    region_map,
 )
 from deepfake_repro.training.transforms import Normalisation
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deepfake_repro.training.detector import FRESH, build, load, load_fsfm, load_safetensors, load_start, save
+from deepfake_repro.training.checkpoints import FRESH, load, load_fsfm, load_safetensors, load_start, save
+from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.transforms import Normalisation
 
 TINY = "vit_tiny_patch16_224"

@@ -37,7 +37,7 @@ def passed_by_the_pipeline() -> dict[str, set[str]]:
     stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
     commands = [stage.get("do", stage)["cmd"] for stage in stages.values()]
     lines = [line for command in commands for line in (command if isinstance(command, list) else [command])]
-    found = [re.search(r"deepfake_repro\.notebooks run (\S+) \S+(.*)", line) for line in lines]
+    found = [re.search(r"deepfake_repro\.project\.notebooks run (\S+) \S+(.*)", line) for line in lines]
     return {match[1]: set(re.findall(r"(\w+)=", match[2])) for match in found if match}
 
 
@@ -169,7 +169,7 @@ def test_two_runs_at_once_from_one_folder_do_not_hear_each_other(tmp_path: Path)
             "(here / f'{seed}.here').touch()\n"
             "while len(list(here.glob('*.here'))) < 2 and time.monotonic() < end:\n    time.sleep(0.05)\nseed")
     book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell(meet))
-    code = ("import sys; from pathlib import Path; from deepfake_repro import notebooks; "
+    code = ("import sys; from pathlib import Path; from deepfake_repro.project import notebooks; "
             "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), {'seed': int(sys.argv[3])})")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     runs = [subprocess.Popen([sys.executable, "-c", code, book, tmp_path / f"{seed}.ipynb", str(seed)], cwd=ROOT,

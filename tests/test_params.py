@@ -18,7 +18,7 @@ from deepfake_repro.corpora import PAPER
 from deepfake_repro.corpora.adapters import fakeavceleb, forgerynet
 from deepfake_repro.crops.store import ENCODINGS
 from deepfake_repro.faces.detection import DETECTORS
-from deepfake_repro.project import params
+from deepfake_repro.project import params, recipes
 from deepfake_repro.project.recipes import Blend, Sbi
 from deepfake_repro.project.vocabulary import ROW_NAMES
 from deepfake_repro.training.labels import Scheme
@@ -193,7 +193,7 @@ def attribute_reads() -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize(("block", "owners"), [
     (params.Variant, {"row", "variant"}), (params.Miniature, {"size"}), (params.IndexOptions, {"options"}),
-    (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (params.Train, {"recipe", "self.recipe"}),
+    (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (recipes.Train, {"recipe", "self.recipe"}),
     (Sbi, {"recipe", "self.recipe", "task.recipe", "options.sbi"}), (Blend, {"blend", "recipe.blend", "self.blend"}),
     (params.Predict, {"options", "options.predict"}), (params.Scoring, {"options", "scoring"}),
 ])

@@ -11,7 +11,7 @@ from test_training import RECIPE
 from torch.nn import functional as F
 
 from deepfake_repro.methods.finetune.recipe import optimiser, schedule
-from deepfake_repro.training.detector import build
+from deepfake_repro.training.detector import build_detector as build
 
 PAPER = replace(RECIPE, epochs=30, warmup_epochs=5, learning_rate=1e-4, min_learning_rate=1e-6)
 

@@ -16,9 +16,9 @@ from deepfake_repro.crops.store import encode, write_part
 from deepfake_repro.evaluation import prediction
 from deepfake_repro.evaluation.prediction import class_probabilities, predict_row, prediction_table, write_predictions
 from deepfake_repro.project.paths import places
-from deepfake_repro.training import detector as model
-from deepfake_repro.training.detector import build
-from deepfake_repro.training.labels import classes
+from deepfake_repro.training import checkpoints
+from deepfake_repro.training.detector import build_detector as build
+from deepfake_repro.training.labels import class_names as classes
 
 VIEWS = 4
 
@@ -142,7 +142,7 @@ def checkout(tmp_path, monkeypatch, detector) -> Path:
     index = pd.DataFrame([[video, *facts[:2], "m", "FS", 1] for video, facts in videos.items()],
                          columns=["video_id", "dataset", "split", "manipulation", "category", "label"])
     index.to_parquet(place.index)
-    model.save(detector, place.weights("fsfm", 0), {
+    checkpoints.save(detector, place.weights("fsfm", 0), {
         "architecture": "vit_tiny_patch16_224", "depth": 1, "input_size": 32, "views": "windows",
         "classes": ["REAL", "FS", "RE"], "mean": [0.5] * 3, "std": [0.5] * 3})
     return tmp_path
@@ -182,6 +182,6 @@ def test_other_weights_are_predicted_anew(checkout):
     one = predict_row("smoke", "fsfm", 0)["itw"]
     weights = places("smoke").weights("fsfm", 0)
     facts = json.loads((weights / "model.json").read_text())
-    model.save(build("vit_tiny_patch16_224", 3, depth=1, input_size=32, head_std=0.5), weights, facts)
+    checkpoints.save(build("vit_tiny_patch16_224", 3, depth=1, input_size=32, head_std=0.5), weights, facts)
     again = predict_row("smoke", "fsfm", 0)["itw"]
     assert again.parent != one.parent and again.read_bytes() != one.read_bytes()

@@ -18,9 +18,10 @@ import psutil
 import pytest
 from squares import OPTIONS, TRAPS, Fatal, Squares, Trapped, index_row, make_corpus, scene
 
-from deepfake_repro.crops import isolation as guard
-from deepfake_repro.crops import report as crop_report
+from deepfake_repro.crops import isolation
+from deepfake_repro.crops.isolation import ATTEMPTS, StoppedError, extractor
 from deepfake_repro.crops.preprocess import make_crops, plan_parts
+from deepfake_repro.crops.report import COLUMNS, crop_counts, examples, faces_of_corpora
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.faces.detection import detector
 
@@ -46,7 +47,7 @@ def run(corpus, out, **settings):
 
 
 def guarded_processes():
-    return [child for child in psutil.Process().children(recursive=True) if guard.__name__ in child.cmdline()]
+    return [child for child in psutil.Process().children(recursive=True) if isolation.__name__ in child.cmdline()]
 
 
 def content(folder):
@@ -203,13 +204,13 @@ def test_they_count_against_the_limit(trapped, tmp_path):
 
 
 def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
-    extract = guard.extractor(Squares, GUARDED)
+    extract = extractor(Squares, GUARDED)
     left = extract(index_row("v1-segfault.mp4"), trapped[0])
     next(left)
     rows = [row for found, _ in extract(index_row("v0.mp4"), trapped[0]) for row in found]
     assert [(row["video_id"], row["frame"]) for row in rows] == [("ffpp/v0", frame) for frame in range(3)]
     extract.close()
-    with pytest.raises(guard.StoppedError):
+    with pytest.raises(StoppedError):
         next(extract(index_row("v0.mp4"), trapped[0]))
     assert guarded_processes() == []
 
@@ -226,7 +227,7 @@ def test_a_detector_that_cannot_be_made_ends_the_run_with_its_own_message(corpus
 
 
 def test_a_process_that_never_starts_is_an_error_not_a_skipped_video(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(guard.sys, "executable", "false")
+    monkeypatch.setattr(isolation.sys, "executable", "false")
     with pytest.raises(RuntimeError, match=r"does not start \(exit code 1\)"):
         run(corpus, tmp_path, options=GUARDED)
 
@@ -289,7 +290,7 @@ def test_killed_twenty_times_at_random_moments_gives_the_same_bytes(corpus, tmp_
         runs.at_work()
         time.sleep(random.uniform(0, 1.5))
         # Three deaths in one run might be at one video, which would then rightly be given up.
-        everything = runs.killed[1 - guard.ATTEMPTS:] == ["guarded"] * (guard.ATTEMPTS - 1) or random.random() < 0.3
+        everything = runs.killed[1 - ATTEMPTS:] == ["guarded"] * (ATTEMPTS - 1) or random.random() < 0.3
         runs.kill(runs.at_work(), everything)
     assert runs.killed.count("run") >= 5 and runs.killed.count("guarded") >= 5
     runs.finish()
@@ -381,9 +382,9 @@ def test_an_interrupt_leaves_no_process_and_no_half_part(corpus, made, tmp_path)
 def test_report_counts_by_hand(corpus, made):
     root, index = corpus
     index = pd.concat([index, pd.DataFrame([index_row("x.mp4", dataset="dfdc")])])  # nothing of it was cropped
-    crops = CropStore(made).table(crop_report.COLUMNS)
+    crops = CropStore(made).table(COLUMNS)
     skipped = pd.read_csv(made / "skipped.csv")
-    table = crop_report.crop_counts(crops, index, skipped, OPTIONS)
+    table = crop_counts(crops, index, skipped, OPTIONS)
     broken = int((crops["video_id"] == "ffpp/broken").sum())
     # Five videos of 3 frames, one of 2 with two faces each, 1 of 3 frames with a face, 3 frames of nobody.
     expected = {"videos": 12, "frames": 15 + 2 + 3 + 3 + broken, "without_face": 2 + 3, "several_faces": 2,
@@ -391,19 +392,19 @@ def test_report_counts_by_hand(corpus, made):
                 "undecodable": 1, "crashed": 0, "timeout": 0, "no_face": 1, "broken_off": 1, "frame_without_face": 1}
     assert table.loc["ffpp"].to_dict() == expected
     assert table.loc["dfdc"].sum() == table.loc["dfdc", "videos"] == 1 and table.loc["all", "videos"] == 13
-    halves = crop_report.crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_second=0.5))
+    halves = crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_second=0.5))
     assert halves.loc["ffpp", "seconds"] == 2 * expected["seconds"]
-    spread = crop_report.crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_clip=32))
+    spread = crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_clip=32))
     assert spread.loc["ffpp", "seconds"] == 0 and spread.loc["ffpp", "frames"] == expected["frames"]
 
 
 def test_frames_without_face_of_a_video_that_broke_off():
     index = pd.DataFrame([index_row("a.mp4"), index_row("b", "frames")])
-    crops = pd.DataFrame([("ffpp/a", frame, 0, 0, 9, 9, 1.0) for frame in (0, 0, 3)], columns=crop_report.COLUMNS)
+    crops = pd.DataFrame([("ffpp/a", frame, 0, 0, 9, 9, 1.0) for frame in (0, 0, 3)], columns=COLUMNS)
     skipped = pd.DataFrame([("ffpp/a", "crashed", "SIGSEGV after 8 sampled frames"),
                             ("ffpp/b", "broken_off", "1 images cannot be decoded (after 4 sampled frames)")],
                            columns=["video_id", "reason", "detail"])
-    row = crop_report.crop_counts(crops, index, skipped, OPTIONS).loc["ffpp"]
+    row = crop_counts(crops, index, skipped, OPTIONS).loc["ffpp"]
     assert row[["frames", "without_face", "several_faces", "faces", "seconds"]].tolist() == [12, 10, 1, 3, 8]
     assert row["crashed"] == row["broken_off"] == 1
 
@@ -411,15 +412,15 @@ def test_frames_without_face_of_a_video_that_broke_off():
 def test_sizes_and_scores_of_detected_faces_only():
     index = pd.DataFrame([index_row("a.mp4"), index_row("b", "frames")])
     crops = pd.DataFrame([("ffpp/a", 0, 10, 20, 40, 60, 0.9), ("ffpp/b", 0, 0, 0, 99, 99, 1.0)],
-                         columns=crop_report.COLUMNS)
-    assert crop_report.faces_of_corpora(crops, index).to_numpy().tolist() == [["ffpp", 40, 0.9]]
+                         columns=COLUMNS)
+    assert faces_of_corpora(crops, index).to_numpy().tolist() == [["ffpp", 40, 0.9]]
 
 
 def test_examples_are_spread_over_the_videos_of_each_manipulation(corpus, made):
     _, index = corpus
     kinds = index.assign(manipulation=np.where(index["path"].str.startswith("v"), "deepfakes", "real"))
     store = CropStore(made)
-    sheets = crop_report.examples(store, kinds, each=3)
+    sheets = examples(store, kinds, each=3)
     assert {name: len(images) for name, images in sheets.items()} == {"ffpp: deepfakes": 3, "ffpp: real": 3}
     for image, name in zip(sheets["ffpp: deepfakes"], ("v0", "v2", "v4"), strict=True):
         assert np.array_equal(image, store.image(int(store.rows_of(f"ffpp/{name}")[0])))

@@ -35,9 +35,10 @@ from deepfake_repro.methods.fsfm.recipe import (
 )
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Places
-from deepfake_repro.training import detector as detectors
+from deepfake_repro.training import checkpoints
+from deepfake_repro.training.detector import build_detector
+from deepfake_repro.training.devices import this_fabric
 from deepfake_repro.training.loading import training_loader
-from deepfake_repro.training.loop import this_fabric
 from deepfake_repro.training.transforms import Normalisation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +76,7 @@ MASK = hidden([0, 3, 4, 7, 8, 9, 11, 15], [1, 2, 5, 6, 10, 12, 13, 14])
 
 def test_vit_b_has_the_tensors_and_values_of_the_released_files() -> None:
     with torch.device("meta"):
-        online = FSFM(detectors.build("vit_base_patch16_224", 2).encoder, PAPER)
+        online = FSFM(build_detector("vit_base_patch16_224", 2).encoder, PAPER)
         target = target_of(online, PAPER)
     sizes = {name: tensor.numel() for name, tensor in online.state_dict().items()}
     assert len(sizes) == 297 and sum(sizes.values()) == 133_734_400
@@ -412,13 +413,13 @@ def test_saved_weights_start_a_detector_with_the_same_encoder(tmp_path: Path, ar
     """The second layout is the demo's: LayerScale keys, a patch of 14."""
     shape = {"depth": depth, "input_size": size}
     torch.manual_seed(0)
-    online = FSFM(detectors.build(architecture, 2, **shape).encoder, replace(SMALL, rep_heads=6))
+    online = FSFM(build_detector(architecture, 2, **shape).encoder, replace(SMALL, rep_heads=6))
     save_checkpoint(online, tmp_path, NORM, SMALL)
-    detector = detectors.build(architecture, 6, **shape).eval()
-    assert detectors.load_fsfm(detector, tmp_path / "checkpoint.pth") == NORM
+    detector = build_detector(architecture, 6, **shape).eval()
+    assert checkpoints.load_fsfm(detector, tmp_path / "checkpoint.pth") == NORM
     loaded = detector.encoder.state_dict()
     expected = {name: tensor for name, tensor in online.state_dict().items() if name in loaded}
-    assert set(loaded) - set(expected) == detectors.FRESH
+    assert set(loaded) - set(expected) == checkpoints.FRESH
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in expected.items())
     images = noise(2, 3, size, size)
     with torch.no_grad():

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.operations import rehearsal, studies
+from deepfake_repro.operations import clones, rehearsal
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Places
-from deepfake_repro.training import detector as model
+from deepfake_repro.training import checkpoints
+from deepfake_repro.training.detector import build_detector
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -21,7 +22,7 @@ TINY = {"paper.train.architecture": "vit_tiny_patch16_224", "paper.train.depth":
 
 
 def derived(folder: Path, values: dict[str, object]) -> params.Params:
-    (folder / "params.yaml").write_text(studies.with_values(TEXT, values))
+    (folder / "params.yaml").write_text(clones.with_values(TEXT, values))
     return params.load(folder / "params.yaml")
 
 
@@ -56,9 +57,9 @@ def test_missing_weights_are_told_and_their_random_files_load(tmp_path: Path, mo
     assert set(values) == {"paper.start.imagenet", "paper.start.fsfm", "paper.start.sbi", "paper.lnclip.start"}
     assert len(told) == 4 and all("STARTS FROM RANDOM WEIGHTS" in line for line in told)
     for key, recipe in (("start.fsfm", options.train), ("start.sbi", options.sbi), ("lnclip.start", options.lnclip)):
-        detector = model.build(recipe.architecture, 6, depth=recipe.depth, input_size=recipe.input_size,
+        detector = build_detector(recipe.architecture, 6, depth=recipe.depth, input_size=recipe.input_size,
                                sphere=key.startswith("lnclip"))
-        assert model.load_start(detector, str(tmp_path / values[f"paper.{key}"])).mean == (0.5,) * 3
+        assert checkpoints.load_start(detector, str(tmp_path / values[f"paper.{key}"])).mean == (0.5,) * 3
 
 
 def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:

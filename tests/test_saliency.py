@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from deepfake_repro.scoring import saliency
-from deepfake_repro.training import detector as model
+from deepfake_repro.training.detector import Detector, build_detector
 from deepfake_repro.training.transforms import Normalisation
 
 NORM = Normalisation((0.5,) * 3, (0.5,) * 3)
 
 
 @pytest.fixture(scope="module")
-def vit() -> model.Detector:
+def vit() -> Detector:
     torch.manual_seed(0)
-    return model.build("vit_small_patch14_dinov2", 2, depth=3, input_size=56, head_std=0.5).eval()
+    return build_detector("vit_small_patch14_dinov2", 2, depth=3, input_size=56, head_std=0.5).eval()
 
 
-def test_rollout_is_the_product_of_timms_own_attention(vit: model.Detector) -> None:
+def test_rollout_is_the_product_of_timms_own_attention(vit: Detector) -> None:
     images, seen = torch.randn(2, 3, 56, 56), []
     for block in vit.encoder.blocks:
         block.attn.fused_attn = False  # then the softmaxed attention passes through the module attn_drop
@@ -36,7 +36,7 @@ def test_rollout_is_the_product_of_timms_own_attention(vit: model.Detector) -> N
 
 def test_gradient_is_the_finite_difference() -> None:
     torch.manual_seed(0)
-    network = model.build("efficientnet_b0", 2, head_std=0.5).eval().double()
+    network = build_detector("efficientnet_b0", 2, head_std=0.5).eval().double()
     images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
     found = saliency.gradient(network, images)
 
@@ -53,7 +53,7 @@ def test_gradient_is_the_finite_difference() -> None:
 
 
 @pytest.mark.parametrize("views", ["windows", "fsfm", "lnclip"])
-def test_maps_lie_where_the_views_came_from(vit: model.Detector, views: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_lie_where_the_views_came_from(vit: Detector, views: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that looks at bright pixels only must light up the bright corner of the crop, through any view."""
     crop = np.zeros((128, 128, 3), np.uint8)
     crop[64:96, 32:64] = 255

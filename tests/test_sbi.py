@@ -16,15 +16,26 @@ from torch import nn
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.evaluation.metrics import sbi_protocol, table_row, video_scores
+from deepfake_repro.faces import hulls
 from deepfake_repro.faces.landmarks import FaceMesh
-from deepfake_repro.methods.sbi import blending as sbi
-from deepfake_repro.methods.sbi import colour as sbi_colour
-from deepfake_repro.methods.sbi import faces as sbi_faces
+from deepfake_repro.methods.sbi import blending
 from deepfake_repro.methods.sbi import recipe as sbi_training
-from deepfake_repro.methods.sbi.blending import Draws, self_blend
+from deepfake_repro.methods.sbi.blending import (
+    Draws,
+    affine,
+    blend_mask,
+    common_change,
+    elastic,
+    random_views,
+    self_blend,
+)
+from deepfake_repro.methods.sbi.colour import coarsen, hsv_shift, jpeg, sharpen
+from deepfake_repro.methods.sbi.faces import RealCrops, crop_points, real_faces
+from deepfake_repro.methods.sbi.recipe import Sam, Task, rate
 from deepfake_repro.project import params
 from deepfake_repro.report.shortcuts import LIMIT, pair_features, shortcuts
-from deepfake_repro.training import detector as model
+from deepfake_repro.training import checkpoints
+from deepfake_repro.training.detector import build_detector
 from deepfake_repro.training.loading import evaluation_loader, training_loader
 from deepfake_repro.training.transforms import Normalisation
 
@@ -87,8 +98,8 @@ def test_same_seed_same_bytes_and_another_seed_others():
 
 def test_blending_is_the_formula(monkeypatch):
     """Source all 200, target all 100: the fake is 100 + 100 * mask, whichever of the two was changed."""
-    monkeypatch.setattr(sbi, "source_target_change", lambda images, blend, draws: images + 100)
-    monkeypatch.setattr(sbi, "common_change", lambda images, blend, draws: images)
+    monkeypatch.setattr(blending, "source_target_change", lambda images, blend, draws: images + 100)
+    monkeypatch.setattr(blending, "common_change", lambda images, blend, draws: images)
     plain = torch.full((32, 3, SIDE, SIDE), 100, dtype=torch.uint8)
     pairs = self_blend(plain, discs(32), PLAIN, Draws(generator(), 32))
     swapped = pairs.real[:, 0, 0, 0] == 200
@@ -116,7 +127,7 @@ def test_mask_without_bending_is_opencvs():
     """Resize, blur, erode, blur, resize of a centred disc, with fixed sizes, by OpenCV."""
     still = replace(BLEND, elastic_alpha=0.0, mask_side=(192, 192), kernel=(11, 11), sigma=(7.0, 7.0), ratios=(1.0,))
     move = torch.tensor([[1.0, 0.0, 0.0]])
-    ours = sbi.blend_mask(discs(1).float(), move, still, Draws(generator(), 1))[0].numpy()
+    ours = blend_mask(discs(1).float(), move, still, Draws(generator(), 1))[0].numpy()
     canvas = cv2.GaussianBlur(cv2.resize(discs(1)[0].numpy().astype(np.float32), (192, 192)), (11, 11), 0)
     whole = (canvas / canvas.max() >= 1 - 5e-4).astype(np.float32)
     theirs = cv2.resize(cv2.GaussianBlur(whole, (11, 11), 7.0), (SIDE, SIDE))
@@ -127,9 +138,9 @@ def test_source_is_moved_as_opencv_moves_it():
     image = pictures(1)[0].permute(1, 2, 0).numpy()
     scale, right, down = 1.04, 0.03, -0.015
     move = torch.tensor([[scale, right, down]])
-    lines = sbi._moved(torch.arange(SIDE).expand(1, 2, -1), move, SIDE)
+    lines = blending._moved(torch.arange(SIDE).expand(1, 2, -1), move, SIDE)
     ours = torch.nn.functional.grid_sample(torch.from_numpy(image).permute(2, 0, 1)[None].float(),
-                                           sbi._grid(lines, SIDE), **sbi._SAMPLING)[0].permute(1, 2, 0).numpy()
+                                           blending._grid(lines, SIDE), **blending._SAMPLING)[0].permute(1, 2, 0).numpy()
     centre = (SIDE - 1) / 2
     matrix = np.array([[scale, 0, centre * (1 - scale) + right * SIDE], [0, scale, centre * (1 - scale) + down * SIDE]])
     theirs = cv2.warpAffine(image.astype(np.float32), matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
@@ -138,7 +149,7 @@ def test_source_is_moved_as_opencv_moves_it():
 
 def test_elastic_field_has_the_spread_and_smoothness_of_filtered_noise():
     lines = torch.arange(SIDE, dtype=torch.float32).expand(64, 2, -1)
-    ours = sbi.elastic(lines, SIDE, BLEND, Draws(generator(), 64))
+    ours = elastic(lines, SIDE, BLEND, Draws(generator(), 64))
     rng, noise = np.random.default_rng(0), []
     for _ in range(64):
         wide = cv2.GaussianBlur(rng.uniform(-1, 1, (SIDE + 84, SIDE + 84)), (85, 85), BLEND.elastic_sigma)
@@ -151,14 +162,14 @@ def test_elastic_field_has_the_spread_and_smoothness_of_filtered_noise():
 
 def test_draws_keep_within_the_published_ranges():
     draws = Draws(generator(), 4000)
-    move = sbi.affine(BLEND, draws)
+    move = affine(BLEND, draws)
     low, high = move.amin(0).tolist(), move.amax(0).tolist()
     assert low == pytest.approx([0.95, -0.03, -0.015], abs=1e-3)
     assert high == pytest.approx([1 / 0.95, 0.03, 0.015], abs=1e-3)
-    widths = 2 * draws.uniform(*sbi._halves((5, 25))).floor() + 1
+    widths = 2 * draws.uniform(*blending._halves((5, 25))).floor() + 1
     assert widths.unique().tolist() == list(range(5, 26, 2))
     grey = torch.full((4000, 3, 2, 2), 120.0)
-    common = sbi.common_change(torch.cat([grey, grey]), replace(BLEND, jpeg_probability=0.0, rgb_probability=0.0), draws)
+    common = common_change(torch.cat([grey, grey]), replace(BLEND, jpeg_probability=0.0, rgb_probability=0.0), draws)
     first, second = common.chunk(2)
     assert torch.equal(first, second)  # both images of a pair change alike
     assert (first != 120).flatten(1).any(1).float().mean() == pytest.approx(1 - 0.7**2, abs=0.05)
@@ -169,7 +180,7 @@ def test_draws_keep_within_the_published_ranges():
 
 def test_hsv_shift_is_that_of_the_standard_library():
     images, shift = pictures(3, 8).float(), torch.tensor([[20.0, -30.0, 15.0], [-9.0, 40.0, -20.0], [0.3, 0.3, -0.3]])
-    ours = sbi_colour.hsv_shift(images, shift)
+    ours = hsv_shift(images, shift)
     for number, (hue, saturation, value) in enumerate((shift / torch.tensor([180, 255, 255])).tolist()):
         for y, x in np.ndindex(8, 8):
             h, s, v = colorsys.rgb_to_hsv(*(images[number, :, y, x] / 255).tolist())
@@ -181,8 +192,8 @@ def test_hsv_shift_is_that_of_the_standard_library():
 def test_sharpening_and_coarsening_are_opencvs():
     images = pictures(2).float()
     alpha, lightness = torch.tensor([0.2, 0.5]), torch.tensor([0.5, 1.0])
-    sharp = sbi_colour.sharpen(images, alpha, lightness)
-    coarse = sbi_colour.coarsen(images, torch.tensor([2.0, 4.0]))
+    sharp = sharpen(images, alpha, lightness)
+    coarse = coarsen(images, torch.tensor([2.0, 4.0]))
     for number, (a, b, step) in enumerate(((0.2, 0.5, 2), (0.5, 1.0, 4))):
         image = images[number].permute(1, 2, 0).numpy()
         kernel = a * np.array([[-1, -1, -1], [-1, 8 + b, -1], [-1, -1, -1]]) + (1 - a) * np.pad([[1]], 1)
@@ -196,7 +207,7 @@ def test_sharpening_and_coarsening_are_opencvs():
 def test_jpeg_is_what_libjpeg_leaves(quality):
     for side in (SIDE, 90):
         images = pictures(1, side)
-        ours = sbi_colour.jpeg(images.float(), torch.tensor([float(quality)]))[0].permute(1, 2, 0).numpy()
+        ours = jpeg(images.float(), torch.tensor([float(quality)]))[0].permute(1, 2, 0).numpy()
         colour = cv2.cvtColor(images[0].permute(1, 2, 0).numpy(), cv2.COLOR_RGB2BGR)
         data = cv2.imencode(".jpg", colour, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         theirs = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(float)
@@ -205,7 +216,7 @@ def test_jpeg_is_what_libjpeg_leaves(quality):
         grey = images[:, :1].expand(-1, 3, -1, -1)
         data = cv2.imencode(".jpg", grey[0, 0].numpy(), (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         theirs = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)[:80, :80].astype(float)
-        ours = sbi_colour.jpeg(grey.float(), torch.tensor([float(quality)]))[0, 1].numpy()[:80, :80]
+        ours = jpeg(grey.float(), torch.tensor([float(quality)]))[0, 1].numpy()[:80, :80]
         assert np.abs(ours - theirs).mean() < 0.25  # libjpeg computes with whole numbers
 
 
@@ -214,7 +225,7 @@ def test_jpeg_is_what_libjpeg_leaves(quality):
 @pytest.mark.parametrize(("kind", "size"), [("windows", 64), ("fsfm", 120)])
 def test_both_images_of_a_pair_are_seen_through_the_same_window(kind, size):
     images = pictures(6)
-    views = sbi.random_views(torch.cat([images, images]), replace(RECIPE, augmentation=kind, input_size=size), 0.3,
+    views = random_views(torch.cat([images, images]), replace(RECIPE, augmentation=kind, input_size=size), 0.3,
                              Draws(generator(), 6))
     first, second = views.chunk(2)
     assert views.shape == (12, 3, size, size) and views.dtype == torch.uint8 and torch.equal(first, second)
@@ -224,13 +235,13 @@ def test_both_images_of_a_pair_are_seen_through_the_same_window(kind, size):
 def test_boxes_keep_the_published_share_of_the_surroundings():
     """A ramp tells where the view begins: 5 to 15 % of the face box beyond its edge, which is at 15 % of 1.3."""
     ramp = torch.arange(130.0).expand(200, 3, 130, 130).byte()
-    views = sbi.random_views(torch.cat([ramp, ramp]), replace(RECIPE, augmentation="fsfm", input_size=130), 0.3,
+    views = random_views(torch.cat([ramp, ramp]), replace(RECIPE, augmentation="fsfm", input_size=130), 0.3,
                              Draws(generator(), 200))
     left, right = views[:200, 0, 0, 0].float(), views[:200, 0, 0, -1].float()
     assert 0 <= left.min() <= 1 and 9 <= left.max() <= 11  # pixels, of a face of 100
     assert 119 <= right.min() <= 121 and 128 <= right.max() <= 130
     with pytest.raises(ValueError, match="sbi.augmentation is 'other'; known: fsfm, windows"):
-        sbi.random_views(ramp, replace(RECIPE, augmentation="other"), 0.3, Draws(generator(), 100))
+        random_views(ramp, replace(RECIPE, augmentation="other"), 0.3, Draws(generator(), 100))
 
 
 # --- faces --------------------------------------------------------------------------------------------------------
@@ -239,26 +250,26 @@ def test_hulls_of_a_hand_made_face():
     """81 points on a circle: the hull of all is its area; without forehead (upper fifth missing) it is smaller."""
     turn = np.linspace(0, 2 * np.pi, 81, endpoint=False)
     points = (100 + 60 * np.stack([np.cos(turn), np.sin(turn)], 1)).astype(np.float32)
-    assert sbi_faces.hull(points, "face", 200).sum() == pytest.approx(np.pi * 60**2, rel=0.03)
-    assert sbi_faces.hull(points[:68], "face", 200).sum() < 0.99 * np.pi * 60**2
+    assert hulls.hull(points, "face", 200).sum() == pytest.approx(np.pi * 60**2, rel=0.03)
+    assert hulls.hull(points[:68], "face", 200).sum() < 0.99 * np.pi * 60**2
     with pytest.raises(ValueError, match="sbi.blend.hulls lists 'oval'; known: face, full, components, extended"):
-        sbi_faces.hull(points, "oval", 200)
+        hulls.hull(points, "oval", 200)
     for name in params.PROFILES:
-        assert set(PARAMS.profile(name).sbi.blend.hulls) <= set(sbi_faces.HULLS)
+        assert set(PARAMS.profile(name).sbi.blend.hulls) <= set(hulls.HULLS)
 
 
 def test_landmarks_and_hulls_of_a_portrait(assets, tile, tmp_path):
     crop = cv2.resize(tile[:, 40:400], (224, 224), interpolation=cv2.INTER_AREA)
     write(tmp_path, [crop])
     rows = table(1)
-    points = sbi_faces.crop_points(CropStore(tmp_path), rows, FaceMesh(assets / "face_landmarks.tflite"), 0.3)
+    points = crop_points(CropStore(tmp_path), rows, FaceMesh(assets / "face_landmarks.tflite"), 0.3)
     found = np.reshape(points["points"][0], (81, 2))
     jaw, forehead, right_eye, left_eye, mouth = (found[a:b] for a, b in ((0, 17), (68, 81), (36, 42), (42, 48), (48, 68)))
     assert forehead[:, 1].mean() < right_eye[:, 1].mean() < mouth[:, 1].mean() < jaw[8, 1]
     assert right_eye[:, 0].max() < mouth[:, 0].mean() < left_eye[:, 0].min()
     assert (np.diff(jaw[1:-1, 0]) > 0).all() and (np.diff(forehead[2:-2, 0]) > 0).all()
-    masks = {kind: sbi_faces.hull(found, kind, 224).astype(bool) for kind in sbi_faces.HULLS}
-    short = sbi_faces.hull(found[:68], "face", 224).astype(bool)
+    masks = {kind: hulls.hull(found, kind, 224).astype(bool) for kind in hulls.HULLS}
+    short = hulls.hull(found[:68], "face", 224).astype(bool)
     sizes = {kind: mask.sum() for kind, mask in masks.items()}
     assert sizes["components"] < sizes["extended"] < sizes["face"] and sizes["full"] <= short.sum() < sizes["face"]
     for mask in masks.values():
@@ -290,40 +301,40 @@ def sample_and_index():
 
 def test_faces_are_real_of_the_corpus_and_spread_over_each_video():
     sample, index = sample_and_index()
-    every = sbi_faces.real_faces(sample, index, "train", replace(RECIPE, crops_per_video=4))
+    every = real_faces(sample, index, "train", replace(RECIPE, crops_per_video=4))
     assert every.groupby("video_id").size().to_dict() == {"a": 4, "b": 2, "c": 3}
     frames = every.loc[every["video_id"] == "a", "frame"].tolist()
     assert frames[0] == 0 and np.ptp(np.diff(frames)) <= 1
-    of_ffpp = sbi_faces.real_faces(sample, index, "train", replace(RECIPE, faces="ffpp", crops_per_video=99))
+    of_ffpp = real_faces(sample, index, "train", replace(RECIPE, faces="ffpp", crops_per_video=99))
     assert of_ffpp.groupby("video_id").size().to_dict() == {"a": 10, "b": 2}
     with pytest.raises(ValueError, match="video a is in the sample but not in split val"):
-        sbi_faces.real_faces(sample, index, "val", RECIPE)
+        real_faces(sample, index, "val", RECIPE)
     with pytest.raises(ValueError, match="sbi.faces is 'celebdf2', of which split train has no real crop"):
-        sbi_faces.real_faces(sample, index, "train", replace(RECIPE, faces="celebdf2"))
+        real_faces(sample, index, "train", replace(RECIPE, faces="celebdf2"))
 
 
 def test_fake_crops_and_crops_without_landmarks_are_refused(tmp_path):
     write(tmp_path, np.zeros((2, 8, 8, 3), np.uint8))
     points = table(2)[["video_id", "frame", "face"]].assign(points=[np.zeros(162, np.float32)] * 2)
     with pytest.raises(ValueError, match="crop of v0 is fake"):
-        sbi_faces.RealCrops(CropStore(tmp_path), table(2, 1), points, BLEND)
+        RealCrops(CropStore(tmp_path), table(2, 1), points, BLEND)
     with pytest.raises(ValueError, match="no landmarks of a crop of v1: run the landmarks stage"):
-        sbi_faces.RealCrops(CropStore(tmp_path), table(2), points[:1], BLEND)
+        RealCrops(CropStore(tmp_path), table(2), points[:1], BLEND)
 
 
 # --- recipe -------------------------------------------------------------------------------------------------------
 
 def test_rate_is_constant_and_then_linear_to_zero():
-    rates = [sbi_training.rate(PARAMS.profile("paper").sbi, epoch) for epoch in range(100)]
+    rates = [rate(PARAMS.profile("paper").sbi, epoch) for epoch in range(100)]
     assert rates[:76] == [1e-3] * 76 and rates[99] == pytest.approx(1e-3 / 25)
     assert np.allclose(np.diff(rates[75:]), -1e-3 / 25)
     warm = replace(PARAMS.profile("paper").sbi, warmup_epochs=2)
-    assert [sbi_training.rate(warm, *at) for at in ((0, 0.5), (1, 0.0), (1, 1.0), (2, 0.0))] == [
+    assert [rate(warm, *at) for at in ((0, 0.5), (1, 0.0), (1, 1.0), (2, 0.0))] == [
         0.25e-3, 0.5e-3, 1e-3, 1e-3]
 
 
 def test_adamw_scales_its_rates_by_layer_and_unknown_optimisers_are_refused():
-    network = model.build(TOY.architecture, 2, depth=2, input_size=64)
+    network = build_detector(TOY.architecture, 2, depth=2, input_size=64)
     found = sbi_training.optimiser(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
     assert {group["lr_scale"] for group in found.param_groups} == {0.5**power for power in range(4)}
     with pytest.raises(ValueError, match="sbi.optimiser is 'lion'; known: sgd, adamw"):
@@ -334,7 +345,7 @@ def test_sam_steps_by_the_gradient_found_uphill():
     """f(w) = w1^2 + 3 w2^2 at (1, 2): gradient (2, 12), uphill point w + r g / |g|, step by the gradient there."""
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     curve = torch.tensor([1.0, 3.0])
-    sam = sbi_training.Sam(torch.optim.SGD([weight], lr=0.1), 0.05)
+    sam = Sam(torch.optim.SGD([weight], lr=0.1), 0.05)
     (curve * weight**2).sum().backward()
     sam.climb()
     gradient = torch.tensor([2.0, 12.0])
@@ -361,7 +372,7 @@ def toy(tmp_path_factory):
     turn = np.linspace(0, 2 * np.pi, 81, endpoint=False)
     circle = (48 + 30 * np.stack([np.cos(turn), np.sin(turn)], 1)).astype(np.float32).ravel()
     points = rows[["video_id", "frame", "face"]].assign(points=[circle] * len(rows))
-    return sbi_faces.RealCrops(Guarded(folder), rows, points, replace(BLEND, hulls=("face",)))
+    return RealCrops(Guarded(folder), rows, points, replace(BLEND, hulls=("face",)))
 
 
 TOY = replace(RECIPE, architecture="vit_tiny_patch16_224", depth=1, input_size=64, pairs=5, epochs=2, warmup_epochs=0,
@@ -370,8 +381,8 @@ TOY = replace(RECIPE, architecture="vit_tiny_patch16_224", depth=1, input_size=6
 
 def trained(toy, scratch, recipe=TOY, report=lambda line: None):
     torch.manual_seed(0)
-    network = model.build(recipe.architecture, 2, depth=1, input_size=64, head_std=0.02)
-    task = sbi_training.Task(recipe, NORM, 0.3)
+    network = build_detector(recipe.architecture, 2, depth=1, input_size=64, head_std=0.02)
+    task = Task(recipe, NORM, 0.3)
     result = sbi_training.fit(network, training_loader(toy, 5, 0, 0), evaluation_loader(toy, 5, 0), task, seed=0,
                               scratch=scratch, fabric=Fabric(accelerator="cpu", devices=1), report=report)
     return network, result
@@ -396,7 +407,7 @@ def test_a_run_cut_off_at_any_step_is_the_whole_run_and_no_fake_crop_is_read(toy
 def test_published_weights_are_judged_and_not_trained(toy, tmp_path):
     network, result = trained(toy, tmp_path, replace(TOY, weights="FFraw.tar"))
     torch.manual_seed(0)
-    fresh = model.build(TOY.architecture, 2, depth=1, input_size=64, head_std=0.02)
+    fresh = build_detector(TOY.architecture, 2, depth=1, input_size=64, head_std=0.02)
     assert result.history["epoch"].tolist() == [0] and result.history["validation_loss"].notna().all()
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), fresh.parameters(), strict=True))
 
@@ -429,14 +440,14 @@ def published_state(network):
 @pytest.fixture(scope="module")
 def small_cnn():
     torch.manual_seed(1)
-    return model.build("tf_efficientnet_b0", 2, head_std=0.1).eval()
+    return build_detector("tf_efficientnet_b0", 2, head_std=0.1).eval()
 
 
 def test_published_weights_find_their_place_and_any_other_key_is_refused(small_cnn, tmp_path):
     state = published_state(small_cnn)
     torch.save({"model": state, "epoch": 99}, tmp_path / "FFraw.tar")
-    other = model.build("tf_efficientnet_b0", 2).eval()
-    norm = model.load_sbi(other, tmp_path / "FFraw.tar")
+    other = build_detector("tf_efficientnet_b0", 2).eval()
+    norm = checkpoints.load_sbi(other, tmp_path / "FFraw.tar")
     images = torch.rand(2, 3, 64, 64, generator=generator())
     assert torch.equal(other(images)[1], small_cnn(images)[1]) and norm.mean == (0, 0, 0) and norm.std == (1, 1, 1)
     before = {key: value.clone() for key, value in other.state_dict().items()}
@@ -447,20 +458,20 @@ def test_published_weights_find_their_place_and_any_other_key_is_refused(small_c
         change(spoilt)
         torch.save({"model": spoilt}, tmp_path / "bad.tar")
         with pytest.raises(ValueError, match=f"bad.tar is no checkpoint of this EfficientNet: 1 tensors .* {what}"):
-            model.load_sbi(other, tmp_path / "bad.tar")
+            checkpoints.load_sbi(other, tmp_path / "bad.tar")
     (tmp_path / "page.tar").write_text("<html>")
     with pytest.raises(ValueError, match="page.tar is no checkpoint of SBI"):
-        model.load_sbi(other, tmp_path / "page.tar")
+        checkpoints.load_sbi(other, tmp_path / "page.tar")
     with pytest.raises(FileNotFoundError, match="sbi.weights .*none.tar not found"):
-        model.load_sbi(other, tmp_path / "none.tar")
+        checkpoints.load_sbi(other, tmp_path / "none.tar")
     assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
 
 
 def test_efficientnet_embeds_its_pooled_features_and_survives_saving(small_cnn, tmp_path):
     recipe = replace(RECIPE, architecture="tf_efficientnet_b0", depth=0)
     facts = sbi_training.manifest(recipe, PARAMS.variant("sbi"), NORM, 1)
-    model.save(small_cnn, tmp_path, facts)
-    again, manifest = model.load(tmp_path)
+    checkpoints.save(small_cnn, tmp_path, facts)
+    again, manifest = checkpoints.load(tmp_path)
     images = torch.rand(2, 3, 64, 64, generator=generator())
     embeddings, logits = again(images)
     assert torch.equal(logits, small_cnn(images)[1]) and manifest["classes"] == ["REAL", "FAKE"]
@@ -469,14 +480,14 @@ def test_efficientnet_embeds_its_pooled_features_and_survives_saving(small_cnn, 
 
 
 def test_a_start_leaves_only_the_head_of_an_efficientnet_fresh(small_cnn, monkeypatch):
-    fresh = model.build("tf_efficientnet_b0", 2, head_std=0.3)
+    fresh = build_detector("tf_efficientnet_b0", 2, head_std=0.3)
     head = fresh.encoder.classifier.weight.clone()
     state = {key: value for key, value in small_cnn.encoder.state_dict().items() if not key.startswith("classifier")}
-    model._load_encoder(fresh, state, "b0")
+    checkpoints._load_encoder(fresh, state, "b0")
     assert torch.equal(fresh.encoder.conv_head.weight, small_cnn.encoder.conv_head.weight)
     assert torch.equal(fresh.encoder.classifier.weight, head)
     with pytest.raises(ValueError, match="b0: 1 tensors missing, first conv_head.weight"):
-        model._load_encoder(fresh, {key: value for key, value in state.items() if key != "conv_head.weight"}, "b0")
+        checkpoints._load_encoder(fresh, {key: value for key, value in state.items() if key != "conv_head.weight"}, "b0")
 
 
 # --- scores and params --------------------------------------------------------------------------------------------

@@ -17,14 +17,14 @@ import scoring_model
 from lightning_fabric import Fabric
 
 from deepfake_repro.cli import main
-from deepfake_repro.crops import extraction as crops
+from deepfake_repro.crops import preprocess
+from deepfake_repro.crops.extraction import extract
 from deepfake_repro.crops.store import CropStore, write_part
 from deepfake_repro.evaluation import metrics, prediction
-from deepfake_repro.evaluation import rows as stages
 from deepfake_repro.project import params
-from deepfake_repro.scoring import batch as score_batch
-from deepfake_repro.scoring import inputs, score
-from deepfake_repro.scoring import model as trained
+from deepfake_repro.scoring import batch, inputs, score
+from deepfake_repro.scoring.batch import ALL, NONE, SOME
+from deepfake_repro.scoring.model import Model, model, read_model
 from deepfake_repro.scoring.score import Limits, score_videos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,8 +38,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def known(weights: Path) -> trained.Model:
-    return trained.read_model(weights)
+def known(weights: Path) -> Model:
+    return read_model(weights)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def clips(tile: np.ndarray, make_clip: Callable[..., Path], tmp_path_factory: py
 
 
 @pytest.fixture(scope="module")
-def two(clips: Path, known: trained.Model) -> score.Scored:
+def two(clips: Path, known: Model) -> score.Scored:
     (scored,) = score_videos([clips / "two.mp4"], known)
     return scored
 
@@ -61,11 +61,11 @@ def two(clips: Path, known: trained.Model) -> score.Scored:
 def test_scores_are_those_of_the_pipeline(clips: Path, weights: Path, two: score.Scored, tmp_path: Path) -> None:
     options = params.load().profile("demo")
     row = {"video_id": "v", "path": "two.mp4", "kind": "video", "attrs": ""}
-    found, _ = crops.extract(row, clips, stages.detector_factory(options.crops)(), options.crops)
+    found, _ = extract(row, clips, preprocess.detector_factory(options.crops)(), options.crops)
     write_part(tmp_path / "part.arrow", found)
     store = CropStore(tmp_path)
     rows = store.table(prediction.CROP_KEY).assign(dataset="x", manipulation="x", category="FS", label=1)
-    detector, facts = trained.model.load(weights)
+    detector, facts = model.load(weights)
     file = prediction.predict_set(detector, store, rows, facts, options.predict, Fabric(accelerator="cpu", devices=1),
                                   tmp_path / "set.parquet")
     expected = metrics.video_scores(pd.read_parquet(file)).loc[0]
@@ -77,8 +77,8 @@ def test_scores_of_demo_test_videos_are_the_stored_predictions() -> None:
     stored = WEIGHTS.parents[1] / "predictions" / WEIGHTS.name / "celebdf2.parquet"
     expected = metrics.video_scores(pd.read_parquet(stored)).set_index("video_id")["p_fake"].iloc[[0, -1]]
     files = [CORPORA / "Celeb-DF-v2" / f"{name.removeprefix('celebdf2/')}.mp4" for name in expected.index]
-    detector, facts = trained.model.load(WEIGHTS)
-    found = [scored.p_fake for scored in score_videos(files, trained.Model(detector, facts, WEIGHTS, "", "demo"))]
+    detector, facts = model.load(WEIGHTS)
+    found = [scored.p_fake for scored in score_videos(files, Model(detector, facts, WEIGHTS, "", "demo"))]
     assert found == pytest.approx(expected.tolist(), abs=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_a_demo_model_says_that_it_knows_only_the_demo(two: score.Scored) -> Non
     assert two.warnings[0].startswith("This model was trained on the demo alone")
 
 
-def test_quality_warnings_name_what_is_wrong(clips: Path, known: trained.Model) -> None:
+def test_quality_warnings_name_what_is_wrong(clips: Path, known: Model) -> None:
     crop = {"frame": 0, "seconds": 999.0, "track": 0, "p_fake": 0.5, "distance": 9.0, "box": [0, 0, 30, 40],
             "size": [1280, 720]}
     poor = score.Scored(clips / "one.mp4", p_fake=0.5, highest_track=0.9, crops=[crop])
@@ -103,7 +103,7 @@ def test_quality_warnings_name_what_is_wrong(clips: Path, known: trained.Model) 
                      "Small faces", "Heavy compression", "Unlike the training faces"]
 
 
-def test_a_limit_ends_a_video_and_is_told(clips: Path, known: trained.Model) -> None:
+def test_a_limit_ends_a_video_and_is_told(clips: Path, known: Model) -> None:
     (scored,) = score_videos([clips / "one.mp4"], known, Limits(frames=2))
     assert len(scored.crops) == 2
     assert scored.skipped == [{"reason": "limit", "detail": "only the first 2 sampled frames: more than 2 frames"}]
@@ -119,10 +119,10 @@ def test_pictures_that_are_kept_do_not_grow_with_the_video() -> None:
 def test_command_line_scores_reports_resumes_and_answers(clips: Path, weights: Path, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     loads, out = [], tmp_path / "out"
-    load = trained.model.load
-    monkeypatch.setattr(trained.model, "load", lambda folder: loads.append(folder) or load(folder))
+    load = model.load
+    monkeypatch.setattr(model, "load", lambda folder: loads.append(folder) or load(folder))
     command = ["score", str(clips), "--weights", str(weights), "--out", str(out)]
-    assert main(command) == score_batch.SOME and len(loads) == 1
+    assert main(command) == SOME and len(loads) == 1
     table = {Path(line["file"]).name: line for line in csv.DictReader((out / "scores.csv").open())}
     assert set(table) == {"one.mp4", "two.mp4", "broken <b>.mp4"}
     assert table["broken <b>.mp4"]["p_fake"] == "" and table["broken <b>.mp4"]["verdict"].startswith("No score: undecod")
@@ -131,15 +131,15 @@ def test_command_line_scores_reports_resumes_and_answers(clips: Path, weights: P
     assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md"} and len(list(out.iterdir())) == 8
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with monkeypatch.context() as patch:  # a second run has nothing to do
-        patch.setattr(score_batch, "score_video", None)
-        assert main(command) == score_batch.SOME
+        patch.setattr(batch, "score_video", None)
+        assert main(command) == SOME
     assert before == {file.name: file.read_bytes() for file in out.iterdir()}
-    assert main(["score", str(clips / "broken <b>.mp4"), *command[2:]]) == score_batch.NONE
+    assert main(["score", str(clips / "broken <b>.mp4"), *command[2:]]) == NONE
     (clips / "one.mp4").touch()
     with pytest.raises(TypeError), monkeypatch.context() as patch:  # a changed file is scored again
-        patch.setattr(score_batch, "score_video", None)
+        patch.setattr(batch, "score_video", None)
         main(["score", str(clips / "one.mp4"), *command[2:]])
-    assert main(["score", str(clips / "one.mp4"), *command[2:]]) == score_batch.ALL
+    assert main(["score", str(clips / "one.mp4"), *command[2:]]) == ALL
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -159,7 +159,7 @@ def test_calibration_of_other_weights_is_refused(weights: Path, tmp_path: Path) 
     content = json.loads((tmp_path / "calibration.json").read_text())
     (tmp_path / "calibration.json").write_text(json.dumps(content | {"weights": "0"}))
     with pytest.raises(ValueError, match="made for other weights than"):
-        trained.read_model(tmp_path)
+        read_model(tmp_path)
 
 
 def test_inputs_are_found_once_and_in_order(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_names_are_harmless(tmp_path: Path) -> None:
     assert inputs.slug(Path("....")).startswith("file-")
 
 
-def test_pipes_and_devices_are_refused(tmp_path: Path, known: trained.Model) -> None:
+def test_pipes_and_devices_are_refused(tmp_path: Path, known: Model) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "device.mp4").symlink_to("/dev/zero")
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing")
@@ -189,7 +189,7 @@ def test_pipes_and_devices_are_refused(tmp_path: Path, known: trained.Model) -> 
 
 
 def test_the_decoding_process_gets_no_more_than_its_memory() -> None:
-    code = ("import numpy\nfrom deepfake_repro import inputs\n"
+    code = ("import numpy\nfrom deepfake_repro.scoring import inputs\n"
             "inputs.confined(lambda: numpy.zeros(10))\nnumpy.ones(inputs.MEMORY // 8)")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
                          env={**os.environ, "PYTHONPATH": str(ROOT / "src")})

@@ -15,7 +15,7 @@ import pytest
 import scoring_model
 from corrupt_files import peak_memory
 
-from deepfake_repro.scoring import batch as score_batch
+from deepfake_repro.scoring.batch import NONE, SOME, score_to
 from deepfake_repro.scoring.score import Limits
 
 pytestmark = pytest.mark.usefixtures("assets", "one_thread")
@@ -31,8 +31,8 @@ def check(tmp_path: Path, count: int, seed: int, capfd: pytest.CaptureFixture[st
     bad = bad_inputs.make_all(tmp_path / "made", count, seed)
     paths = [path for path in sorted(bad.iterdir()) if not path.is_dir()]
     before, out = tree(tmp_path), tmp_path / "out"
-    code = score_batch.score_to(paths, weights, out, Limits(seconds=60, silence=20))
-    assert code in (score_batch.SOME, score_batch.NONE)
+    code = score_to(paths, weights, out, Limits(seconds=60, silence=20))
+    assert code in (SOME, NONE)
     written = tree(tmp_path) - before
     assert all(Path(file).parent == out for file in written), "nothing outside the folder of results"
     records = [json.loads(file.read_text()) for file in out.glob("*.json")]

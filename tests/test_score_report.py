@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import scoring_model
 
-from deepfake_repro.scoring import model as trained
 from deepfake_repro.scoring import page as score_report
 from deepfake_repro.scoring.calibration import verdict
+from deepfake_repro.scoring.model import Model, read_model
+from deepfake_repro.scoring.page import POINTS
 from deepfake_repro.scoring.score import Scored
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -45,11 +46,11 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> trained.Model:
-    return trained.read_model(scoring_model.make(tmp_path_factory.mktemp("weights") / "tiny-0"))
+def known(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return read_model(scoring_model.make(tmp_path_factory.mktemp("weights") / "tiny-0"))
 
 
-def scored_video(known: trained.Model, tracks: int = 2, frames: int = 900) -> Scored:
+def scored_video(known: Model, tracks: int = 2, frames: int = 900) -> Scored:
     """A made-up video of many frames and tracks, whose one high frame is 777."""
     image = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
     crops = [{"frame": frame, "seconds": float(frame), "track": track, "distance": 1.0, "box": [0, 0, 90, 90],
@@ -61,7 +62,7 @@ def scored_video(known: trained.Model, tracks: int = 2, frames: int = 900) -> Sc
                   [(crops[0], image, np.random.default_rng(1).random((224, 224)))], {0: (0.9, image)})
 
 
-def test_nothing_of_a_name_or_message_is_alive(known: trained.Model) -> None:
+def test_nothing_of_a_name_or_message_is_alive(known: Model) -> None:
     page = score_report.html(scored_video(known), known, {"card": "a\"b<c>.md"})
     tags = Tags(page)
     assert tags.depth == [] and not {tag for tag, _ in tags.found} & {"script", "b", "i", "iframe", "object", "form"}
@@ -72,23 +73,23 @@ def test_nothing_of_a_name_or_message_is_alive(known: trained.Model) -> None:
     assert score_report._STYLE in page
 
 
-def test_the_curve_keeps_the_highest_of_its_neighbours(known: trained.Model) -> None:
+def test_the_curve_keeps_the_highest_of_its_neighbours(known: Model) -> None:
     points = [(i / 899, 0.9 if i == 777 else 0.1) for i in range(900)]
     kept = score_report._highest(points)
-    assert len(kept) <= score_report.POINTS and (777 / 899, 0.9) in kept
+    assert len(kept) <= POINTS and (777 / 899, 0.9) in kept
     assert score_report._highest(points[:5]) == points[:5]
 
 
-def test_more_tracks_than_colours_are_told(known: trained.Model) -> None:
+def test_more_tracks_than_colours_are_told(known: Model) -> None:
     page = score_report.html(scored_video(known, tracks=11, frames=3), known)
     assert "3 shorter tracks are in the JSON file only" in page and page.count("<polyline") == 8
 
 
-def test_a_video_without_a_score_and_a_model_without_calibration(known: trained.Model) -> None:
+def test_a_video_without_a_score_and_a_model_without_calibration(known: Model) -> None:
     failed = Scored(EVIL, skipped=[{"reason": "empty", "detail": "nothing"}], verdict="No score: empty")
     page = score_report.html(failed, known)
     assert "No score: empty" in page and "<svg" not in page and Tags(page).depth == []
-    bare = trained.Model(known.detector, known.facts, known.folder, known.digest)
+    bare = Model(known.detector, known.facts, known.folder, known.digest)
     page = score_report.html(scored_video(known), bare)
     assert "No error rates are stored with this model" in page and "calibrated" in page  # of the made-up record itself
 
@@ -112,7 +113,7 @@ def browse(page: Path, home: Path) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.skipif(BROWSER is None, reason=f"no browser installed: none of {', '.join(NAMES)} is in the path")
-def test_quiet_in_a_browser(known: trained.Model, tmp_path: Path) -> None:
+def test_quiet_in_a_browser(known: Model, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(score_report.html(scored_video(known), known), encoding="utf-8")
     assert browse(page, tmp_path) == ([], []) and (tmp_path / "page.png").stat().st_size > 10_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.operations import studies
+from deepfake_repro.operations import clones, studies
 from deepfake_repro.project import params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +19,7 @@ RUN = tuple(path.parent.name for path in sorted((ROOT / "results" / "studies").g
 
 
 def test_values_replace_exactly_their_keys_and_comments_stay(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(studies.with_values(TEXT, {"demo.train.head_std": 2e-5, "run.seeds": [3]}))
+    (tmp_path / "params.yaml").write_text(clones.with_values(TEXT, {"demo.train.head_std": 2e-5, "run.seeds": [3]}))
     before, after = params.load(ROOT / "params.yaml"), params.load(tmp_path / "params.yaml")
     assert (after.profile("demo").train.head_std, after.run.seeds) == (2e-5, (3,))
     assert after.profile("smoke") == before.profile("smoke")
@@ -30,7 +30,7 @@ def test_values_replace_exactly_their_keys_and_comments_stay(tmp_path: Path) -> 
 @pytest.mark.parametrize("key", ["demo.train.depht", "demo.nothing.here", "demo.train.depth.deeper"])
 def test_a_key_that_the_file_lacks_is_named(key: str) -> None:
     with pytest.raises(ValueError, match=f"^params.yaml: studies change '{key}', which is no key of the file$"):
-        studies.with_values(TEXT, {key: 1})
+        clones.with_values(TEXT, {key: 1})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +40,7 @@ def test_every_study_asks_for_rows_and_keys_that_exist(name: str) -> None:
     assert study.question.endswith("?") and study.rows and study.seeds and study.profile in params.PROFILES
     assert set(study.rows) <= {*loaded.variants, *loaded.run.lnclip}
     for values in study.options.values():
-        studies.with_values(TEXT, values)
+        clones.with_values(TEXT, values)
 
 
 def test_the_study_of_the_start_has_run() -> None:
@@ -84,7 +84,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 FAKE_DVC = """#!/usr/bin/env python3
 import json, pathlib, sys
-from deepfake_repro import params
+from deepfake_repro.project import params
 if sys.argv[1] == "repro":
     loaded = params.load(pathlib.Path("params.yaml"))
     for row in loaded.run.variants:
@@ -104,7 +104,7 @@ def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(repository:
         studies.run_study(repository, "start_over_seeds")
     git(repository, *COMMIT, "-am", "changed")
     monkeypatch.setenv("PATH", str(repository / "bin"), prepend=":")
-    monkeypatch.setattr(studies, "SOURCE", str(ROOT / "src"))
+    monkeypatch.setattr(clones, "SOURCE", str(ROOT / "src"))
     out = studies.run_study(repository, "start_over_seeds")
     epochs = params.load(ROOT / "params.yaml").profile("demo").train.epochs
     for option, expected in (("default", epochs), ("long", 7)):

@@ -18,11 +18,13 @@ from sklearn.metrics import roc_auc_score
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.finetune import recipe as training
-from deepfake_repro.methods.finetune.recipe import Objective, fit, objective, optimiser, over_views, schedule
-from deepfake_repro.project.params import Train, Variant
+from deepfake_repro.methods.finetune.recipe import Objective, Sums, balanced, fit, objective, optimiser, schedule
+from deepfake_repro.project.params import Variant
 from deepfake_repro.project.progress import LINES
+from deepfake_repro.project.recipes import Train
 from deepfake_repro.training import loop
-from deepfake_repro.training.detector import build
+from deepfake_repro.training.detector import build_detector as build
+from deepfake_repro.training.detector import over_views
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
 from deepfake_repro.training.loop import Best, Rate
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
@@ -236,7 +238,7 @@ def test_views_are_averaged_and_count_once():
 
 
 def test_means_weigh_batches_by_their_crops():
-    sums = training.Sums()
+    sums = Sums()
     sums.add({"total": torch.tensor(1.0)}, 3)
     sums.add({"total": torch.tensor(5.0)}, 1)
     assert sums.means() == {"total": 2.0}
@@ -446,7 +448,7 @@ def test_the_weight_of_the_triplet_loss_can_be_balanced_by_the_first_epoch(store
 
 def test_nothing_is_balanced_where_there_is_no_triplet_loss():
     plain = objective(PLAIN, RECIPE)
-    assert training.balanced(plain, {"cross_entropy": 0.7, "triplet": 0.0}) == plain
+    assert balanced(plain, {"cross_entropy": 0.7, "triplet": 0.0}) == plain
 
 
 def test_a_finished_run_started_again_trains_no_more(store, tmp_path, whole):

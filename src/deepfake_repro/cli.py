@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from .project.params import load, root
+from .project.paths import ASSETS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -99,17 +100,17 @@ def _add_interchange(stages: argparse._SubParsersAction) -> None:
 
 def _assets(chosen: argparse.Namespace) -> None:
     from .operations.assets import main as assets
-    assets(root() / "data" / "assets")
+    assets(root() / ASSETS)
 
 
 def _miniatures(chosen: argparse.Namespace) -> None:
     from .demo.build import build
     out = root() / "data" / "corpora" / chosen.name
-    build(chosen.name, load().miniature(chosen.name), root() / "data" / "assets", out)
+    build(chosen.name, load().miniature(chosen.name), root() / ASSETS, out)
 
 
 def _index(chosen: argparse.Namespace) -> None:
-    from .evaluation.rows import index
+    from .dataset.index import index
     index(chosen.profile)
 
 
@@ -119,7 +120,7 @@ def _counts(chosen: argparse.Namespace) -> None:
 
 
 def _landmarks(chosen: argparse.Namespace) -> None:
-    from .evaluation.rows import landmarks
+    from .methods.sbi.faces import landmarks
     landmarks(chosen.profile)
 
 
@@ -159,7 +160,7 @@ def _weights(chosen: argparse.Namespace) -> None:
 
 
 def _readme(chosen: argparse.Namespace) -> None:
-    from .evaluation.rows import readme_with_results
+    from .report.readme import readme_with_results
     (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
 
 

@@ -18,7 +18,8 @@ from pytorch_metric_learning import distances, losses, reducers
 from timm.optim import param_groups_layer_decay
 from torch.utils.data import DataLoader, Dataset
 
-from deepfake_repro.project.params import Train, Variant
+from deepfake_repro.project.params import Variant
+from deepfake_repro.project.recipes import Train
 from deepfake_repro.training.detector import Detector
 from deepfake_repro.training.transforms import Normalisation, training_transform
 

@@ -26,11 +26,11 @@ from deepfake_repro.crops.store import CropStore
 from deepfake_repro.methods.finetune.recipe import fit, objective
 from deepfake_repro.operations.plan import count
 from deepfake_repro.project import params
-from deepfake_repro.project.params import Train
-from deepfake_repro.training import detector as model
+from deepfake_repro.project.recipes import Train
 from deepfake_repro.training import loop
+from deepfake_repro.training.detector import Detector, build_detector
+from deepfake_repro.training.devices import this_fabric
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
-from deepfake_repro.training.loop import this_fabric
 from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
 
 pytestmark = pytest.mark.bench
@@ -51,9 +51,9 @@ def recipe() -> Train:
     return replace(profiles["demo"].train, augmentation="fsfm", batch_size=64, epochs=2, warmup_epochs=1, workers=0)
 
 
-def network(chosen: Train) -> model.Detector:
+def network(chosen: Train) -> Detector:
     torch.manual_seed(0)
-    return model.build(chosen.architecture, 2, depth=chosen.depth, input_size=chosen.input_size,
+    return build_detector(chosen.architecture, 2, depth=chosen.depth, input_size=chosen.input_size,
                        drop_path=chosen.drop_path)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import time
@@ -20,12 +21,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..project.params import CropOptions
+from ..faces.detection import FaceDetector, detector
+from ..project.params import CropOptions, root
+from ..project.paths import ASSETS
 from .extraction import DetectorFactory, check_kind, files_and_bytes, source_file
 from .isolation import Extractor, allow_all, extractor, stop_all
 from .store import ENCODINGS, Row, read_skipped, write_listing, write_part
@@ -41,6 +45,20 @@ _STORE_VERSION = 2  # raise it when the same input gives other crops
 
 Progress = Callable[[str], None]
 Counts = tuple[int, int]  # faces and skipped records of a part
+
+
+def detector_factory(options: CropOptions) -> partial[FaceDetector]:
+    """A picklable maker of the face detector that ``params.yaml`` names."""
+    if options.detector == "retinaface":
+        weights = root() / ASSETS / "retinaface_mobilenet025.onnx"
+        return partial(detector, "retinaface", weights=weights, threshold=options.min_score,
+                       max_side=options.detector_side)
+    return partial(detector, options.detector, threshold=options.min_score, max_side=options.detector_side)
+
+
+def workers() -> int:
+    """Processes for preprocessing: one a core."""
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ from torch.utils.data import DataLoader
 from ..crops.store import CropStore
 from ..project.params import Predict, load
 from ..project.paths import Places, places
+from ..project.progress import track
 from ..project.provenance import code_digest, file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
-from ..training import detector as model
-from ..training.detector import Detector
+from ..training import checkpoints
+from ..training.detector import Detector, over_views
+from ..training.devices import shown, this_fabric
 from ..training.labels import p_fake
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions
-from ..training.loop import shown, this_fabric
 from ..training.transforms import Normalisation, evaluation_transform
 
 ROWS_AT_ONCE = 2**16
@@ -49,6 +50,16 @@ def probability_batches(detector: Detector, loader: DataLoader, fabric: Fabric, 
 def class_probabilities(detector: Detector, loader: DataLoader, fabric: Fabric, what: str = "predict") -> np.ndarray:
     """Softmax probabilities float32 ``[N, C]`` of a small set in the loader's order; see ``probability_batches``."""
     return np.concatenate(list(probability_batches(detector, loader, fabric, what)))
+
+
+@torch.inference_mode()
+def embeddings(detector: Detector, crops: CropDataset, batch_size: int, what: str = "embed") -> np.ndarray:
+    """Embeddings float32 ``[N, D]`` of crops, averaged over the views of each, as in training (Section 4.3)."""
+    fabric = Fabric(accelerator="auto", devices=1)
+    detector = fabric.to_device(detector.eval())
+    loader = track(evaluation_loader(crops, batch_size, workers=0), what)
+    batches = [over_views(detector, fabric.to_device(images))[0].float().cpu() for images, *_ in loader]
+    return torch.cat(batches).numpy()
 
 
 def prediction_table(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -113,7 +124,7 @@ def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
     Finished sets are not predicted again: what ``torchrun`` has begun, notebook 06 takes up.
     """
     place, options = places(profile), load().profile(profile).predict
-    fabric, (detector, facts) = this_fabric(options.precision), model.load(place.weights(variant, seed))
+    fabric, (detector, facts) = this_fabric(options.precision), checkpoints.load(place.weights(variant, seed))
     detector, store = fabric.to_device(detector), CropStore(place.crops)
     scratch = predictions_scratch(place, variant, seed, options)
     sets = crops_of_sets(pd.read_parquet(place.index), store)

@@ -20,10 +20,10 @@ from ..crops.store import CropStore
 from ..project.params import Predict, Robustness, load
 from ..project.paths import places
 from ..project.vocabulary import SETS, VALIDATION
-from ..training import detector as model
+from ..training import checkpoints
 from ..training.detector import Detector
+from ..training.devices import this_fabric
 from ..training.loading import CropDataset, evaluation_loader, positions
-from ..training.loop import this_fabric
 from ..training.transforms import Normalisation, Transform, evaluation_transform
 from .metrics import table_row, video_scores
 from .prediction import class_probabilities, crops_of_sets, prediction_table
@@ -119,7 +119,7 @@ def study(detector: Detector, facts: dict, store: CropStore, rows: pd.DataFrame,
 def robustness(profile: str, variant: str, seed: int) -> None:
     """The study of one run -> ``results/<profile>/robustness/<variant>-<seed>.csv``."""
     place, options = places(profile), load().profile(profile)
-    fabric, (detector, facts) = this_fabric(options.predict.precision), model.load(place.weights(variant, seed))
+    fabric, (detector, facts) = this_fabric(options.predict.precision), checkpoints.load(place.weights(variant, seed))
     store = CropStore(place.crops)
     sets = crops_of_sets(pd.read_parquet(place.index), store)
     sets.pop(VALIDATION, None)

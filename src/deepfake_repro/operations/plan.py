@@ -20,15 +20,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..crops.extraction import extract
+from ..crops.preprocess import detector_factory
 from ..crops.store import CropStore, decode, encode
-from ..evaluation.rows import detector_factory
-from ..methods.lnclip import sphere as lnclip
+from ..methods.lnclip import sphere
 from ..project.params import Profile, load
-from ..project.paths import Places, corpus_roots, places
+from ..project.paths import ASSETS, Places, corpus_roots, places
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI
-from ..training import detector as model
+from ..training.detector import Detector, build_detector
+from ..training.devices import this_fabric
 from ..training.loading import seeded
-from ..training.loop import this_fabric
 from ..training.losses import cross_entropy
 from ..training.transforms import Normalisation, training_transform
 from .costs import Network, Speed, bytes_per_crop, counts, report, scaled
@@ -60,14 +60,14 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
     return report(params, options, found, networks, capped, told, cropping(load().profile("demo"), places("demo")))
 
 
-def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], model.Detector]]]:
+def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
     """Key of each network -> its block of ``params.yaml``, and what builds it with fresh weights."""
-    def build(recipe: Any) -> model.Detector:
-        return model.build(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size,
+    def build(recipe: Any) -> Detector:
+        return build_detector(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size,
                            drop_path=recipe.drop_path)
 
     return {FINETUNE: (options.train, partial(build, options.train)), SBI: (options.sbi, partial(build, options.sbi)),
-            LNCLIP: (options.lnclip, partial(lnclip.empty, options.lnclip))}
+            LNCLIP: (options.lnclip, partial(sphere.empty, options.lnclip))}
 
 
 def counted(options: Profile) -> dict[str, Network]:
@@ -76,7 +76,7 @@ def counted(options: Profile) -> dict[str, Network]:
             builders(options).items()}
 
 
-def count(build: Callable[[], model.Detector], architecture: str, size: int, batch: int = 2) -> Network:
+def count(build: Callable[[], Detector], architecture: str, size: int, batch: int = 2) -> Network:
     """Count one network on images ``[batch, 3, size, size]``; an operation is a multiplication or an addition.
 
     What the backward pass keeps is counted once per storage, parameters left out.
@@ -114,7 +114,7 @@ def measured(options: Profile) -> dict[str, Speed]:
     return speeds
 
 
-def _images_per_second(build: Callable[[], model.Detector], recipe: Any, batch: int, learn: bool) -> float:
+def _images_per_second(build: Callable[[], Detector], recipe: Any, batch: int, learn: bool) -> float:
     fabric = this_fabric(recipe.precision)
     detector = build().train(learn)
     optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=1e-6, fused=True)
@@ -156,7 +156,7 @@ def feeding(options: Profile, place: Places, crops: int = 64) -> float:
 
 def cropping(options: Profile, demo: Places, videos: int = 6) -> float | None:
     """Sampled frames that all cores decode and crop a second, from some of the miniature videos; None without them."""
-    detector_file: Path = demo.base / "data" / "assets" / "retinaface_mobilenet025.onnx"
+    detector_file: Path = demo.base / ASSETS / "retinaface_mobilenet025.onnx"
     if not (demo.index.is_file() and demo.roots.is_file() and detector_file.is_file()):
         return None
     index, roots = pd.read_parquet(demo.index), corpus_roots(demo.roots)

@@ -22,8 +22,9 @@ from huggingface_hub import try_to_load_from_cache
 
 from ..project.params import Params, Profile, load
 from ..project.paths import Places
-from ..training import detector as model
-from .studies import clone_of, demand_committed, dvc, with_values
+from ..training import checkpoints
+from ..training.detector import build_detector
+from .clones import clone_of, demand_committed, dvc, with_values
 
 PROFILE = "paper"
 GREY = {"mean": [0.5] * 3, "std": [0.5] * 3}
@@ -118,8 +119,8 @@ def _write_random(file: Path, recipe: Any, sphere: bool) -> None:
     if file.is_file():  # of an earlier try: the same bytes
         return
     torch.manual_seed(0)
-    encoder = model.build(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size, sphere=sphere).encoder
-    model.save(encoder, file.parent, GREY)
+    detector = build_detector(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size, sphere=sphere)
+    checkpoints.save(detector.encoder, file.parent, GREY)
     for written in ("safetensors", "json"):
         (file.parent / f"model.{written}").rename(file.with_suffix(f".{written}"))
 

@@ -7,43 +7,15 @@ study goes on where it stopped. What a reader needs is copied to ``results/studi
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-
-from ..project.params import load, read_yaml
-from ..project.side_runs import Study
+from ..project.params import Study, load, read_yaml
+from .clones import clone_of, demand_committed, dvc, with_values
 
 KEPT = ("scores.json", "history.csv")
-SOURCE = "src"  # a clone runs its own code
 RECORD = "study.json"
-
-
-def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """``params.yaml`` with ``values`` (dotted key -> value) put in; comments and anchors stay.
-
-    Raises ``ValueError`` for a key that the file does not have.
-    """
-    yaml = YAML()
-    content = yaml.load(text)
-    for dotted, value in values.items():
-        *parents, last = dotted.split(".")
-        block = content
-        for name in parents:
-            block = block.get(name, {}) if isinstance(block, Mapping) else {}
-        if not isinstance(block, Mapping) or last not in block:
-            raise ValueError(f"params.yaml: studies change {dotted!r}, which is no key of the file")
-        block[last] = value
-    out = io.StringIO()
-    yaml.dump(content, out)
-    return out.getvalue()
 
 
 def run_study(base: Path, name: str) -> Path:
@@ -86,25 +58,6 @@ def is_current(base: Path, name: str) -> bool:
     return record.is_file() and json.loads(record.read_text())["made_from"] == ingredients(base, study)
 
 
-def demand_committed(base: Path, what: str) -> None:
-    """Raise ``ValueError`` for changes that are not committed: ``what`` runs in a clone, which would not have them."""
-    if _git(base, "status", "--porcelain", "--untracked-files=no"):
-        raise ValueError(f"{what}: commit your changes first; it runs in a clone of what is committed")
-
-
-def clone_of(base: Path, name: str, cache: Path) -> Path:
-    """A clone of the committed state with the DVC cache ``cache``; one that was begun before is kept and brought up.
-
-    Its ``params.yaml`` and ``dvc.lock`` are the committed ones. A relative ``cache`` lies in the clone.
-    """
-    clone = base / ".scratch" / "studies" / name
-    if not clone.is_dir():
-        _git(base, "clone", "--quiet", "--shared", str(base), str(clone))
-    _git(clone, "checkout", "--quiet", "--force", "--detach", _git(base, "rev-parse", "HEAD"))
-    dvc(clone, "config", "--local", "cache.dir", str(cache))
-    return clone
-
-
 def _collect(runs: Path, out: Path, study: Study) -> None:
     for row in study.rows:
         for seed in study.seeds:
@@ -112,12 +65,3 @@ def _collect(runs: Path, out: Path, study: Study) -> None:
             target.mkdir(parents=True, exist_ok=True)
             for name in KEPT:
                 shutil.copyfile(runs / f"{row}-{seed}" / name, target / name)
-
-
-def dvc(folder: Path, *arguments: str) -> int:
-    """Exit code of a ``dvc`` command in a clone."""
-    return subprocess.run(["dvc", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": SOURCE}).returncode
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()

@@ -14,8 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from .recipes import LnClip, Pretrain, Sbi
-from .side_runs import Rehearsal, Study
+from .recipes import LnClip, Pretrain, Sbi, Train
 
 
 @dataclass(frozen=True)
@@ -102,35 +101,6 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Train:
-    """Section 4.3: network and recipe."""
-
-    architecture: str
-    depth: int
-    input_size: int
-    augmentation: str
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    learning_rate: float
-    min_learning_rate: float
-    weight_decay: float
-    layer_decay: float
-    drop_path: float
-    head_std: float
-    triplet_labels: str
-    selection: str
-    balance: str
-    precision: str
-    compile: bool
-    fused: bool
-    channels_last: bool
-    devices: int
-    workers: int
-    checkpoint_steps: int
-
-
-@dataclass(frozen=True)
 class Predict:
     """How test crops pass through the network: crops per batch, precision, devices and loader workers of each."""
 
@@ -172,6 +142,29 @@ class Profile:
     predict: Predict
     scoring: Scoring
     robustness: Robustness
+
+
+@dataclass(frozen=True)
+class Study:
+    """A side study: the same pipeline for some rows and seeds, once for each option's values of ``params.yaml``."""
+
+    question: str
+    profile: str
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    options: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """``make rehearse``: the paper profile on miniature corpora, with ``values`` of ``params.yaml`` in place of its own.
+
+    ``without_gpu``: further values where there is no GPU.
+    """
+
+    miniatures: str
+    values: Mapping[str, Any]
+    without_gpu: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

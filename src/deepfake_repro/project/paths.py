@@ -7,6 +7,9 @@ from pathlib import Path
 
 from .params import read_yaml, root
 
+ASSETS = "data/assets"
+"""The demo's licensed assets, below the root."""
+
 
 @dataclass(frozen=True)
 class Places:

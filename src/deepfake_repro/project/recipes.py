@@ -1,8 +1,37 @@
-"""Blocks of ``params.yaml`` that belong to methods beside the paper's own; read by ``params``."""
+"""Blocks of ``params.yaml`` that are the recipes of the methods; read by ``params``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Train:
+    """Section 4.3: network and recipe."""
+
+    architecture: str
+    depth: int
+    input_size: int
+    augmentation: str
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    learning_rate: float
+    min_learning_rate: float
+    weight_decay: float
+    layer_decay: float
+    drop_path: float
+    head_std: float
+    triplet_labels: str
+    selection: str
+    balance: str
+    precision: str
+    compile: bool
+    fused: bool
+    channels_last: bool
+    devices: int
+    workers: int
+    checkpoint_steps: int
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..crops.extraction import CropStore
 from ..crops.frames import face_sequence, frames
+from ..crops.store import CropStore
 from ..evaluation.metrics import auc
 from ..methods.sbi.blending import Draws, self_blend
 from ..methods.sbi.faces import RealCrops, real_faces

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..project.progress import track
 from ..project.provenance import code_digest, fingerprint
-from .export import card
+from .card import card
 from .inputs import collect, printable, slug
 from .model import Model, read_model
 from .page import html

@@ -24,12 +24,12 @@ from scipy.stats import binomtest
 from sklearn.decomposition import PCA
 
 from ..crops.store import CropStore
+from ..evaluation.prediction import embeddings
 from ..evaluation.thresholds import best_threshold
 from ..project.params import load
 from ..project.paths import places
 from ..project.provenance import file_digest
-from ..teaching.networks import embeddings
-from ..training import detector as model
+from ..training import checkpoints
 from ..training.loading import CropDataset, positions
 from ..training.transforms import Normalisation, evaluation_transform
 
@@ -150,7 +150,7 @@ def calibrate(profile: str, variant: str, seed: int) -> Path:
                                 f"score@{profile}-{variant}-{seed} first")
     content = {"profile": profile, "variant": variant, "seed": seed,
                "weights": file_digest(place.weights(variant, seed) / "model.safetensors"), **fit(pd.read_csv(table))}
-    detector, facts = model.load(place.weights(variant, seed))
+    detector, facts = checkpoints.load(place.weights(variant, seed))
     view = evaluation_transform(facts["views"], facts["input_size"], Normalisation(facts["mean"], facts["std"]))
     store, found = CropStore(place.crops), {}
     for name in ("train", "validation"):

@@ -10,8 +10,8 @@ from typing import Any
 from ..project.params import load
 from ..project.paths import places
 from ..project.provenance import file_digest
-from ..training import detector as model
-from ..training.detector import Detector
+from ..training import checkpoints
+from ..training.detector import Detector, build_detector
 from ..training.transforms import Normalisation, Transform, evaluation_transform
 from .calibration import Calibration, read
 
@@ -62,7 +62,7 @@ def read_model(weights: Path | None = None) -> Model:
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no model.safetensors here; run dvc repro train (the demo: "
                                 "train@demo-fsfm_ba-0) or give a folder of the pipeline's weights, or a fine-tuned .pth")
-    detector, facts = model.load(folder)
+    detector, facts = checkpoints.load(folder)
     beside = (folder / "calibration.json", folder.parents[1] / "calibration" / f"{folder.name}.json")
     found = next((path for path in beside if path.is_file()), None)
     calibration, digest = read(found) if found else None, file_digest(file)
@@ -80,8 +80,8 @@ def _trained_by(folder: Path) -> str:
 
 def _finetuned_fsfm(file: Path) -> Model:
     recipe, classes = load().profile("paper").train, ("REAL", "FAKE")
-    detector = model.build(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size)
-    norm = model.load_finetuned_fsfm(detector, file)
+    detector = build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size)
+    norm = checkpoints.load_finetuned_fsfm(detector, file)
     facts = {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
              "views": recipe.augmentation, "classes": list(classes), **asdict(norm)}
     return Model(detector.eval(), facts, file.parent, file_digest(file))

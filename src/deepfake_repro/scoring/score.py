@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from ..crops.isolation import extractor
+from ..crops.preprocess import detector_factory
 from ..crops.store import Row, decode
-from ..evaluation.rows import detector_factory
 from ..faces.tracks import Tracker
 from ..project.params import load, root
 from ..training.labels import p_fake

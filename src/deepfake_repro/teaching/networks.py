@@ -6,31 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
-from ..crops.extraction import CropStore
+from ..crops.store import CropStore
 from ..evaluation import metrics, prediction
 from ..methods.finetune import recipe as training
 from ..project.params import Variant, load
 from ..project.paths import Places, places
-from ..project.progress import track
-from ..training import detector as model
-from ..training import labels as attribution
-from ..training import transforms as augment
+from ..training import checkpoints
+from ..training.detector import build_detector
+from ..training.labels import class_labels, class_names
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions, training_loader
-
-
-@torch.inference_mode()
-def embeddings(detector: model.Detector, crops: CropDataset, batch_size: int, what: str = "embed") -> np.ndarray:
-    """Embeddings float32 ``[N, D]`` of crops, averaged over the views of each, as in training (Section 4.3)."""
-    fabric = Fabric(accelerator="auto", devices=1)
-    detector = fabric.to_device(detector.eval())
-    loader = track(evaluation_loader(crops, batch_size, workers=0), what)
-    batches = [training.over_views(detector, fabric.to_device(images))[0].float().cpu() for images, *_ in loader]
-    return torch.cat(batches).numpy()
+from ..training.transforms import evaluation_transform, training_transform
 
 
 def start_source(profile: str, init: str) -> str:
@@ -47,23 +36,23 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     options, place = load().profile(profile), places(profile)
     recipe = replace(options.train, epochs=1, warmup_epochs=0)
     torch.manual_seed(seed)
-    detector = model.build(recipe.architecture, len(attribution.classes(row.labels)), depth=recipe.depth,
+    detector = build_detector(recipe.architecture, len(class_names(row.labels)), depth=recipe.depth,
                            input_size=recipe.input_size, drop_path=recipe.drop_path, head_std=recipe.head_std)
-    norm = model.load_start(detector, start_source(profile, row.init))
+    norm = checkpoints.load_start(detector, start_source(profile, row.init))
     shape, store = (recipe.augmentation, recipe.input_size, norm), CropStore(place.crops)
     sample = pd.read_parquet(place.samples / "train.parquet")
     sample = sample.sample(min(crops, len(sample)), random_state=seed)
-    train = CropDataset(store, positions(store, sample), augment.training_transform(*shape),
-                        attribution.labels(sample, row.labels))
+    train = CropDataset(store, positions(store, sample), training_transform(*shape),
+                        class_labels(sample, row.labels))
     loader = training_loader(train, recipe.batch_size, 0, seed)
     fabric, loss = Fabric(accelerator="auto", devices=1), training.objective(row, recipe)
     with TemporaryDirectory() as scratch:  # with one epoch there is none to choose: the loss is watched on the same crops
         training.fit(detector, loader, loader, loss, recipe, seed=seed, scratch=Path(scratch), fabric=fabric)
     test = test_crops(store, place).drop_duplicates("video_id")
-    views = CropDataset(store, positions(store, test), augment.evaluation_transform(*shape), test["label"])
+    views = CropDataset(store, positions(store, test), evaluation_transform(*shape), test["label"])
     probabilities = prediction.class_probabilities(fabric.to_device(detector),
                                                    evaluation_loader(views, options.predict.batch_size, 0), fabric)
-    table = prediction.prediction_table(test, probabilities, attribution.classes(row.labels))
+    table = prediction.prediction_table(test, probabilities, class_names(row.labels))
     return metrics.table_row(metrics.video_scores(table), {}, options.scoring.threshold)
 
 

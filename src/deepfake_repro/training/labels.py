@@ -31,7 +31,7 @@ _CLASSES: dict[Scheme, tuple[str, ...]] = {
 }
 
 
-def classes(scheme: Scheme | str) -> tuple[str, ...]:
+def class_names(scheme: Scheme | str) -> tuple[str, ...]:
     """Names of the classes in the order of the network's outputs (Section 3.4).
 
     Raises ``ValueError`` for an unknown scheme.
@@ -39,7 +39,7 @@ def classes(scheme: Scheme | str) -> tuple[str, ...]:
     return _CLASSES[_scheme(scheme)]
 
 
-def labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
+def class_labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
     """Class of each row, int64 ``[N]`` (Section 3.4).
 
     ``table`` has the columns ``label`` and, by scheme, ``category`` or ``dataset``. Raises ``ValueError`` for
@@ -54,7 +54,7 @@ def labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
         return label.astype(np.int64)
     if scheme is Scheme.category:
         _check_agreement(table, label)
-    names = classes(scheme)
+    names = class_names(scheme)
     source = table[scheme.value].astype("str").to_numpy(dtype=object)
     codes = pd.Categorical(np.where(label == 0, REAL, source), categories=names).codes.astype(np.int64)
     if (codes < 0).any():

@@ -11,12 +11,13 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..crops.extraction import CropStore
+from ..crops.store import CropStore
 from .transforms import Transform
 
 CROP_KEY = ["video_id", "frame", "face"]
 Key = tuple[int, int]
 """(epoch, item): all that the order and the augmentation of a crop depend on, besides the seed."""
+Batch = list[torch.Tensor]
 
 
 def positions(store: CropStore, rows: pd.DataFrame) -> np.ndarray:

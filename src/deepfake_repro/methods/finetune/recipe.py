@@ -7,20 +7,22 @@ last checkpoint (``loop``) when it is started again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler
 from torch.utils.data import DataLoader
 
-from ...project.params import Train, Variant
-from ...training.detector import Detector
-from ...training.loop import Batch, Best, Loop, Sums, Terms, gathered, read, shown
+from ...project.params import Variant
+from ...project.recipes import Train
+from ...training.detector import Detector, over_views
+from ...training.devices import gathered, shown
+from ...training.loading import Batch
+from ...training.loop import Best, Fit, Loop, Sums, Terms, read
 from ...training.losses import TRIPLET_LOSSES, active_fraction, cross_entropy
 
 
@@ -77,19 +79,6 @@ def schedule(optimizer: torch.optim.Optimizer, recipe: Train, steps_per_epoch: i
         optimizer, t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch,
         lr_min=recipe.min_learning_rate, warmup_t=recipe.warmup_epochs * steps_per_epoch, warmup_lr_init=0.0,
         warmup_prefix=True, t_in_epochs=False)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Outcome of ``fit``: one row per epoch, the weights of the epoch with the lowest validation loss, and at what
-    speed (``loop.Stopwatch``); ``triplet_weight`` is the one that ``train.balance`` found, or the variant's.
-    """
-
-    history: pd.DataFrame
-    best_epoch: int
-    best_state: dict[str, torch.Tensor]
-    triplet_weight: float = 0.0
-    speed: dict[str, float] = field(default_factory=dict)
 
 
 class _FineTuning(Loop):
@@ -161,14 +150,6 @@ def _validate(model: Detector, loader: DataLoader, loss: Objective, fabric: Fabr
         terms = loss(*over_views(model, images), labels, triplet_labels)
         sums.add(read(terms, lambda items=items: items, "sample", "train"), len(images))
     return sums.over_devices(fabric).means()[loss.selection]
-
-
-def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings ``[B, D]`` and logits ``[B, C]`` of ``[B, 3, S, S]``, or averaged over V views ``[B, V, 3, S, S]``."""
-    if images.ndim == 4:
-        return model(images)
-    embeddings, logits = model(images.flatten(0, 1))
-    return tuple(part.unflatten(0, images.shape[:2]).mean(1) for part in (embeddings, logits))
 
 
 def manifest(recipe: Train, variant: Variant, classes: tuple[str, ...], mean: tuple[float, ...],

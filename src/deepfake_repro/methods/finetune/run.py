@@ -15,42 +15,45 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
-from ...project.params import Profile, Train, Variant, load
+from ...project.params import Profile, Variant, load
 from ...project.paths import Places, places
 from ...project.provenance import code_digest, file_digest, fingerprint
-from ...training import detector as model
-from ...training import labels as attribution
-from ...training import transforms as augment
+from ...project.recipes import Train
+from ...training import checkpoints
+from ...training.detector import Detector, build_detector
+from ...training.devices import this_fabric
+from ...training.labels import class_labels, class_names
 from ...training.loading import CropDataset, evaluation_loader, positions, training_loader
-from ...training.loop import this_fabric
-from .recipe import Fit, fit, objective
+from ...training.loop import Fit
+from ...training.transforms import Normalisation, evaluation_transform, training_transform
+from .recipe import fit, objective
 
 SAMPLES = ("train", "validation")
 
 
-def start(row: Variant, options: Profile, seed: int) -> tuple[model.Detector, augment.Normalisation]:
+def start(row: Variant, options: Profile, seed: int) -> tuple[Detector, Normalisation]:
     """The row's network with its start weights, and how its inputs are normalised (Section 3.2)."""
     torch.manual_seed(seed)
-    recipe, classes = options.train, attribution.classes(row.labels)
-    detector = model.build(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size,
+    recipe, classes = options.train, class_names(row.labels)
+    detector = build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size,
                            drop_path=recipe.drop_path, head_std=recipe.head_std)
-    return detector, model.load_start(detector, str(getattr(options.start, row.init)))
+    return detector, checkpoints.load_start(detector, str(getattr(options.start, row.init)))
 
 
-def crops(place: Places, row: Variant, recipe: Train, norm: augment.Normalisation) -> tuple[CropDataset, CropDataset]:
+def crops(place: Places, row: Variant, recipe: Train, norm: Normalisation) -> tuple[CropDataset, CropDataset]:
     """Training and validation crops with the row's labels; triplets are over its classes or over real/fake.
 
     Validation crops are shuffled once, so that each batch has triplets.
     """
     store, shape = CropStore(place.crops), (recipe.augmentation, recipe.input_size, norm)
     triplet_scheme = row.labels if recipe.triplet_labels == "attribution" else "binary"
-    transforms = augment.training_transform(*shape), augment.evaluation_transform(*shape)
+    transforms = training_transform(*shape), evaluation_transform(*shape)
     found = []
     for file, transform in zip(sample_files(place), transforms, strict=True):
         rows = pd.read_parquet(file)
         rows = rows if file.stem == "train" else rows.sample(frac=1, random_state=0)
-        found.append(CropDataset(store, positions(store, rows), transform, attribution.labels(rows, row.labels),
-                                 attribution.labels(rows, triplet_scheme)))
+        found.append(CropDataset(store, positions(store, rows), transform, class_labels(rows, row.labels),
+                                 class_labels(rows, triplet_scheme)))
     return found[0], found[1]
 
 

@@ -23,8 +23,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ...project.params import Pretrain
-from ...training.loading import seed_of
-from ...training.loop import Batch, Loop, Terms, gathered
+from ...training.devices import gathered
+from ...training.loading import Batch, seed_of
+from ...training.loop import Loop, Terms
 from ...training.transforms import Normalisation
 from .masks import crfr_p
 from .networks import FSFM, Branch, target_of

@@ -17,14 +17,15 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
 from ...project.params import Profile, load
-from ...project.paths import Places, places
+from ...project.paths import ASSETS, Places, places
 from ...project.provenance import code_digest, file_digest, fingerprint
-from ...training import detector as model
+from ...training import checkpoints
+from ...training.detector import build_detector
+from ...training.devices import this_fabric
 from ...training.loading import CROP_KEY, training_loader
-from ...training.loop import this_fabric
 from ...training.transforms import Normalisation
-from . import masks as masking
-from . import networks as fsfm
+from .masks import LandmarkParser, RealFaces, measured_normalisation, real_faces_of, real_training_faces
+from .networks import FSFM, begin_from_nothing
 from .recipe import PretrainFit, pretrain
 
 SEED = 0
@@ -34,32 +35,32 @@ def real_rows(place: Places, options: Profile) -> pd.DataFrame:
     """The real crops that ``pretrain.faces`` names: of the training sample, or all of a corpus (Section 3.2)."""
     index = pd.read_parquet(place.index)
     if options.pretrain.faces == "sample":
-        return masking.real_training_faces(pd.read_parquet(place.samples / "train.parquet"), index)
-    return masking.real_faces_of(options.pretrain.faces, CropStore(place.crops).table(CROP_KEY), index)
+        return real_training_faces(pd.read_parquet(place.samples / "train.parquet"), index)
+    return real_faces_of(options.pretrain.faces, CropStore(place.crops).table(CROP_KEY), index)
 
 
-def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[fsfm.FSFM, Normalisation]:
+def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[FSFM, Normalisation]:
     """The online network with the weights of ``pretrain.start``, or from nothing, and how its inputs are normalised."""
     torch.manual_seed(SEED)
     train = options.train
-    detector = model.build(train.architecture, 2, depth=train.depth, input_size=train.input_size)
+    detector = build_detector(train.architecture, 2, depth=train.depth, input_size=train.input_size)
     if options.pretrain.start:
-        norm = model.load_start(detector, options.pretrain.start)
+        norm = checkpoints.load_start(detector, options.pretrain.start)
     else:
-        fsfm.begin_from_nothing(detector.encoder)
-        norm = masking.measured_normalisation(store, rows)
-    return fsfm.FSFM(detector.encoder, options.pretrain), norm
+        begin_from_nothing(detector.encoder)
+        norm = measured_normalisation(store, rows)
+    return FSFM(detector.encoder, options.pretrain), norm
 
 
 def real_faces(place: Places, options: Profile, rows: pd.DataFrame, patch: int,
-               norm: Normalisation) -> masking.RealFaces:
+               norm: Normalisation) -> RealFaces:
     """The crops of ``rows`` with their regions, which the face mesh finds now."""
-    parser = masking.LandmarkParser(FaceMesh(place.base / "data" / "assets" / "face_landmarks.tflite"))
+    parser = LandmarkParser(FaceMesh(place.base / ASSETS / "face_landmarks.tflite"))
     shape = options.train.augmentation, options.train.input_size, patch, norm
-    return masking.RealFaces(CropStore(place.crops), rows, parser, *shape, workers=options.pretrain.workers)
+    return RealFaces(CropStore(place.crops), rows, parser, *shape, workers=options.pretrain.workers)
 
 
-def loader(faces: masking.RealFaces, options: Profile, fabric: Fabric) -> DataLoader:
+def loader(faces: RealFaces, options: Profile, fabric: Fabric) -> DataLoader:
     """This device's part of every batch."""
     recipe = options.pretrain
     return training_loader(faces, recipe.batch_size, recipe.workers, SEED, fabric.global_rank, fabric.world_size)

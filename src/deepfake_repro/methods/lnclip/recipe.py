@@ -25,9 +25,9 @@ from ...evaluation.metrics import auc
 from ...project.progress import track
 from ...project.recipes import LnClip
 from ...training.detector import Detector
-from ...training.loop import Batch, Best, Loop, Rate, Sums, Terms
+from ...training.loading import Batch
+from ...training.loop import Best, Fit, Loop, Rate, Sums, Terms
 from ...training.transforms import Normalisation
-from ..finetune.recipe import Fit
 from .sphere import CLASSES, SphereObjective, interpolated, trainable
 
 SELECTIONS = {"validation_loss": -1.0, "video_auc": 1.0, "video_map": 1.0}

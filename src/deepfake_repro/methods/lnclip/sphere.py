@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...project.recipes import LnClip
-from ...training import detector as model
+from ...training import checkpoints
+from ...training.detector import Detector, build_detector
 from ...training.losses import cross_entropy, distances
 from ...training.transforms import Normalisation
 
@@ -24,26 +25,26 @@ VIT_L14 = (104_450, 303_181_826)
 """Trained and all parameters of CLIP ViT-L/14 with a head of two classes: "0.03 % of the total"."""
 
 
-def build(recipe: LnClip) -> tuple[model.Detector, Normalisation]:
+def build(recipe: LnClip) -> tuple[Detector, Normalisation]:
     """The detector from its start weights, LayerNorms and head trainable, and how its inputs are normalised.
 
     The demo's start has the final LayerNorm of its twelfth block, used here behind block ``depth``; it is tuned
     like the others. Raises as :func:`.training.detector.build` and :func:`.training.detector.load_start`.
     """
     detector = empty(recipe)
-    norm = model.load_start(detector, recipe.start)
+    norm = checkpoints.load_start(detector, recipe.start)
     return detector, norm
 
 
-def empty(recipe: LnClip) -> model.Detector:
+def empty(recipe: LnClip) -> Detector:
     """The network of :func:`build` with fresh weights: enough to count its parameters."""
-    detector = model.build(recipe.architecture, len(CLASSES), depth=recipe.depth, input_size=recipe.input_size,
+    detector = build_detector(recipe.architecture, len(CLASSES), depth=recipe.depth, input_size=recipe.input_size,
                            head_std=recipe.head_std, sphere=True)
     tune_layer_norms(detector)
     return detector
 
 
-def tune_layer_norms(detector: model.Detector) -> None:
+def tune_layer_norms(detector: Detector) -> None:
     """Freeze all but the head and every module that *is* a LayerNorm, whatever its name.
 
     Raises ``ValueError`` for a network without LayerNorms: only its head would learn.
@@ -56,12 +57,12 @@ def tune_layer_norms(detector: model.Detector) -> None:
         module.requires_grad_(True)
 
 
-def trainable(detector: model.Detector) -> dict[str, nn.Parameter]:
+def trainable(detector: Detector) -> dict[str, nn.Parameter]:
     """Name -> parameter of all that is trained."""
     return {name: parameter for name, parameter in detector.named_parameters() if parameter.requires_grad}
 
 
-def parameter_counts(detector: model.Detector) -> tuple[int, int]:
+def parameter_counts(detector: Detector) -> tuple[int, int]:
     """Number of trained and of all parameters."""
     return sum(p.numel() for p in trainable(detector).values()), sum(p.numel() for p in detector.parameters())
 

@@ -23,13 +23,12 @@ from ...evaluation.metrics import auc
 from ...project.params import Variant
 from ...project.progress import track
 from ...project.recipes import Sbi
-from ...training.detector import Detector
-from ...training.labels import classes
-from ...training.loading import seed_of
-from ...training.loop import Batch, Loop, Rate, Sums, Terms
+from ...training.detector import Detector, over_views
+from ...training.labels import class_names as classes
+from ...training.loading import Batch, seed_of
+from ...training.loop import Loop, Rate, Sums, Terms
 from ...training.losses import cross_entropy
 from ...training.transforms import Normalisation, evaluation_transform
-from ..finetune.recipe import over_views
 from .blending import Draws, Pairs, random_views, self_blend
 
 
