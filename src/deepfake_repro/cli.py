@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .project.params import load, root
@@ -23,9 +24,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
+def functions() -> dict[str, Callable[[argparse.Namespace], int | None]]:
+    """Return the function behind each command."""
+    (stages,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return {name: command.get_default("run") for name, command in stages.choices.items()}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deepfake_repro", description=__doc__)
     stages = parser.add_subparsers(dest="stage", required=True)
+    _add(stages, "code", _code, "write the code of each stage to results/code")
+    notebook = _add(stages, "notebook", _notebook, "execute a notebook of the pipeline through Papermill")
+    notebook.add_argument("name", help="such as 05_finetune")
+    notebook.add_argument("target", type=Path, help="path of the executed notebook")
+    notebook.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
+    weave = _add(stages, "weave", _weave, "put the prose of a notebook between the cells of its executed copy")
+    weave.add_argument("name", help="such as 07_results")
+    weave.add_argument("target", type=Path, help="path of the executed notebook")
     _add(stages, "assets", _assets, "fetch, verify and unpack the demo's licensed assets")
     _add(stages, "miniatures", _miniatures, "make the embedded miniature corpora").add_argument("name")
     for name, run, what in (
@@ -97,6 +112,21 @@ def _add_interchange(stages: argparse._SubParsersAction) -> None:
 
 
 # Each command imports what it runs only when it runs: a cheap one must not pay for torch.
+
+def _code(chosen: argparse.Namespace) -> None:
+    from .operations.stage_code import write_stage_code
+    write_stage_code(root(), functions())
+
+
+def _notebook(chosen: argparse.Namespace) -> None:
+    from .project.notebooks import parse, run
+    run(root() / "results" / ".clean" / f"{chosen.name}.ipynb", chosen.target, parse(chosen.parameters))
+
+
+def _weave(chosen: argparse.Namespace) -> None:
+    from .project.notebooks import weave
+    weave(chosen.target, root() / "notebooks" / f"{chosen.name}.ipynb", chosen.target)
+
 
 def _assets(chosen: argparse.Namespace) -> None:
     from .operations.assets import main as assets

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from ..project.vocabulary import AVERAGES
@@ -53,11 +52,19 @@ def by_condition(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def confusion(runs: Mapping[str, pd.DataFrame], threshold: float = 0.5) -> pd.DataFrame:
-    """``actual`` and what each run predicts, real or fake, a row per test video: the input of DVC's confusion plot."""
-    first = next(iter(runs.values()))
-    names = np.array(["real", "fake"])
-    return pd.DataFrame({"actual": names[first["label"]]} |
-                        {run: names[(videos["p_fake"] >= threshold).astype(int)] for run, videos in runs.items()})
+    """Count the test videos of each run by true and predicted class: the input of DVC's confusion plot.
+
+    Columns ``row, actual, predicted, videos``; four rows per run.
+    """
+    classes = ("real", "fake")
+    counts = []
+    for run, videos in runs.items():
+        predicted = videos["p_fake"] >= threshold
+        for label, actual in enumerate(classes):
+            for guess, name in enumerate(classes):
+                agree = (videos["label"] == label) & (predicted == bool(guess))
+                counts.append({"row": run, "actual": actual, "predicted": name, "videos": int(agree.sum())})
+    return pd.DataFrame(counts)
 
 
 def _auc_cell(reals: pd.DataFrame, fakes: pd.DataFrame) -> list[tuple[int, int, float]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..project.notebooks import weave
 from ..project.params import load
 from ..project.paths import places
-from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION, method_of
+from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
 from .metrics import roc, sbi_protocol, table_row, video_scores
 
 LESSONS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
@@ -32,6 +34,7 @@ def score(profile: str, variant: str, seed: int) -> None:
         row["own_protocol"] = sbi_protocol(_video_scores(tested, "frame_max"), options.threshold)
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "scores.json", row)
+    _write_json(out / "summary.json", summary(row))
     _write_csv(out / "videos.csv", videos)
     _write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
     _write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
@@ -40,6 +43,11 @@ def score(profile: str, variant: str, seed: int) -> None:
         shutil.copyfile(weights / name, out / name)
     lesson = place.base / "notebooks" / f"{LESSONS[method_of(variant)]}.ipynb"
     weave(weights / "notebook.ipynb", lesson, out / "finetune.ipynb")
+
+
+def summary(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the averages of the three scenarios, per metric, of the content of ``scores.json``; DVC shows these."""
+    return {metric: {key: row[metric][key] for key in SCENARIOS if key in row[metric]} for metric in METRICS}
 
 
 def _video_scores(files: list[Path], reduce: str = "mean") -> pd.DataFrame:

@@ -145,24 +145,3 @@ def parse(arguments: list[str]) -> dict[str, object]:
             raise ValueError(f"parameter {argument!r} must be name=value")
         parameters[name] = int(value) if re.fullmatch(r"-?\d+", value) else value
     return parameters
-
-
-def main(arguments: list[str]) -> None:
-    """``clean SOURCE TARGET``, ``run NAME TARGET name=value …`` or ``weave NAME TARGET``; NAME as in ``notebooks/``."""
-    match arguments:
-        case ["clean", source, target]:
-            clean(Path(source), Path(target))
-        case ["run", name, target, *parameters]:
-            run(root() / "results" / ".clean" / f"{name}.ipynb", Path(target), parse(parameters))
-        case ["weave", name, target]:
-            weave(Path(target), root() / "notebooks" / f"{name}.ipynb", Path(target))
-        case _:
-            raise SystemExit("usage: deepfake_repro.project.notebooks clean SOURCE TARGET | "
-                             "run NAME TARGET name=value … | weave NAME TARGET")
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (ValueError, FileNotFoundError) as problem:
-        sys.exit(f"error: {problem}")

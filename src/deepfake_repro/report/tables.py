@@ -117,6 +117,13 @@ def table3_csv(rows: Mapping[str, Mapping]) -> str:
     return csv(pd.DataFrame(records, columns=["row", "metric", *SET_NAMES]))
 
 
+def stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the tables of all rows below each other, with the row's key in a first column ``row``: DVC's plots read it."""
+    parts = [table.assign(row=row) for row, table in tables.items()]
+    stack = pd.concat(parts, ignore_index=True)
+    return stack[["row", *(name for name in stack if name != "row")]]
+
+
 def comparison(published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping],
                intervals: pd.DataFrame | None = None) -> pd.DataFrame:
     """Published beside reproduced, cell by cell.

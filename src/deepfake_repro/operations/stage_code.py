@@ -1,0 +1,78 @@
+"""The code behind each stage of the pipeline, in one file per stage: the dependency that ``dvc.yaml`` names.
+
+``results/code/<stage>.json`` lists every definition that a stage can reach, with a hash that ignores docstrings,
+comments and formatting. So a stage cannot miss a change of its code, and better prose trains nothing again. The files
+are in git: their difference between two commits says why a stage has to run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..project.closure import Closure, Code
+from ..project.notebooks import clean
+
+NOTEBOOK = "notebook"
+"""The command that executes a notebook of the pipeline."""
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "assets": ("assets",),
+    "miniatures": ("miniatures",),
+    "index": ("index",),
+    "crops": ("notebook 02_crops",),
+    "audit": ("audit",),
+    "sample": ("notebook 03_sampling",),
+    "pretrain": ("notebook 03b_pretrain",),
+    "counts": ("counts",),
+    "landmarks": ("landmarks",),
+    "train": ("notebook 05_finetune",),
+    "train_sbi": ("notebook 05b_sbi",),
+    "train_lnclip": ("notebook 09_layernorm_clip",),
+    "predict": ("notebook 06_predict",),
+    "score": ("score-row",),
+    "calibrate": ("calibrate",),
+    "robustness": ("robustness",),
+    "report": ("notebook 07_results", "weave", "html"),
+}
+"""Commands that each stage runs; DVC does not let ``dvc.yaml`` itself be a dependency."""
+DRAWING = ("report.figures", "report.method_figures", "teaching.figures")
+"""Modules that draw the pictures in executed notebooks: a new colour trains nothing again."""
+DRAWING_STAGES = ("report", "audit")
+"""Stages whose products are pictures: for them drawing counts too."""
+
+Command = Callable[..., Any]
+
+
+def write_stage_code(base: Path, functions: Mapping[str, Command]) -> None:
+    """Write the code of every stage, and the notebooks that the stages execute without their prose.
+
+    ``functions``: the function behind each command of the command line.
+    """
+    lock = base / "requirements.lock"
+    whole, numbers = Closure(lock=lock), Closure(lock=lock, drawing=DRAWING)
+    for stage, commands in STAGES.items():
+        closure = whole if stage in DRAWING_STAGES else numbers
+        codes = [code for command in commands for code in _codes(base, command, closure, functions)]
+        path = base / "results" / "code" / f"{stage}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Code.union(codes).as_json(), encoding="utf-8")
+    for name in executed_notebooks():
+        clean(base / "notebooks" / f"{name}.ipynb", base / "results" / ".clean" / f"{name}.ipynb")
+
+
+def executed_notebooks() -> list[str]:
+    """Return the names of all notebooks that the stages execute."""
+    words = [command.split() for commands in STAGES.values() for command in commands]
+    return [name for command, *names in words if command == NOTEBOOK for name in names]
+
+
+def _codes(base: Path, command: str, closure: Closure, functions: Mapping[str, Command]) -> Iterator[Code]:
+    """Yield the code of a command's function, and of the notebook that it executes."""
+    name, *notebooks = command.split()
+    yield closure.of_function(functions[name])
+    for notebook in notebooks:
+        content = json.loads((base / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+        cells = ("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
+        yield closure.of_text("\n".join(cells))
