@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..project.closure import Closure, Code
+from ..project.closure import SOURCE, Closure, Code
 from ..project.notebooks import clean
 
 NOTEBOOK = "notebook"
@@ -50,16 +50,23 @@ def write_stage_code(base: Path, functions: Mapping[str, Command]) -> None:
 
     ``functions``: the function behind each command of the command line.
     """
-    lock = base / "requirements.lock"
-    whole, numbers = Closure(lock=lock), Closure(lock=lock, drawing=DRAWING)
-    for stage, commands in STAGES.items():
-        closure = whole if stage in DRAWING_STAGES else numbers
-        codes = [code for command in commands for code in _codes(base, command, closure, functions)]
-        path = base / "results" / "code" / f"{stage}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(Code.union(codes).as_json(), encoding="utf-8")
+    folder = base / "results" / "code"
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage, code in stage_codes(base, functions).items():
+        (folder / f"{stage}.json").write_text(code.as_json(), encoding="utf-8")
     for name in executed_notebooks():
         clean(base / "notebooks" / f"{name}.ipynb", base / "results" / ".clean" / f"{name}.ipynb")
+
+
+def stage_codes(base: Path, functions: Mapping[str, Command], source: Path = SOURCE) -> dict[str, Code]:
+    """Return what each stage can reach; ``source``: folder of the package."""
+    lock = base / "requirements.lock"
+    whole, numbers = Closure(source, lock), Closure(source, lock, DRAWING)
+    found = {}
+    for stage, commands in STAGES.items():
+        closure = whole if stage in DRAWING_STAGES else numbers
+        found[stage] = Code.union([code for command in commands for code in _codes(base, command, closure, functions)])
+    return found
 
 
 def executed_notebooks() -> list[str]:

@@ -200,23 +200,23 @@ class Closure:
         inner = _imported_names(node, module)
         imported = module.imports | inner
         found = [Definition(target.module, ON_IMPORT) for target in inner.values()]
-        followed = set()
-        for part in ast.walk(node):
-            if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Load):
-                base, *attributes = _dotted(part) or [""]
-                if base in imported:
-                    found.append(self._follow(imported[base], attributes))
-                    followed.add(id(_base(part)))
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name) and id(part) not in followed:
-                if part.id in imported:
-                    found.append(self._follow(imported[part.id], []))
-                elif part.id in module.definitions:
-                    found.append(Definition(module.name, part.id))
+        followed: set[int] = set()
+        for part in ast.walk(node):  # an attribute comes before the expression that it is an attribute of
+            if id(part) in followed or not isinstance(part, ast.Name | ast.Attribute):
+                continue
+            base, *attributes = _dotted(part) or [""]
+            if base in imported:
+                found.append(self._follow(imported[base], attributes))
+                followed |= _chain(part)
+            elif isinstance(part, ast.Name) and base in module.definitions:
+                found.append(Definition(module.name, base))
         return found
 
     def _follow(self, target: Definition, attributes: list[str]) -> Definition:
         """Return the definition that ``target.attribute…`` means, as far as the names are modules."""
+        parent = self._module(target.module)
+        if parent and target.name in parent.definitions and parent.imports.get(target.name) != target:
+            return target
         inner = f"{target.module}.{target.name}" if target.name else target.module
         if self._module(inner) is None:
             return target
@@ -349,8 +349,10 @@ def _dotted(node: ast.AST) -> list[str]:
     return []
 
 
-def _base(node: ast.AST) -> ast.AST:
-    """Return the expression that an attribute chain begins with."""
+def _chain(node: ast.AST) -> set[int]:
+    """Return the identities of an attribute chain's expressions, from the whole to the name it begins with."""
+    identities = {id(node)}
     while isinstance(node, ast.Attribute):
         node = node.value
-    return node
+        identities.add(id(node))
+    return identities
