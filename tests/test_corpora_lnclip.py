@@ -13,7 +13,7 @@ import pytest
 from deepfake_repro.corpora import ADAPTERS, BENCHMARKS, FACES, PAPER, index_corpora
 from deepfake_repro.corpora.checks import by_stem, remark
 from deepfake_repro.corpora.schema import IndexReport
-from deepfake_repro.project.paths import read_yaml
+from deepfake_repro.project.params import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = "celebdfpp dfd faceshifter dfdcp uadfv dfdm ffiw kodf polyglotfake idforge deepspeak".split()

@@ -91,14 +91,14 @@ def test_landmark_parser_looks_into_the_central_face_box(monkeypatch: pytest.Mon
         boxes.append(box)
         return round_face(130)
 
-    regions = LandmarkParser(mesh)(np.zeros((130, 130, 3), np.uint8))
+    regions = LandmarkParser(mesh, 0.3)(np.zeros((130, 130, 3), np.uint8))
     np.testing.assert_allclose(boxes, [[15, 15, 115, 115]], rtol=1e-6)  # 130 / 1.3 = 100 in the middle
     np.testing.assert_array_equal(regions, region_map(round_face(130), 130))
 
 
 def test_landmark_parser_finds_the_regions_of_a_portrait(assets: Path, tile: np.ndarray) -> None:
     crop = cv2.resize(tile[20:340, 60:380], (224, 224))
-    regions = LandmarkParser(landmarks.FaceMesh(assets / "face_landmarks.tflite"))(crop)
+    regions = LandmarkParser(landmarks.FaceMesh(assets / "face_landmarks.tflite"), 0.3)(crop)
     assert set(range(8)) | {9, 10} <= set(np.unique(regions))
     height = {number: np.nonzero(regions == number)[0].mean() for number in (10, 2, 4, 6, 7)}
     assert list(height.values()) == sorted(height.values()), "hair above brows, eyes, nose, mouth"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepfake_repro.operations import costs
-from deepfake_repro.operations import plan as measuring
+from deepfake_repro.methods.lnclip import sphere
+from deepfake_repro.operations import costs, plan
 from deepfake_repro.operations.costs import (
     CROP_BYTES,
     PREDICTION_BYTES,
@@ -24,7 +24,7 @@ from deepfake_repro.operations.costs import (
     scaled,
     shared_rows,
 )
-from deepfake_repro.operations.plan import builders, lnclip
+from deepfake_repro.operations.plan import builders
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Places
 from deepfake_repro.training.detector import Detector, build_detector
@@ -111,7 +111,7 @@ def test_operations_of_a_vit_are_those_of_the_closed_form(tuned: bool) -> None:
         detector = build_detector("vit_tiny_patch16_224", 2, depth=3)
         return detector if tuned else detector.requires_grad_(False)
 
-    found = measuring.count(build if tuned else lambda: lnclip.empty(
+    found = plan.count(build if tuned else lambda: sphere.empty(
         replace(PAPER.lnclip, architecture="vit_tiny_patch16_224", depth=3)), "vit_tiny_patch16_224", 224)
     forward = linear_operations(197, 192, 3) + 2 * 196 * 768 * 192
     assert found.predicting == pytest.approx(forward, rel=0.01)
@@ -130,7 +130,7 @@ def test_bytes_for_the_backward_pass_are_those_autograd_keeps() -> None:
             out = self.map(images.flatten(1))
             return out, out.square()
 
-    found = measuring.count(Two, "two", 8)
+    found = plan.count(Two, "two", 8)
     assert found.activations == 4 * (3 * 8 * 8 + 10)
     assert found.training == 2 * 2 * 192 * 10  # forward, and the gradient of the weights: images need none
     assert math.isclose(found.predicting, 2 * 192 * 10)
@@ -140,6 +140,6 @@ def test_the_committed_plan_is_this_codes() -> None:
     text = (ROOT / "results" / "benchmarks" / "plan_paper.txt").read_text()
     found = paper_counts(ROOT / "results" / "published", PAPER)
     recipe, build = builders(PAPER)["finetune"]
-    needed = needed_speed(PARAMS, PAPER, found, measuring.count(build, recipe.architecture, recipe.input_size))
+    needed = needed_speed(PARAMS, PAPER, found, plan.count(build, recipe.architecture, recipe.input_size))
     assert f"training {found.train:,}, validation {found.validation:,}, test {found.test:,} crops" in text
     assert f"fit into 24 hours from {needed:,.0f} training images/s on" in text

@@ -24,8 +24,9 @@ from deepfake_repro.evaluation import metrics, prediction
 from deepfake_repro.project import params
 from deepfake_repro.scoring import batch, inputs, score
 from deepfake_repro.scoring.batch import ALL, NONE, SOME
-from deepfake_repro.scoring.model import Model, model, read_model
+from deepfake_repro.scoring.model import Model, read_model
 from deepfake_repro.scoring.score import Limits, score_videos
+from deepfake_repro.training import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, CORPORA = (ROOT / "results" / "demo" / "weights" / "fsfm_ba-0", ROOT / "data" / "corpora" / "demo")
@@ -65,7 +66,7 @@ def test_scores_are_those_of_the_pipeline(clips: Path, weights: Path, two: score
     write_part(tmp_path / "part.arrow", found)
     store = CropStore(tmp_path)
     rows = store.table(prediction.CROP_KEY).assign(dataset="x", manipulation="x", category="FS", label=1)
-    detector, facts = model.load(weights)
+    detector, facts = checkpoints.load(weights)
     file = prediction.predict_set(detector, store, rows, facts, options.predict, Fabric(accelerator="cpu", devices=1),
                                   tmp_path / "set.parquet")
     expected = metrics.video_scores(pd.read_parquet(file)).loc[0]
@@ -77,7 +78,7 @@ def test_scores_of_demo_test_videos_are_the_stored_predictions() -> None:
     stored = WEIGHTS.parents[1] / "predictions" / WEIGHTS.name / "celebdf2.parquet"
     expected = metrics.video_scores(pd.read_parquet(stored)).set_index("video_id")["p_fake"].iloc[[0, -1]]
     files = [CORPORA / "Celeb-DF-v2" / f"{name.removeprefix('celebdf2/')}.mp4" for name in expected.index]
-    detector, facts = model.load(WEIGHTS)
+    detector, facts = checkpoints.load(WEIGHTS)
     found = [scored.p_fake for scored in score_videos(files, Model(detector, facts, WEIGHTS, "", "demo"))]
     assert found == pytest.approx(expected.tolist(), abs=1e-6)
 
@@ -119,8 +120,8 @@ def test_pictures_that_are_kept_do_not_grow_with_the_video() -> None:
 def test_command_line_scores_reports_resumes_and_answers(clips: Path, weights: Path, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     loads, out = [], tmp_path / "out"
-    load = model.load
-    monkeypatch.setattr(model, "load", lambda folder: loads.append(folder) or load(folder))
+    load = checkpoints.load
+    monkeypatch.setattr(checkpoints, "load", lambda folder: loads.append(folder) or load(folder))
     command = ["score", str(clips), "--weights", str(weights), "--out", str(out)]
     assert main(command) == SOME and len(loads) == 1
     table = {Path(line["file"]).name: line for line in csv.DictReader((out / "scores.csv").open())}

@@ -95,7 +95,7 @@ def test_a_video_without_a_score_and_a_model_without_calibration(known: Model) -
 
 
 def test_the_box_is_drawn_where_the_margin_ends() -> None:
-    drawn = score_report._boxed(np.zeros((224, 224, 3), np.uint8), "#ff0000")
+    drawn = score_report._boxed(np.zeros((224, 224, 3), np.uint8), "#ff0000", 0.3)
     rows, columns = np.nonzero(drawn[..., 0])
     edge = 224 * (1 - 1 / 1.3) / 2
     assert np.abs(np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()]) - edge).max() < 3

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.finetune import recipe as training
-from deepfake_repro.methods.finetune.recipe import Objective, Sums, balanced, fit, objective, optimiser, schedule
+from deepfake_repro.methods.finetune.recipe import Objective, balanced, fit, objective, optimiser, schedule
 from deepfake_repro.project.params import Variant
 from deepfake_repro.project.progress import LINES
 from deepfake_repro.project.recipes import Train
@@ -26,7 +26,7 @@ from deepfake_repro.training import loop
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.detector import over_views
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
-from deepfake_repro.training.loop import Best, Rate
+from deepfake_repro.training.loop import Best, Rate, Sums
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
 from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
 
@@ -389,7 +389,7 @@ def test_faster_kernels_compute_the_same(store, tmp_path, whole, change):
 def test_compile_trains_the_network_that_is_kept(store, tmp_path, monkeypatch, whole):
     """With the compiler's optimising part left out, the graph that it captures computes the same."""
     compiled = torch.compile
-    monkeypatch.setattr(training.torch, "compile", lambda model, **_: compiled(model, backend="eager"))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: compiled(model, backend="eager"))
     _, result = run(store, tmp_path, recipe=replace(RECIPE, compile=True, drop_path=0.0, epochs=2))
     _, expected = run(store, tmp_path / "plain", recipe=replace(RECIPE, drop_path=0.0, epochs=2))
     pd.testing.assert_frame_equal(result.history, expected.history, rtol=1e-4)

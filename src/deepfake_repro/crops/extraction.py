@@ -34,6 +34,12 @@ def enlarge(boxes: np.ndarray, margin: float = 0.3) -> np.ndarray:
     return np.concatenate([boxes[:, :2] - growth, boxes[:, 2:] + growth], axis=1)
 
 
+def inner_box(side: int, margin: float) -> np.ndarray:
+    """Where the detected box lies in a square crop of ``side`` pixels that was enlarged by ``margin``, float64 [4]."""
+    border = side * (1 - 1 / (1 + margin)) / 2
+    return np.array([border, border, side - border, side - border])
+
+
 def crop(image: np.ndarray, box: np.ndarray, size: int = 224) -> np.ndarray:
     """Cut ``box`` [4] out of ``image`` [H, W, 3] and stretch it to uint8 [size, size, 3] (Section 4.1).
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -23,6 +22,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ..project.files import replacing
 
 ENCODINGS = {
     # Lossless; of levels 1, 3 and 6 and the strategies, level 1 with run lengths was both fast and small on faces.
@@ -64,29 +65,20 @@ def write_part(path: Path, rows: Iterable[Row], skipped: Iterable[Row] = ()) -> 
     ``skipped`` (records video_id/reason/detail) is read after the rows, so a generator of rows may fill it
     on its way, and only ``ROWS_AT_ONCE`` rows are ever in memory. Returns the number of rows.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: a worker given up for lost may still be writing what another one writes again.
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        written = _write(temporary, rows, skipped)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # on a full disk its room is needed
-    return written
+    # Several writers: a worker given up for lost may still be writing what another one writes again.
+    with replacing(path, several_writers=True) as temporary:
+        return _write(temporary, rows, skipped)
 
 
 def _write(path: Path, rows: Iterable[Row], skipped: Iterable[Row]) -> int:
     remaining, written = iter(rows), 0
-    with path.open("wb") as sink:
-        with pa.ipc.new_file(sink, CROP_SCHEMA) as writer:
-            while some := list(islice(remaining, ROWS_AT_ONCE)):
-                writer.write_batch(pa.RecordBatch.from_pylist(some, CROP_SCHEMA))
-                written += len(some)
-            # Metadata of the file itself would have to be known before its first row.
-            writer.write_batch(pa.RecordBatch.from_pylist([], CROP_SCHEMA),
-                               custom_metadata={"skipped": json.dumps(list(skipped))})
-        sink.flush()
-        os.fsync(sink.fileno())
+    with path.open("wb") as sink, pa.ipc.new_file(sink, CROP_SCHEMA) as writer:
+        while some := list(islice(remaining, ROWS_AT_ONCE)):
+            writer.write_batch(pa.RecordBatch.from_pylist(some, CROP_SCHEMA))
+            written += len(some)
+        # Metadata of the file itself would have to be known before its first row.
+        writer.write_batch(pa.RecordBatch.from_pylist([], CROP_SCHEMA),
+                           custom_metadata={"skipped": json.dumps(list(skipped))})
     return written
 
 

@@ -6,7 +6,6 @@ predicted again; several devices each write a part of its rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,17 +18,18 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ..crops.store import CropStore
+from ..project.files import replacing
 from ..project.params import Predict, load
 from ..project.paths import Places, places
 from ..project.progress import track
 from ..project.provenance import code_digest, file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
 from ..training import checkpoints
-from ..training.detector import Detector, over_views
+from ..training.detector import Detector, by_view, over_views, probabilities
 from ..training.devices import shown, this_fabric
 from ..training.labels import p_fake
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions
-from ..training.transforms import Normalisation, evaluation_transform
+from ..training.transforms import views_of
 
 ROWS_AT_ONCE = 2**16
 """Rows of a Parquet row group; a fixed number, so that batch size and devices do not change the file."""
@@ -43,8 +43,8 @@ def probability_batches(detector: Detector, loader: DataLoader, fabric: Fabric, 
     for images, *_ in shown(loader, what, len(loader), fabric):
         images = fabric.to_device(images)
         with fabric.autocast():
-            _, logits = detector(images.flatten(0, 1))
-        yield logits.float().softmax(-1).unflatten(0, (-1, images.shape[1])).mean(1).cpu().numpy()
+            _, logits = by_view(detector, images)
+        yield probabilities(logits).cpu().numpy()
 
 
 def class_probabilities(detector: Detector, loader: DataLoader, fabric: Fabric, what: str = "predict") -> np.ndarray:
@@ -103,11 +103,9 @@ def predict_set(detector: Detector, store: CropStore, rows: pd.DataFrame, facts:
     """
     if file.is_file():
         return file
-    norm = Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
-    transform = evaluation_transform(facts["views"], facts["input_size"], norm)
     parts = [file.with_suffix(f".{rank}.parquet") for rank in range(fabric.world_size)]
     mine = rows.iloc[np.array_split(np.arange(len(rows)), fabric.world_size)[fabric.global_rank]]
-    data = CropDataset(store, positions(store, mine), transform, mine["label"])
+    data = CropDataset(store, positions(store, mine), views_of(facts), mine["label"])
     loader = evaluation_loader(data, options.batch_size, options.workers)
     batches = probability_batches(detector, loader, fabric, f"predict {file.stem}")
     write_predictions(parts[fabric.global_rank], mine, batches, tuple(facts["classes"]))
@@ -142,16 +140,14 @@ def predictions_scratch(place: Places, variant: str, seed: int, options: Predict
 
 def _write(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """The rows of ``tables`` in row groups of ``ROWS_AT_ONCE``, written under another name until they are whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary, held = file.with_suffix(".part"), schema.empty_table()
-    with pq.ParquetWriter(temporary, schema) as writer:
+    held = schema.empty_table()
+    with replacing(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for table in tables:
             held = pa.concat_tables([held, table])
             while len(held) >= ROWS_AT_ONCE:
                 writer.write_table(held[:ROWS_AT_ONCE].combine_chunks())
                 held = held[ROWS_AT_ONCE:]
         writer.write_table(held.combine_chunks())
-    os.replace(temporary, file)
 
 
 def _join(parts: list[Path], file: Path) -> None:

@@ -24,7 +24,7 @@ from ..training import checkpoints
 from ..training.detector import Detector
 from ..training.devices import this_fabric
 from ..training.loading import CropDataset, evaluation_loader, positions
-from ..training.transforms import Normalisation, Transform, evaluation_transform
+from ..training.transforms import Transform, views_of
 from .metrics import table_row, video_scores
 from .prediction import class_probabilities, crops_of_sets, prediction_table
 
@@ -104,8 +104,7 @@ def study(detector: Detector, facts: dict, store: CropStore, rows: pd.DataFrame,
     ``rows``: a row per test crop (:func:`.evaluation.prediction.crops_of_sets`, test sets together);
     ``facts``: the manifest of the weights; sets and averages as in Table 3, percent with two decimals.
     """
-    views = evaluation_transform(facts["views"], facts["input_size"],
-                                 Normalisation(tuple(facts["mean"]), tuple(facts["std"])))
+    views = views_of(facts)
     rows = spread(rows, options.crops_per_video)
     place, records = positions(store, rows), []
     for name, severity, perturb in conditions(options):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..project.files import replacing
 from ..project.progress import track
 from ..project.provenance import code_digest, fingerprint
 from .card import card
@@ -80,15 +80,12 @@ def _row(file: Path, record: dict[str, Any]) -> dict[str, str]:
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    with open(temporary := path.with_suffix(".part"), "w", newline="", encoding="utf-8") as sink:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
         writer = csv.DictWriter(sink, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all; a link that lies at ``path`` is replaced, not followed."""
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

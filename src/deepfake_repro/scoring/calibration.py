@@ -31,7 +31,7 @@ from ..project.paths import places
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.loading import CropDataset, positions
-from ..training.transforms import Normalisation, evaluation_transform
+from ..training.transforms import views_of
 
 FALSE_ALARMS = {"1 % false alarms": 0.01, "5 % false alarms": 0.05}
 HALF_UNIT = 5e-5  # scores of videos are stored with four decimals: a threshold lies between two of them
@@ -151,7 +151,7 @@ def calibrate(profile: str, variant: str, seed: int) -> Path:
     content = {"profile": profile, "variant": variant, "seed": seed,
                "weights": file_digest(place.weights(variant, seed) / "model.safetensors"), **fit(pd.read_csv(table))}
     detector, facts = checkpoints.load(place.weights(variant, seed))
-    view = evaluation_transform(facts["views"], facts["input_size"], Normalisation(facts["mean"], facts["std"]))
+    view = views_of(facts)
     store, found = CropStore(place.crops), {}
     for name in ("train", "validation"):
         rows = pd.read_parquet(place.samples / f"{name}.parquet")

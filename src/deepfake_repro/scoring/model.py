@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..project.params import load
+from ..project.params import CropOptions, load
 from ..project.paths import places
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.detector import Detector, build_detector
-from ..training.transforms import Normalisation, Transform, evaluation_transform
+from ..training.transforms import Normalisation, Transform, normalisation_of, views_of
 from .calibration import Calibration, read
 
 
@@ -33,14 +33,19 @@ class Model:
         return self.profile in load().miniatures
 
     @property
+    def crops(self) -> CropOptions:
+        """How the crops that it learned from were made, and those that it scores are."""
+        return load().profile(self.profile or "demo").crops
+
+    @property
     def norm(self) -> Normalisation:
         """Mean and standard deviation of its inputs."""
-        return Normalisation(tuple(self.facts["mean"]), tuple(self.facts["std"]))
+        return normalisation_of(self.facts)
 
     @property
     def transform(self) -> Transform:
         """Crop -> views."""
-        return evaluation_transform(self.facts["views"], self.facts["input_size"], self.norm)
+        return views_of(self.facts)
 
 
 def default_weights() -> Path:

@@ -14,7 +14,7 @@ import cv2
 import matplotlib
 import numpy as np
 
-from ..project.params import load
+from ..crops.extraction import inner_box
 from ..report.html import page
 from .calibration import Calibration, measured_on, rate
 from .model import Model
@@ -46,7 +46,7 @@ def html(scored: Scored, known: Model, links: Mapping[str, str] | None = None) -
              *(f'<p class="warning">{escape(text)}</p>' for text in scored.warnings)]
     if scored.p_fake is not None:
         parts += [_numbers(scored), _scale(scored.p_fake, known.calibration), _over_time(scored, known.calibration),
-                  _people(scored), _moments(scored, known), _worth(known)]
+                  _people(scored, known), _moments(scored, known), _worth(known)]
     parts += [_left_out(scored), _list_of(links or {})]
     return page(scored.name, "\n".join(parts), _STYLE, _POLICY)
 
@@ -146,26 +146,25 @@ def _curve(points: list[tuple[float, float]], colour: str) -> str:
     return f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
 
 
-def _people(scored: Scored) -> str:
+def _people(scored: Scored, known: Model) -> str:
     """A thumbnail of each shown track with the detected box, and its mean."""
     figures = []
     for colour, track in zip(COLOURS, scored.tracks, strict=False):
         portrait = scored.portraits.get(track["track"])
         when = "" if track["first"] is None else f", {track['first']:g}–{track['last']:g} s"
         words = f"track {track['track']}: {track['p_fake']:.3f}<br>{track['faces']} face(s){when}"
-        picture = _boxed(portrait[1], colour) if portrait else np.full((224, 224, 3), 238, np.uint8)
+        picture = _boxed(portrait[1], colour, known.crops.margin) if portrait else np.full((224, 224, 3), 238, np.uint8)
         figures.append(_figure(_small(picture), words))
     return ("<h2>People</h2>" + "".join(figures) + '<p class="small">Tracks join faces whose boxes overlap from one '
             "sampled frame to the next; a cut begins new ones. The box is the detector's, the picture what the network "
             "saw.</p>")
 
 
-def _boxed(crop: np.ndarray, colour: str) -> np.ndarray:
+def _boxed(crop: np.ndarray, colour: str, margin: float) -> np.ndarray:
     """A copy of a crop with the face box drawn in: the crop is the box enlarged about its centre."""
-    margin, side = load().profile("demo").crops.margin, crop.shape[0]
-    near = round(side * margin / (1 + margin) / 2)
+    left, top, right, bottom = inner_box(crop.shape[0], margin).round().astype(int).tolist()
     rgb = tuple(int(colour[i:i + 2], 16) for i in (1, 3, 5))
-    return cv2.rectangle(crop.copy(), (near, near), (side - near, side - near), rgb, 3)
+    return cv2.rectangle(crop.copy(), (left, top), (right, bottom), rgb, 3)
 
 
 def _figure(image: np.ndarray, words: str) -> str:

@@ -21,7 +21,7 @@ from ..crops.isolation import extractor
 from ..crops.preprocess import detector_factory
 from ..crops.store import Row, decode
 from ..faces.tracks import Tracker
-from ..project.params import load, root
+from ..training.detector import by_view, probabilities
 from ..training.labels import p_fake
 from .calibration import calibrated, distance, verdict
 from .inputs import collect, confined, opened, printable, slug
@@ -95,7 +95,7 @@ def score_videos(paths: Iterable[str | Path], weights: Path | Model | None = Non
 def score_video(path: Path, known: Model, limits: Limits, scratch: Path | None = None) -> Scored:
     """Score one video or image, whatever the file holds; decoding runs in a child process of bounded memory."""
     scored = Scored(path)
-    options = replace(load(root() / "params.yaml").profile(known.profile or "demo").crops, video_timeout=limits.silence)
+    options = replace(known.crops, video_timeout=limits.silence)
     extract = extractor(partial(confined, detector_factory(options)), options)
     try:
         with opened(path, scratch) as (row, folder):
@@ -139,8 +139,8 @@ def _reached(limits: Limits, frames: int, faces: int, seconds: float) -> str:
 def predict(known: Model, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Crops uint8 ``[H, W, 3]`` -> P(fake) ``[N]``, as the pipeline's to six decimals, and embeddings ``[N, D]``."""
     views = torch.stack([known.transform(image) for image in images])
-    embedding, logits = (part.unflatten(0, views.shape[:2]) for part in known.detector(views.flatten(0, 1)))
-    return np.asarray(p_fake(logits.softmax(-1).mean(1).numpy())).round(6), embedding.mean(1).numpy()
+    embedding, logits = by_view(known.detector, views)
+    return np.asarray(p_fake(probabilities(logits).numpy())).round(6), embedding.mean(1).numpy()
 
 
 def _add(scored: Scored, known: Model, batch: list[Row]) -> None:

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from ..crops.store import CropStore
 from ..evaluation import metrics, prediction
-from ..methods.finetune import recipe as training
+from ..methods.finetune.recipe import fit, objective
 from ..project.params import Variant, load
 from ..project.paths import Places, places
 from ..training import checkpoints
@@ -45,9 +45,9 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     train = CropDataset(store, positions(store, sample), training_transform(*shape),
                         class_labels(sample, row.labels))
     loader = training_loader(train, recipe.batch_size, 0, seed)
-    fabric, loss = Fabric(accelerator="auto", devices=1), training.objective(row, recipe)
+    fabric, loss = Fabric(accelerator="auto", devices=1), objective(row, recipe)
     with TemporaryDirectory() as scratch:  # with one epoch there is none to choose: the loss is watched on the same crops
-        training.fit(detector, loader, loader, loss, recipe, seed=seed, scratch=Path(scratch), fabric=fabric)
+        fit(detector, loader, loader, loss, recipe, seed=seed, scratch=Path(scratch), fabric=fabric)
     test = test_crops(store, place).drop_duplicates("video_id")
     views = CropDataset(store, positions(store, test), evaluation_transform(*shape), test["label"])
     probabilities = prediction.class_probabilities(fabric.to_device(detector),

@@ -70,9 +70,20 @@ def build_detector(architecture: str, classes: int, *, depth: int = 12, input_si
     return SphereDetector(encoder) if sphere else Detector(encoder)
 
 
+def by_view(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings ``[B, V, D]`` and logits ``[B, V, C]`` of V views of each crop, ``[B, V, 3, S, S]``."""
+    embeddings, logits = model(images.flatten(0, 1))
+    return embeddings.unflatten(0, images.shape[:2]), logits.unflatten(0, images.shape[:2])
+
+
 def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings ``[B, D]`` and logits ``[B, C]`` of ``[B, 3, S, S]``, or averaged over V views ``[B, V, 3, S, S]``."""
     if images.ndim == 4:
         return model(images)
-    embeddings, logits = model(images.flatten(0, 1))
-    return tuple(part.unflatten(0, images.shape[:2]).mean(1) for part in (embeddings, logits))
+    embeddings, logits = by_view(model, images)
+    return embeddings.mean(1), logits.mean(1)
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax probabilities fp32 ``[B, C]``, averaged over the views of logits ``[B, V, C]``."""
+    return logits.float().softmax(-1).mean(1)

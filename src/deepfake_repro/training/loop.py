@@ -7,7 +7,6 @@ holds a part of every batch; embeddings are gathered before a loss is computed, 
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
+from ..project.files import replacing
 from .devices import gathered, shown
 from .loading import Batch, seed_of, set_epoch
 
@@ -255,11 +255,6 @@ class Loop(ABC):
     def save(self) -> None:
         """Write the checkpoint, whole or not at all; device 0 does."""
         if self.fabric.is_global_zero:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.file.with_suffix(".part")
-            with temporary.open("wb") as file:
+            with replacing(self.file) as temporary, temporary.open("wb") as file:
                 torch.save(self.state(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.file)
         self.fabric.barrier()

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +64,16 @@ def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform
     if kind == "lnclip":
         return v2.Compose([v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]])
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def normalisation_of(manifest: Mapping[str, Any]) -> Normalisation:
+    """How the inputs of a trained network are normalised."""
+    return Normalisation(tuple(manifest["mean"]), tuple(manifest["std"]))
+
+
+def views_of(manifest: Mapping[str, Any]) -> Transform:
+    """The fixed views in which a trained network sees a crop: :func:`evaluation_transform` as its manifest says."""
+    return evaluation_transform(manifest["views"], manifest["input_size"], normalisation_of(manifest))
 
 
 def _with_zero_bits(transform: v2.Compose) -> v2.Compose:

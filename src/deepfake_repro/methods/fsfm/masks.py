@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ...crops.extraction import inner_box
 from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
 from ...faces.regions import BACKGROUND, BROWS, EYES, HAIR, MOUTH, NOSE_REGION, SKIN, RegionParser, region_map
@@ -24,20 +25,20 @@ GROUPS = ("brows", "eyes", "nose", "mouth", "boundary", "hair", "skin", "backgro
 """Order of the region groups; the first six may be drawn to be hidden whole."""
 DRAWN = 6
 
-_CROP_ENLARGED = 1.3  # a crop is the face box + 30 % (Section 4.1), so the face is its central 1/1.3
-
 
 class LandmarkParser:
-    """A ``RegionParser`` of square face crops that needs the landmark model only."""
+    """A ``RegionParser`` of square face crops that needs the landmark model only.
 
-    def __init__(self, mesh: FaceMesh) -> None:
-        self.mesh = mesh
+    ``margin``: by how much the crops' boxes were enlarged, so that the face is where it should be looked for.
+    """
+
+    def __init__(self, mesh: FaceMesh, margin: float) -> None:
+        self.mesh, self.margin = mesh, margin
 
     def __call__(self, crop: np.ndarray) -> np.ndarray:
-        """Region ids int8 ``[S, S]`` of a crop, RGB uint8 ``[S, S, 3]``; its central 1/1.3 is the face box."""
+        """Region ids int8 ``[S, S]`` of a crop, RGB uint8 ``[S, S, 3]``."""
         size = crop.shape[0]
-        border = size * (1 - 1 / _CROP_ENLARGED) / 2
-        return region_map(self.mesh(crop, np.array([border, border, size - border, size - border])), size)
+        return region_map(self.mesh(crop, inner_box(size, self.margin)), size)
 
 
 def patch_regions(regions: np.ndarray, patch: int) -> np.ndarray:

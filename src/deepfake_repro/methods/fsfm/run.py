@@ -55,7 +55,7 @@ def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[FSFM,
 def real_faces(place: Places, options: Profile, rows: pd.DataFrame, patch: int,
                norm: Normalisation) -> RealFaces:
     """The crops of ``rows`` with their regions, which the face mesh finds now."""
-    parser = LandmarkParser(FaceMesh(place.base / ASSETS / "face_landmarks.tflite"))
+    parser = LandmarkParser(FaceMesh(place.base / ASSETS / "face_landmarks.tflite"), options.crops.margin)
     shape = options.train.augmentation, options.train.input_size, patch, norm
     return RealFaces(CropStore(place.crops), rows, parser, *shape, workers=options.pretrain.workers)
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from ...evaluation.metrics import auc
 from ...project.progress import track
 from ...project.recipes import LnClip
-from ...training.detector import Detector
+from ...training.detector import Detector, by_view, over_views, probabilities
 from ...training.loading import Batch
 from ...training.loop import Best, Fit, Loop, Rate, Sums, Terms
 from ...training.transforms import Normalisation
@@ -127,10 +127,9 @@ def evaluate(network: Detector, batches: track, videos: Sequence[str], loss: Sph
     network.eval()
     sums, scores, targets = Sums(), [], []
     for images, labels, *_ in batches:
-        features, logits = (part.unflatten(0, images.shape[:2])
-                            for part in network(fabric.to_device(images).flatten(0, 1)))
+        features, logits = by_view(network, fabric.to_device(images))
         sums.add(loss(F.normalize(features.mean(1), dim=1), logits.mean(1), fabric.to_device(labels)), len(images))
-        scores.append(logits.float().softmax(-1).mean(1)[:, 1].cpu())
+        scores.append(probabilities(logits)[:, 1].cpu())
         targets.append(labels)
     crops = pd.DataFrame({"video": videos, "label": torch.cat(targets), "score": torch.cat(scores).double()})
     of_video = crops.groupby("video").mean()
@@ -143,8 +142,8 @@ def evaluate(network: Detector, batches: track, videos: Sequence[str], loss: Sph
 def features(detector: Detector, loader: DataLoader, fabric: Fabric) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit features ``[N, D]`` (normalised means over views) and labels ``[N]`` of a loader's crops, on the CPU."""
     detector.eval()
-    found = [(F.normalize(detector.embed(fabric.to_device(images).flatten(0, 1)).unflatten(0, images.shape[:2]).mean(1),
-                          dim=1).cpu(), labels) for images, labels, *_ in loader]
+    found = [(F.normalize(over_views(detector, fabric.to_device(images))[0], dim=1).cpu(), labels)
+             for images, labels, *_ in loader]
     return torch.cat([part for part, _ in found]), torch.cat([part for _, part in found])
 
 

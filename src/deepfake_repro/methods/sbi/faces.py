@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ...crops.extraction import inner_box
 from ...crops.preprocess import workers
 from ...crops.store import CropStore
 from ...faces.hulls import POINTS, WITHOUT_FOREHEAD, hull
@@ -77,9 +78,7 @@ class _Meshes(Dataset):
 
     def __getitem__(self, item: int) -> np.ndarray:
         crop = self.store.image(int(self.place[item]))
-        side = crop.shape[0]
-        border = side * (1 - 1 / (1 + self.margin)) / 2
-        return self.mesh(crop, np.array([border, border, side - border, side - border]))[list(POINTS)]
+        return self.mesh(crop, inner_box(crop.shape[0], self.margin))[list(POINTS)]
 
 
 class RealCrops(Dataset):
