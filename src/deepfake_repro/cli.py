@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .project.params import load, root
 from .project.paths import ASSETS
+from .project.vocabulary import LNCLIP, SBI, method_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +76,7 @@ def _add(stages: argparse._SubParsersAction, name: str, run: object, what: str) 
 def _add_runs(stages: argparse._SubParsersAction) -> None:
     for name, run, what in (
             ("score-row", _score_row, "predictions of a run -> its row of Table 3"),
-            ("train", _train, "train a row; under torchrun on several devices or nodes (notebook 05 takes it up)"),
+            ("train", _train, "train a row; under torchrun on several devices or nodes (its notebook takes it up)"),
             ("predict", _predict, "predict a row's test sets, likewise (notebook 06 takes them up)"),
             ("calibrate", _calibrate, "a run's validation scores -> operating points for scoring one's own videos"),
             ("robustness", _robustness, "AUC of a row on perturbed test crops"),
@@ -200,7 +201,13 @@ def _score_row(chosen: argparse.Namespace) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    from .methods.finetune.run import train_row
+    method = method_of(chosen.variant)
+    if method == SBI:
+        from .methods.sbi.run import train_row
+    elif method == LNCLIP:
+        from .methods.lnclip.run import train_row
+    else:
+        from .methods.finetune.run import train_row
     train_row(chosen.profile, chosen.variant, chosen.seed)
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -52,6 +53,15 @@ def gathered(part: torch.Tensor, fabric: Fabric) -> torch.Tensor:
     if fabric.world_size == 1:
         return part
     return fabric.all_gather(part, sync_grads=True).transpose(0, 1).flatten(0, 1)
+
+
+def of_all_devices(mine: list[Any], fabric: Fabric) -> list[Any]:
+    """What each device has of its batches, in the order of the whole: device r had batches r, r + world, …"""
+    if fabric.world_size == 1:
+        return mine
+    parts: list[list[Any]] = [[]] * fabric.world_size
+    torch.distributed.all_gather_object(parts, mine)
+    return [parts[number % len(parts)][number // len(parts)] for number in range(sum(map(len, parts)))]
 
 
 def shown(batches: Iterable[Batch], what: str, total: int, fabric: Fabric) -> Iterable[Batch]:

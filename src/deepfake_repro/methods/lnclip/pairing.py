@@ -70,10 +70,11 @@ class PairedBatches(GlobalBatches):
     Raises ``ValueError`` for an odd batch size when paired: a pair would be torn.
     """
 
-    def __init__(self, labels: np.ndarray, sources: np.ndarray, batch_size: int, *, paired: bool, seed: int) -> None:
+    def __init__(self, labels: np.ndarray, sources: np.ndarray, batch_size: int, *, paired: bool, seed: int,
+                 rank: int = 0, world: int = 1) -> None:
         if paired and batch_size % 2:
             raise ValueError(f"lnclip.batch_size is {batch_size}: give an even number for paired batches")
-        super().__init__(len(labels), batch_size, seed)
+        super().__init__(len(labels), batch_size, seed, rank, world)
         self.labels, self.sources, self.paired = np.asarray(labels), np.asarray(sources), paired
 
     def order(self) -> np.ndarray:

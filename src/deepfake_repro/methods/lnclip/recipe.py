@@ -8,7 +8,7 @@ the training corpora decides, and no test crop can reach ``fit``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from sklearn.metrics import average_precision_score
 from torch.utils.data import DataLoader
 
 from ...evaluation.metrics import auc
-from ...project.progress import track
 from ...project.recipes import LnClip
 from ...training.detector import Detector, by_view, over_views, probabilities
-from ...training.loading import Batch
+from ...training.devices import gathered, of_all_devices, shown
+from ...training.loading import Batch, seed_of
 from ...training.loop import Best, Fit, Loop, Rate, Sums, Terms
 from ...training.transforms import Normalisation
 from .sphere import CLASSES, SphereObjective, interpolated, trainable
@@ -86,12 +86,14 @@ class _LnClip(Loop):
     def terms(self, batch: Batch) -> Terms:
         self.network.train()
         images, labels = (self.fabric.to_device(part) for part in batch[:2])
-        features, logits = self.network(images)
+        features, logits, labels = (gathered(part, self.fabric) for part in (*self.network(images), labels))
+        if self.fabric.world_size > 1:  # every device makes the same new features, those that one would make
+            torch.manual_seed(seed_of(self.seed, self.step, 0))
         features, several = interpolated(features, labels, self.recipe.slerp)
         return self.loss(features, self.detector.encoder.head(features) if self.recipe.slerp else logits, several)
 
     def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
-        batches = track(self.validation, f"{what} validation")
+        batches = shown(self.validation, f"{what} validation", len(self.validation), self.fabric)
         found = evaluate(self.network, batches, self.videos, self.loss, self.fabric)
         selection = self.recipe.selection
         self.best.offer(SELECTIONS[selection] * found[selection], len(self.history) + 1, self.tuned())
@@ -103,8 +105,8 @@ def fit(detector: Detector, train: DataLoader, validation: DataLoader, videos: S
     """Tune for ``recipe.epochs``; ``best_state`` holds the trained tensors of the epoch that ``selection`` prefers.
 
     ``train``: over :class:`.methods.lnclip.pairing.PairedBatches`; ``videos``: video of each validation crop, in the
-    loader's order. Resumes from ``scratch/last.pt`` and repeats an uninterrupted run exactly. Raises ``ValueError``
-    on a non-finite loss. One device.
+    loader's order. Resumes from ``scratch/last.pt`` and repeats an uninterrupted run exactly; several devices repeat
+    one up to rounding. Raises ``ValueError`` on a non-finite loss.
     """
     run = _LnClip(detector, train, validation, videos, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
     return Fit(run.run(), run.best.epoch, run.best.weights, speed=run.watch.summary())
@@ -118,11 +120,12 @@ def restore(detector: Detector, state: dict[str, torch.Tensor]) -> None:
 
 
 @torch.no_grad()
-def evaluate(network: Detector, batches: track, videos: Sequence[str], loss: SphereObjective,
+def evaluate(network: Detector, batches: Iterable[Batch], videos: Sequence[str], loss: SphereObjective,
              fabric: Fabric) -> dict[str, float]:
     """``validation_loss`` (mean of the batches' totals), ``video_auc`` and ``video_map`` in [0, 1].
 
-    A crop's feature is the normalised mean over its views, a video's score the mean P(fake) of its crops.
+    A crop's feature is the normalised mean over its views, a video's score the mean P(fake) of its crops. Each device
+    has whole ``batches`` of its own, which are those of one device; ``videos``: of all crops, in their order.
     """
     network.eval()
     sums, scores, targets = Sums(), [], []
@@ -131,10 +134,11 @@ def evaluate(network: Detector, batches: track, videos: Sequence[str], loss: Sph
         sums.add(loss(F.normalize(features.mean(1), dim=1), logits.mean(1), fabric.to_device(labels)), len(images))
         scores.append(probabilities(logits)[:, 1].cpu())
         targets.append(labels)
-    crops = pd.DataFrame({"video": videos, "label": torch.cat(targets), "score": torch.cat(scores).double()})
+    scores, targets = (torch.cat(of_all_devices(part, fabric)) for part in (scores, targets))
+    crops = pd.DataFrame({"video": videos, "label": targets, "score": scores.double()})
     of_video = crops.groupby("video").mean()
     label, score = of_video["label"].to_numpy().astype(np.int64), of_video["score"].to_numpy()
-    return {"validation_loss": sums.means()["total"], "video_auc": auc(label, score),
+    return {"validation_loss": sums.over_devices(fabric).means()["total"], "video_auc": auc(label, score),
             "video_map": float(average_precision_score(label, score))}
 
 

@@ -29,19 +29,25 @@ _SAMPLING = {"mode": "bilinear", "padding_mode": "border", "align_corners": Fals
 
 
 class Draws:
-    """Random numbers for a batch of ``size``: made on the CPU from ``generator``, delivered on ``device``."""
+    """Random numbers for a batch of ``size``: made on the CPU from ``generator``, delivered on ``device``.
 
-    def __init__(self, generator: torch.Generator, size: int, device: torch.device | str = "cpu") -> None:
-        self.generator, self.size, self.device = generator, size, device
+    Device ``rank`` of ``world`` has every ``world``-th image of the batch: it draws for all and takes the numbers of
+    its own, so that the images are the same on one device and on many.
+    """
+
+    def __init__(self, generator: torch.Generator, size: int, device: torch.device | str = "cpu", rank: int = 0,
+                 world: int = 1) -> None:
+        self.generator, self.size, self.device = generator, size * world, device
+        self.mine = slice(rank, None, world)
 
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
         """Float ``[B, *shape]`` uniform in [low, high)."""
         values = torch.rand((self.size, *shape), generator=self.generator)
-        return (low + (high - low) * values).to(self.device)
+        return (low + (high - low) * values[self.mine]).to(self.device)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal ``[B, *shape]``."""
-        return torch.randn((self.size, *shape), generator=self.generator).to(self.device)
+        return torch.randn((self.size, *shape), generator=self.generator)[self.mine].to(self.device)
 
     def chance(self, probability: float) -> torch.Tensor:
         """Bool ``[B]``, true with ``probability``."""
@@ -50,7 +56,7 @@ class Draws:
     def choice(self, values: Sequence[float]) -> torch.Tensor:
         """Float ``[B]``, each of ``values`` equally often."""
         picked = torch.randint(len(values), (self.size,), generator=self.generator)
-        return torch.tensor(values, dtype=torch.float32)[picked].to(self.device)
+        return torch.tensor(values, dtype=torch.float32)[picked[self.mine]].to(self.device)
 
 
 @dataclass(frozen=True)

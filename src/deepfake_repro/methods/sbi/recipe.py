@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from timm.layers import convert_sync_batchnorm
 from timm.optim import param_groups_layer_decay
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ...evaluation.metrics import auc
 from ...project.params import Variant
-from ...project.progress import track
 from ...project.recipes import Sbi
 from ...training.detector import Detector, over_views
+from ...training.devices import gathered, shown
 from ...training.labels import class_names as classes
 from ...training.loading import Batch, seed_of
 from ...training.loop import Loop, Rate, Sums, Terms
@@ -96,14 +98,14 @@ class Task:
     norm: Normalisation
     margin: float
 
-    def pairs(self, batch: list[torch.Tensor], generator: torch.Generator) -> Pairs:
-        """The self-blended pairs of one batch of a loader over ``RealCrops``."""
+    def pairs(self, batch: list[torch.Tensor], generator: torch.Generator, rank: int = 0, world: int = 1) -> Pairs:
+        """The self-blended pairs of one batch of a loader over ``RealCrops``, or of this device's part of it."""
         images, hulls, _ = batch
-        return self_blend(images, hulls, self.recipe.blend, Draws(generator, len(images), images.device))
+        return self_blend(images, hulls, self.recipe.blend, Draws(generator, len(images), images.device, rank, world))
 
-    def training_inputs(self, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
+    def training_inputs(self, pairs: Pairs, generator: torch.Generator, rank: int = 0, world: int = 1) -> torch.Tensor:
         """A random view of each image, the same of both images of a pair: ``[2B, 3, s, s]``, reals first."""
-        draws = Draws(generator, len(pairs.real), pairs.real.device)
+        draws = Draws(generator, len(pairs.real), pairs.real.device, rank, world)
         return normalised(random_views(torch.cat([pairs.real, pairs.fake]), self.recipe, self.margin, draws), self.norm)
 
     def evaluation_inputs(self, pairs: Pairs) -> torch.Tensor:
@@ -123,6 +125,11 @@ class SbiFit:
     speed: dict[str, float] = field(default_factory=dict)
 
 
+def pair_loss(logits: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of logits ``[2B, 2]`` whose first half is of real images and the second of fake ones."""
+    return cross_entropy(logits, torch.arange(2, device=logits.device).repeat_interleave(len(logits) // 2))
+
+
 class _Sbi(Loop):
     """The steps of ``fit``."""
 
@@ -131,29 +138,29 @@ class _Sbi(Loop):
     def __init__(self, model: Detector, train: DataLoader, validation: DataLoader, task: Task, *, fabric: Fabric,
                  **rest: Any) -> None:
         recipe, steps = task.recipe, len(train)
-        self.model, optimizer = fabric.setup(model, optimiser(model, recipe))
+        self.model, optimizer = fabric.setup(_norms_of_whole_batches(model, fabric), optimiser(model, recipe))
         clock = Rate(optimizer, lambda step: rate(recipe, step // steps, (step % steps + 1) / steps))
         super().__init__(train, optimizer, clock, recipe, fabric=fabric, **rest)
         self.validation, self.task, self.sam = validation, task, Sam(optimizer, recipe.sam_radius)
         self.parts["model"] = model
 
-    def loss(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross-entropy and logits ``[2B, 2]`` of inputs whose first half is real."""
-        _, logits = over_views(self.model, inputs)
-        labels = torch.arange(2, device=inputs.device).repeat_interleave(len(inputs) // 2)
-        return cross_entropy(logits, labels), logits
+    def loss(self) -> torch.Tensor:
+        """Cross-entropy of the whole batch, of which this device has ``inputs``."""
+        _, logits = over_views(self.model, self.inputs)
+        return pair_loss(gathered(logits, self.fabric))
 
     def terms(self, batch: Batch) -> Terms:
         self.model.train()
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.step, 1))
-        pairs = self.task.pairs([self.fabric.to_device(part) for part in batch], generator)
-        self.inputs = self.task.training_inputs(pairs, generator)
-        return {"loss": self.loss(self.inputs)[0]}
+        mine = self.fabric.global_rank, self.fabric.world_size
+        pairs = self.task.pairs([self.fabric.to_device(part) for part in batch], generator, *mine)
+        self.inputs = self.task.training_inputs(pairs, generator, *mine)
+        return {"loss": self.loss()}
 
     def update(self) -> None:
         if self.recipe.sam_radius:
             self.sam.climb()
-            self.fabric.backward(self.loss(self.inputs)[0])
+            self.fabric.backward(self.loss())
         self.sam.step()
 
     def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
@@ -162,27 +169,38 @@ class _Sbi(Loop):
 
     @torch.no_grad()
     def validate(self, what: str) -> dict[str, float]:
-        """Loss and AUC over pairs of the validation faces, the same pairs after every epoch."""
+        """Loss and AUC over pairs of the validation faces, the same pairs after every epoch and on every device."""
         torch.manual_seed(0)  # which hulls the loader draws
         generator, sums, scores = torch.Generator().manual_seed(0), Sums(), []
         self.model.eval()
-        for batch in track(self.validation, f"{what} validation"):
+        for batch in shown(self.validation, f"{what} validation", len(self.validation), self.fabric):
             batch = [self.fabric.to_device(part) for part in batch]
-            loss, logits = self.loss(self.task.evaluation_inputs(self.task.pairs(batch, generator)))
-            sums.add({"loss": loss}, len(batch[0]))
+            _, logits = over_views(self.model, self.task.evaluation_inputs(self.task.pairs(batch, generator)))
+            sums.add({"loss": pair_loss(logits)}, len(batch[0]))
             scores.append(logits.float().softmax(1)[:, 1].unflatten(0, (2, -1)).cpu())
         real, fake = torch.cat(scores, 1).numpy()
         labels = np.repeat([0, 1], [len(real), len(fake)])
         return {"validation_loss": sums.means()["loss"], "validation_auc": auc(labels, np.concatenate([real, fake]))}
 
 
+def _norms_of_whole_batches(model: Detector, fabric: Fabric) -> Detector:
+    """``model``; on several devices an EfficientNet's batch norms count the whole batch, which CPUs cannot do."""
+    if fabric.world_size == 1 or not any(isinstance(part, nn.BatchNorm2d) for part in model.modules()):
+        return model
+    if fabric.device.type != "cuda":
+        raise ValueError(f"sbi.architecture {model.encoder.default_cfg['architecture']} has batch norms, which processes "
+                         "on CPUs cannot share: train on one process, or on GPUs")
+    model.encoder = convert_sync_batchnorm(model.encoder)
+    return model
+
+
 def fit(model: Detector, train: DataLoader, validation: DataLoader, task: Task, *, seed: int, scratch: Path,
         fabric: Fabric, report: Callable[[str], None] = print) -> SbiFit:
-    """Train ``model`` in place for ``recipe.epochs`` on self-blended pairs; loaders are over ``RealCrops``. One device.
+    """Train ``model`` in place for ``recipe.epochs`` on self-blended pairs; loaders are over ``RealCrops``.
 
-    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly. Weights of SBI's authors
-    (``recipe.weights``) are not trained: their one row, epoch 0, is how they do in validation. Raises ``ValueError``
-    on a non-finite loss, naming the crops.
+    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly; several devices repeat one up to
+    rounding. Weights of SBI's authors (``recipe.weights``) are not trained: their one row, epoch 0, is how they do in
+    validation. Raises ``ValueError`` on a non-finite loss, naming the crops, and for batch norms on several CPUs.
     """
     run = _Sbi(model, train, validation, task, seed=seed, scratch=scratch, fabric=fabric, report=report)
     if task.recipe.weights:
