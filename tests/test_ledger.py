@@ -76,7 +76,8 @@ def test_everything_that_the_paper_map_names_exists(entry: Statement) -> None:
 
 
 @pytest.mark.parametrize(("name", "error"), [
-    ("training.losses.batch_none", AttributeError), ("training.looses.batch_all", ModuleNotFoundError)])
+    ("training.losses.batch_none", AttributeError), ("training.looses.batch_all", AttributeError),
+    ("looses.batch_all", ModuleNotFoundError)])
 def test_a_name_that_is_gone_does_not_resolve(name: str, error: type[Exception]) -> None:
     assert resolve("corpora.adapters.df40.read").__name__ == "read" and resolve("training.detector.Detector.embed")
     with pytest.raises(error):
