@@ -1,6 +1,7 @@
 """The command line: ``python -m deepfake_repro <stage> …``. Wrong input ends with one line and exit code 2.
 
-``score`` ends with 0 if every file got a score, 1 if some did, 2 if none did.
+``score`` ends with 0 if every file got a score, 1 if some did, 2 if none did, 3 if the program itself cannot work
+(a library of another version).
 """
 
 from __future__ import annotations
@@ -97,8 +98,13 @@ def _add_interchange(stages: argparse._SubParsersAction) -> None:
 def _score_own(chosen: argparse.Namespace) -> int:
     """Score a user's own videos, or make the model ready for it; returns the exit code."""
     if chosen.stage == "score":
+        from .guard import ProgramError
         from .score_batch import score_to
-        return score_to(chosen.videos, chosen.weights, chosen.out)
+        try:
+            return score_to(chosen.videos, chosen.weights, chosen.out)
+        except ProgramError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 3
     from .export import export_model
     export_model(chosen.weights, chosen.out)
     return 0
