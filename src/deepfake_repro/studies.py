@@ -19,6 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from .params import load, read_yaml
+from .provenance import has_history
 from .side_runs import Study
 
 KEPT = ("scores.json", "history.csv")
@@ -88,6 +89,9 @@ def is_current(base: Path, name: str) -> bool:
 
 def demand_committed(base: Path, what: str) -> None:
     """Raise ``ValueError`` for changes that are not committed: ``what`` runs in a clone, which would not have them."""
+    if not has_history(base):
+        raise ValueError(f"{what}: this folder has no git history (an unpacked archive), and what is committed is run in "
+                         "a clone; run git init && git add -A && git commit -m archive")
     if _git(base, "status", "--porcelain", "--untracked-files=no"):
         raise ValueError(f"{what}: commit your changes first; it runs in a clone of what is committed")
 
