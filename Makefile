@@ -1,18 +1,32 @@
 # make repro   environment + the whole pipeline (the demo: minutes on two cores)
-# make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard
+# make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard;
+#              then a subset on every other supported Python found here, each with an environment of its own
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make rehearse  the paper profile at full width on the miniature corpora: finds what is wrong with a set-up in minutes
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
 # make book    all of it as a static site in docs/_build/html     make times   run times of the notebooks
-# Needs only python3 (3.11 or newer), make and git.
+# Needs only python3 (3.11 to 3.14), make and git; the folder may be a clone or an unpacked archive.
 
 PYTHON ?= python3
 VENV   ?= .venv
-BIN     = $(abspath $(VENV))/bin
+SUPPORTED = 3.11 3.12 3.13 3.14
+# The folder's path may hold spaces, which $(abspath) and other functions over lists would split.
+BIN     = $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 UV      = 0.13.9
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := src
 export PYTHONHASHSEED := 0
+
+# Programs keep caches and settings in the home folder. Where it cannot be written to, this one takes its place.
+ifneq ($(shell test -w "$$HOME" && echo writable),writable)
+$(shell mkdir -p .scratch/home)
+export HOME := $(CURDIR)/.scratch/home
+endif
+
+INTERPRETER = $(or $(wildcard $(VENV)/bin/python),$(PYTHON))
+VERSION = $(shell '$(INTERPRETER)' -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+REFUSAL = $(INTERPRETER) $(if $(VERSION),is Python $(VERSION),does not run); needed is one of Python $(SUPPORTED): \
+  make $(MAKECMDGOALS) PYTHON=... $(if $(wildcard $(VENV)/bin/python),(and remove $(VENV) first))
 
 .PHONY: help environment repro studies decisions rehearse test lab bench book times clean
 .DEFAULT_GOAL := help
@@ -20,16 +34,19 @@ export PYTHONHASHSEED := 0
 help:
 	@sed -n 's/^# //p' Makefile
 
+# Without git history (an unpacked archive, also one inside a foreign repository) DVC works without git.
 environment: $(VENV)/.ready
+	@test -e .git || grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true
+	@test ! -e .git || ! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm
 
 $(VENV)/.ready: requirements.lock
-	@echo "== environment 1/3: virtual environment in $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(filter $(SUPPORTED),$(VERSION)),,$(error $(REFUSAL)))
+	@echo "== environment 1/3: virtual environment in $(VENV) with Python $(VERSION)"
+	@test -x $(VENV)/bin/python || '$(PYTHON)' -m venv $(VENV)
 	@echo "== environment 2/3: installer"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
 	@echo "== environment 3/3: $$(grep -c == requirements.lock) pinned packages (several GB: PyTorch comes with CUDA), compiled once"
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.lock
 	@touch $@
 
 repro: environment
@@ -42,6 +59,7 @@ test: environment
 	@echo "== assets for the tests"
 	@dvc repro --quiet assets
 	@python -m pytest
+	@python tests/interpreters.py
 
 STUDIES = start_over_seeds head_std drop_path triplet_labels selection triplet_margin triplet_weight lnclip_pairing
 
@@ -70,4 +88,4 @@ times: environment
 	@python -m deepfake_repro.teaching.times
 
 clean:
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) .venv-3.*

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -65,6 +66,39 @@ class Trapped(Squares):
         elif trap == "raise":
             raise RuntimeError("a library's own error")
         return super()._find(image)
+
+
+def dropped_by_the_decoder():
+    """A detector in a process whose PyAV has dropped an argument of ``av.open``, as PyAV 19 has."""
+    plain = av.open
+    av.open = lambda file, mode="r", *, options=None: plain(file, mode, options=options)
+    return Squares()
+
+
+class Dropped(Squares):
+    """As ``Squares``, but it calls what its libraries do not have."""
+
+    def __init__(self, what):
+        super().__init__()
+        object.__setattr__(self, "what", what)
+
+    def _find(self, image):
+        if self.what == "argument":
+            np.asarray(image, kind="float32")
+        elif self.what == "function":
+            cv2.resized(image, (8, 8))
+        elif self.what == "OpenCV's argument":
+            cv2.resize(image, (8, 8), method=cv2.INTER_AREA)
+        elif self.what == "module":
+            from cv2 import resized  # noqa: F401
+        raise NotImplementedError("gone since version 19")
+
+
+class Unmakeable:
+    """A detector that cannot be made: an argument of the library's is gone."""
+
+    def __init__(self):
+        np.zeros(3, kind="float32")
 
 
 class Fatal(Trapped):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import corrupt_files
@@ -49,8 +50,10 @@ def test_memory_stays_bounded(outcome):
     assert outcome[1] < 1500  # MiB; eight frames of the largest size allowed would take 800 beside the 300 of the rest
 
 
-def test_the_seed_decides_the_files(assets, tmp_path):
+def test_the_seed_decides_the_files_and_the_clock_does_not(assets, tmp_path, monkeypatch):
     def content(name, seed):
+        day = len(list(tmp_path.iterdir()))
+        monkeypatch.setattr(time, "time", lambda: 1e9 + 86400.0 * day)
         corrupt_files.make(tmp_path / name, 30, seed)
         return {path.relative_to(tmp_path / name): path.read_bytes() for path in sorted(
             Path(tmp_path / name).rglob("*")) if path.is_file()}

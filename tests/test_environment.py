@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from ruamel.yaml import YAML
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LINUX_3_11 = {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux", "os_name": "posix",
               "platform_system": "Linux", "platform_machine": "x86_64", "implementation_name": "cpython",
               "platform_python_implementation": "CPython"}
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+SYSTEMS = ({}, {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
+           {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"})
+"""Linux, macOS and Windows, as what differs from ``LINUX_3_11``."""
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 INTENT = (ROOT / "environment.yml").read_text()
 DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
@@ -63,10 +68,37 @@ def test_versions_and_markers_of_the_lock_are_valid() -> None:
         assert not marker or isinstance(Marker(marker).evaluate(LINUX_3_11), bool)
 
 
-def test_the_lock_pins_each_package_once_for_a_given_python() -> None:
-    chosen = [canonicalize_name(name) for name, _, marker in pins() if not marker or Marker(marker).evaluate(LINUX_3_11)]
-    assert len(chosen) == len(set(chosen))
+def test_the_lock_has_one_version_of_each_package() -> None:
+    names = [canonicalize_name(name) for name, _, _ in pins()]
+    assert len(names) == len(set(names))
     assert [line.split("==")[0] for line in LOCK] == sorted(line.split("==")[0] for line in LOCK)
+
+
+def pythons_with(marker: str) -> Iterator[set[str]]:
+    """On each system: the supported versions of Python that ``marker`` holds for."""
+    for system in SYSTEMS:
+        yield {python for python in SUPPORTED if Marker(marker).evaluate(
+            LINUX_3_11 | system | {"python_version": python, "python_full_version": f"{python}.9"})}
+
+
+def test_what_differs_by_python_is_listed_with_its_reason() -> None:
+    """The comment at the head of environment.yml: ``name: versions  # reason``."""
+    listed = {name: set(versions.split()) for name, versions in re.findall(
+        r"^#   ([a-z0-9-]+): (3\.[\d. ]*\d) +# .{10,}$", INTENT, flags=re.M)}
+    found = {name: some for name, _, marker in pins() if marker for some in pythons_with(marker)
+             if some and some != set(SUPPORTED)}
+    assert found == listed
+
+
+def test_the_range_of_python_is_the_same_wherever_it_is_said() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = SpecifierSet(project["requires-python"])
+    assert tuple(f"3.{minor}" for minor in range(40) if f"3.{minor}.1" in allowed) == SUPPORTED
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"SUPPORTED = {' '.join(SUPPORTED)}\n" in makefile
+    words = f"{SUPPORTED[0]} to {SUPPORTED[-1]}"
+    for file in ("README.md", "Makefile", "environment.yml"):
+        assert words in (ROOT / file).read_text(), f"{file} does not say {words!r}"
 
 
 def test_conda_intent_installs_the_lock() -> None:

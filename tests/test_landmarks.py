@@ -3,10 +3,15 @@
 import cv2
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
+from test_crops import store_rows
 
+from deepfake_repro.crops.store import CropStore, write_part
 from deepfake_repro.faces import landmarks
 from deepfake_repro.faces.detection import RetinaFace
 from deepfake_repro.faces.landmarks import FaceMesh
+from deepfake_repro.methods.sbi.faces import crop_points
+from deepfake_repro.training.loading import CROP_KEY
 
 POLYGONS = ("OVAL", "LIPS", "INNER_LIPS", "LEFT_EYE", "RIGHT_EYE", "LEFT_BROW", "RIGHT_BROW", "NOSE")
 
@@ -94,3 +99,26 @@ def test_turns_with_the_image_and_forgives_a_loose_box(mesh, meshes, faces, shee
 def test_missing_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="run the assets stage"):
         FaceMesh(tmp_path / "none.tflite")
+
+
+def test_another_model_is_named(mesh, sheet, monkeypatch):
+    monkeypatch.setattr(landmarks, "POINTS", 68)
+    with pytest.raises(ValueError, match=r"face_landmarks\.tflite: no landmark model, no output has 68 points"):
+        FaceMesh(mesh.model)(sheet, np.array([0, 0, 99, 99]))
+
+
+class Dropped(FaceMesh):
+    """It calls a runtime that has dropped an argument."""
+
+    @property
+    def _network(self):
+        return Interpreter(str(self.model), threads=self.threads)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_call_that_the_runtime_has_dropped_stops_the_landmarks_with_its_own_words(mesh, tmp_path, workers):
+    """In the processes of the loader too: no crop is passed over."""
+    write_part(tmp_path / "a.arrow", store_rows(3)[1])
+    store = CropStore(tmp_path)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'threads'"):
+        crop_points(store, store.table(CROP_KEY), Dropped(mesh.model), 0.3, workers)

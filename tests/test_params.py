@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deepfake_repro.operations.clones import with_values
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
@@ -18,6 +17,7 @@ from deepfake_repro.corpora import PAPER
 from deepfake_repro.corpora.adapters import fakeavceleb, forgerynet
 from deepfake_repro.crops.store import ENCODINGS
 from deepfake_repro.faces.detection import DETECTORS
+from deepfake_repro.operations.clones import with_values
 from deepfake_repro.project import params, recipes
 from deepfake_repro.project.recipes import Blend, Sbi
 from deepfake_repro.project.vocabulary import ROW_NAMES
@@ -217,7 +217,8 @@ def leaves(content: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 # One value of each block, nested ones too: reading and writing the file takes a fifth of a second.
-PROFILE_KEYS = sorted({key.rpartition(".")[0]: key for name in params.PROFILES for key, _ in leaves(raw()[name], name)}.values())
+ALL_KEYS = [key for name in params.PROFILES for key, _ in leaves(raw()[name], name)]
+PROFILE_KEYS = sorted({key.rpartition(".")[0]: key for key in ALL_KEYS}.values())
 
 
 def other(value: object) -> object:

@@ -16,7 +16,19 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from squares import OPTIONS, TRAPS, Fatal, Squares, Trapped, index_row, make_corpus, scene
+from squares import (
+    OPTIONS,
+    TRAPS,
+    Dropped,
+    Fatal,
+    Squares,
+    Trapped,
+    Unmakeable,
+    dropped_by_the_decoder,
+    index_row,
+    make_corpus,
+    scene,
+)
 
 from deepfake_repro.crops import isolation
 from deepfake_repro.crops.isolation import ATTEMPTS, StoppedError, extractor
@@ -189,7 +201,7 @@ def test_a_video_that_crashes_or_hangs_costs_itself_only(trapped, tmp_path):
     assert records[0] == records[1] == [
         ["ffpp/v1-segfault", "crashed", "SIGSEGV after 8 sampled frames"],
         ["ffpp/v2-hang", "timeout", "no answer after 8 sampled frames"],
-        ["ffpp/v3-raise", "crashed", "exit code 1 after 8 sampled frames"]]
+        ["ffpp/v3-raise", "crashed", "RuntimeError: a library's own error after 8 sampled frames"]]
     assert content(tmp_path / "one") == content(tmp_path / "two")
     faces = CropStore(tmp_path / "one").table()["video_id"].value_counts().to_dict()
     assert faces == {"ffpp/v0": 3, "ffpp/v9": 3, **{f"ffpp/{name}": 8 for name in (
@@ -213,6 +225,32 @@ def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
     with pytest.raises(StoppedError):
         next(extract(index_row("v0.mp4"), trapped[0]))
     assert guarded_processes() == []
+
+
+DROPPED = {  # a maker of detectors -> the library's words, the call, where it was met
+    dropped_by_the_decoder: (r"TypeError: .*unexpected keyword argument 'metadata_errors'",
+                             r"decoding\.py:\d+: opened = av\.open\(.*metadata_errors=.*\)", "first met at ffpp/v0"),
+    partial(Dropped, "argument"): (r"TypeError: .*'kind'.*", r"crops\.py:\d+: .*detector\(.*", "first met at ffpp/v0"),
+    partial(Dropped, "function"): ("AttributeError: module 'cv2' has no attribute 'resized'", ".*", ".* at ffpp/v0"),
+    partial(Dropped, "OpenCV's argument"): (r"error: .*'method' is an invalid keyword argument.*", ".*", ".* at ffpp/v0"),
+    partial(Dropped, "module"): ("ImportError: cannot import name 'resized' from 'cv2' .*", ".*", ".* at ffpp/v0"),
+    partial(Dropped, "nothing"): ("NotImplementedError: gone since version 19", ".*", ".* at ffpp/v0"),
+    Unmakeable: (r"TypeError: .*'kind'.*", r"isolation\.py:\d+: detector = factory\(\)", "first met when .* was made"),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("factory", DROPPED, ids=lambda factory: getattr(factory, "__name__", "") or factory.args[0])
+def test_a_call_that_a_library_has_dropped_stops_the_run_with_the_librarys_words(
+        trapped, tmp_path, factory, workers):
+    """No property of a video: nothing is recorded of it, and ``max_skipped`` (here: all) does not excuse it."""
+    root, index = trapped
+    index = index[index["path"].isin(["v0.mp4", "v9.mp4"])]
+    words, call, where = DROPPED[factory]
+    with pytest.raises(isolation.ProgramError, match=rf"^{words} \(at {call}; {where}\): an error of the program ") as raised:
+        run((root, index), tmp_path, detector_factory=factory, options=GUARDED, workers=workers, videos_per_part=2)
+    assert "\n" not in str(raised.value) and "make environment" in str(raised.value)
+    assert not list(tmp_path.iterdir()) and guarded_processes() == []
 
 
 def missing_weights():

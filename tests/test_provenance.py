@@ -86,7 +86,7 @@ def record() -> dict:
 
 def test_record_says_which_code_data_and_environment(record: dict) -> None:
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert record["commit"] == commit.stdout.strip()
+    assert record["commit"] == (commit.stdout.strip() if provenance.has_history(ROOT) else provenance.NO_HISTORY)
     assert record["code"] == provenance.code_digest()
     assert record["data"] == {"params.yaml": sha256((ROOT / "params.yaml").read_bytes())}
     assert record["environment_lock"] == sha256((ROOT / "requirements.lock").read_bytes())
@@ -154,10 +154,24 @@ def test_record_names_no_host_no_user_and_no_absolute_path(record: dict) -> None
     assert not [value for value in values if value.startswith("/")]
 
 
-def test_a_downloaded_archive_without_git_has_an_empty_commit(tmp_path: Path) -> None:
-    (tmp_path / "requirements.lock").write_text("dvc==1\n")
-    record = provenance.collect(tmp_path, params={}, seed=0, data=[], started=datetime.now(UTC))
-    assert (record["commit"], record["dirty"]) == ("", False)
+@pytest.mark.parametrize("around", [False, True], ids=["alone", "inside another repository"])
+def test_a_downloaded_archive_without_git_says_so(tmp_path: Path, around: bool) -> None:
+    """The commit of a repository around it is of other code."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "requirements.lock").write_text("dvc==1\n")
+    if around:
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t"]
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+            subprocess.run([*git, *arguments], check=True)
+    record = provenance.collect(archive, params={}, seed=0, data=[], started=datetime.now(UTC))
+    assert (record["commit"], record["dirty"]) == ("none: no git history", None)
+
+
+def test_where_git_is_not_installed_provenance_is_written_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    record = provenance.collect(ROOT, params={}, seed=0, data=[], started=datetime.now(UTC))
+    assert (record["commit"], record["dirty"]) == ("none: no git history", None)
 
 
 def test_only_what_decides_a_result_makes_a_checkout_dirty(tmp_path: Path) -> None:

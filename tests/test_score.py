@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scoring_model
+import squares
 from lightning_fabric import Fabric
 
 from deepfake_repro.cli import main
@@ -152,6 +153,18 @@ def test_wrong_arguments_end_with_one_line(arguments: list[str], words: str, cap
     assert main(["score", *arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {words}") and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_call_that_a_library_has_dropped_is_no_verdict_on_a_video(
+        clips: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 3: neither the 1 of some scored files nor the 2 of none."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")]))
+    monkeypatch.setattr(score, "detector_factory", lambda options: squares.dropped_by_the_decoder)
+    assert main(["score", str(clips / "one.mp4"), "--weights", str(weights), "--out", str(tmp_path / "out")]) == 3
+    error = capsys.readouterr().err.splitlines()[-1]  # under the progress bar
+    assert error.startswith("error: TypeError: ") and "unexpected keyword argument 'metadata_errors'" in error
+    assert "make environment" in error and not list((tmp_path / "out").glob("*.html"))
 
 
 def test_calibration_of_other_weights_is_refused(weights: Path, tmp_path: Path) -> None:

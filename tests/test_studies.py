@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from deepfake_repro.cli import main
 from deepfake_repro.operations import clones, studies
 from deepfake_repro.project import params
 
@@ -95,6 +97,16 @@ if sys.argv[1] == "repro":
             (out / "scores.json").write_text(json.dumps(value))
             (out / "history.csv").write_text("epoch\\n")
 """
+
+
+@pytest.mark.parametrize("command", [("study", "head_std"), ("rehearse",)], ids=lambda command: command[0])
+def test_what_runs_in_a_clone_asks_an_archive_for_a_commit(tmp_path: Path, monkeypatch, capsys, command) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert main(list(command)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {' '.join(command)}: this folder has no git history") and error.count("\n") == 1
 
 
 def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(repository: Path, monkeypatch) -> None:

@@ -377,6 +377,13 @@ def test_broken_images_do_not_cost_the_others(sequence):
     assert seen == [1, 2, 3, 4, 7, 8, 9, 10, 11, 12]
 
 
+def test_a_call_that_opencv_refuses_is_no_broken_image(sequence, monkeypatch):
+    plain = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flags: plain(data, mode=flags))
+    with pytest.raises(cv2.error, match="Overload resolution failed"):
+        list(face_sequence(sequence, "real/7"))
+
+
 def test_absurd_images_are_refused_by_their_header(sequence):
     data = bytearray((sequence / "real" / "7" / "5.png").read_bytes())
     data[16:24] = struct.pack(">II", 30000, 30000)

@@ -1,6 +1,7 @@
 """The command line: ``python -m deepfake_repro <stage> …``. Wrong input ends with one line and exit code 2.
 
-``score`` ends with 0 if every file got a score, 1 if some did, 2 if none did.
+``score`` ends with 0 if every file got a score, 1 if some did, 2 if none did, 3 if the program itself cannot work
+(a library of another version).
 """
 
 from __future__ import annotations
@@ -242,8 +243,13 @@ def _import_deepfakebench(chosen: argparse.Namespace) -> None:
 
 
 def _score(chosen: argparse.Namespace) -> int:
+    from .crops.isolation import ProgramError
     from .scoring.batch import score_to
-    return score_to(chosen.videos, chosen.weights, chosen.out)
+    try:
+        return score_to(chosen.videos, chosen.weights, chosen.out)
+    except ProgramError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
 
 
 def _export_model(chosen: argparse.Namespace) -> None:

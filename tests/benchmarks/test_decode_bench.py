@@ -191,7 +191,7 @@ import sys
 from pathlib import Path
 import cv2
 from deepfake_repro.faces import RetinaFace
-from deepfake_repro.video import frames
+from deepfake_repro.crops.frames import frames
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
 cv2.setNumThreads(1)

@@ -35,6 +35,11 @@ class VideoError(ValueError):
         return f"{self.path}: {self.reason}"
 
 
+def is_refused_call(error: BaseException) -> bool:
+    """True if OpenCV refuses the call, whatever the data: it raises ``cv2.error`` where Python raises TypeError."""
+    return "Overload resolution failed" in str(error)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """The container and its main video: of those that are no cover picture the default one, else the largest."""

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .decoding import MAX_PIXELS, frame_times, packet_times, timed_frames, upright
+from .decoding import MAX_PIXELS, frame_times, is_refused_call, packet_times, timed_frames, upright
 from .decoding import VideoError as VideoError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
@@ -157,7 +157,9 @@ def _image(data: bytes) -> np.ndarray | None:
         with Image.open(io.BytesIO(data)) as header:  # OpenCV takes the memory first and then looks
             small = header.width * header.height <= MAX_PIXELS
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if small else None
-    except (OSError, Image.DecompressionBombError, cv2.error):
+    except (OSError, Image.DecompressionBombError, cv2.error) as error:
+        if is_refused_call(error):
+            raise
         return None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

@@ -3,6 +3,9 @@
 Each thread of work asks one child process for its videos. The child answers frame by frame, so neither side
 holds a video; when it dies or falls silent it is replaced and asked again. Only a video that failed
 ``ATTEMPTS`` times is given up, with the frames it gave: a child that someone killed loses nothing.
+
+An exception in the child is either what content can bring about (``OF_A_VIDEO``): then it costs the video. Or it is
+a call that a library does not know: then every video would "crash", and the run stops with the library's message.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,17 +25,25 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from types import TracebackType
 from typing import Any
 
+import av
 import cv2
 
 from ..project.params import CropOptions
+from .decoding import is_refused_call
 from .extraction import DetectorFactory, Found, stream
 from .store import Row
 
 ATTEMPTS = 3
 STDERR = 2  # what a native library prints must not end up in a notebook
+OF_A_VIDEO = (av.FFmpegError, cv2.error, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError)
 Extractor = Callable[[Row, Path], Iterator[Found]]
+
+
+class ProgramError(RuntimeError):
+    """An error of the program or of a library's version, met in the child: no property of the video under way."""
 
 
 class StoppedError(RuntimeError):
@@ -47,7 +59,8 @@ class Guard:
 
     ``settings``: detector factory and options, pickled. A video that fails ``ATTEMPTS`` times ends with a
     record ``crashed``, or ``timeout`` if it gave nothing for ``timeout`` seconds. Raises what the factory
-    raises, ``RuntimeError`` if no child can be started, ``StoppedError`` once closed.
+    raises, ``ProgramError`` for an exception that no content brings about, ``RuntimeError`` if no child can be
+    started, ``StoppedError`` once closed.
     """
 
     def __init__(self, settings: bytes, timeout: float) -> None:
@@ -89,6 +102,8 @@ class Guard:
         except ConnectionError:
             raise _LostError("crashed", self._death()) from None
         while (found := self._receive(self._timeout)) is not None:
+            if isinstance(found, dict):
+                raise _failure(**found, where=f"first met at {video_row['video_id']}")
             yield found
         self._busy = False
 
@@ -120,6 +135,8 @@ class Guard:
                 continue
             if problem is None:
                 return
+            if isinstance(problem, dict):
+                raise _failure(**problem | {"of_a_video": False}, where="first met when the detector was made")
             raise problem
         raise RuntimeError(f"the extraction process does not start ({self._death()}): its message stands above")
 
@@ -176,6 +193,7 @@ def allow_all() -> None:
 
 def serve(connection: Connection) -> None:
     """The child's side: make the detector, then answer each (index row, root) frame by frame, ending with None."""
+    sys.excepthook = partial(_tell, connection)
     cv2.setNumThreads(1)
     factory, options = connection.recv()
     try:
@@ -190,6 +208,35 @@ def serve(connection: Connection) -> None:
         for found in stream(*requests.get(), detector, options):
             connection.send(found)
         connection.send(None)
+
+
+def _tell(connection: Connection, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Send the exception that ends the child, as plain values: this module has another name there."""
+    package = str(Path(__file__).parent)
+    frames = traceback.extract_tb(trace)
+    call = next((frame for frame in reversed(frames) if frame.filename.startswith(package)), frames[-1])
+    connection.send({
+        "line": f"{kind.__name__}: {' '.join(str(error).split())}",
+        "call": f"{Path(call.filename).name}:{call.lineno}: {call.line}",
+        "trace": "".join(traceback.format_exception(kind, error, trace)),
+        "of_a_video": _is_of_a_video(error),
+    })
+
+
+def _is_of_a_video(error: BaseException) -> bool:
+    """True if the content of a file can bring ``error`` about; False for a call that a library does not know."""
+    dropped = isinstance(error, NotImplementedError) and not isinstance(error, av.FFmpegError)
+    return isinstance(error, OF_A_VIDEO) and not dropped and not is_refused_call(error)
+
+
+def _failure(line: str, call: str, trace: str, of_a_video: bool, where: str) -> Exception:
+    """The parent's exception for what ``_tell`` sent."""
+    if of_a_video:
+        return _LostError("crashed", line)
+    error = ProgramError(f"{line} (at {call}; {where}): an error of the program or of a library of another version than "
+                         "requirements.lock has, not of the video; run make environment")
+    error.add_note(trace)
+    return error
 
 
 def _listen(connection: Connection, requests: SimpleQueue[tuple[Row, Path]]) -> None:

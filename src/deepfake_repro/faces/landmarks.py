@@ -32,7 +32,10 @@ _ENLARGE = 1.5  # the model was trained on faces with about this much surroundin
 
 
 class FaceMesh:
-    """MediaPipe's face landmark model on the CPU through LiteRT. Raises ``FileNotFoundError``."""
+    """MediaPipe's face landmark model on the CPU through LiteRT.
+
+    Raises ``FileNotFoundError``, and at the first call ``ValueError`` for a model without 478 points.
+    """
 
     def __init__(self, model: Path, threads: int = 1) -> None:
         if not Path(model).is_file():
@@ -47,8 +50,10 @@ class FaceMesh:
         network = Interpreter(str(self.model), num_threads=self.threads)
         network.allocate_tensors()
         self._input = network.get_input_details()[0]["index"]
-        self._output = next(output["index"] for output in network.get_output_details()
-                            if output["shape"][-1] == POINTS * 3)
+        found = [output["index"] for output in network.get_output_details() if output["shape"][-1] == POINTS * 3]
+        if not found:
+            raise ValueError(f"{self.model}: no landmark model, no output has {POINTS} points; run the assets stage")
+        self._output = found[0]
         return network
 
     def __call__(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from ..project.provenance import has_history
+
 SOURCE = "src"  # a clone runs its own code
 
 
@@ -36,6 +38,9 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
 
 def demand_committed(base: Path, what: str) -> None:
     """Raise ``ValueError`` for changes that are not committed: ``what`` runs in a clone, which would not have them."""
+    if not has_history(base):
+        raise ValueError(f"{what}: this folder has no git history (an unpacked archive), and what is committed is run in "
+                         "a clone; run git init && git add -A && git commit -m archive")
     if _git(base, "status", "--porcelain", "--untracked-files=no"):
         raise ValueError(f"{what}: commit your changes first; it runs in a clone of what is committed")
 

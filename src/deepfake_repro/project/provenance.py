@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
@@ -22,6 +23,8 @@ from typing import Any
 
 SOURCES = ("src", "notebooks", "dvc.yaml", "params.yaml", "requirements.lock")
 """What decides a result; generated files that lie in git do not make a checkout dirty."""
+NO_HISTORY = "none: no git history"
+"""In place of the commit, in an unpacked archive; whether files were changed in it is then unknown (None)."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "onnxruntime", "av", "papermill", "dvc")
 
 
@@ -73,9 +76,10 @@ def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started
     """
     energy = gpu_energy()
     finished = datetime.now(UTC)
+    commit = _git(root, "rev-parse", "HEAD") if has_history(root) else ""
     return {
-        "commit": _git(root, "rev-parse", "HEAD"),
-        "dirty": bool(_git(root, "status", "--porcelain", "--", *SOURCES)),
+        "commit": commit or NO_HISTORY,
+        "dirty": bool(_git(root, "status", "--porcelain", "--", *SOURCES)) if commit else None,
         "code": code_digest(),
         "params": (plain := asdict(params) if is_dataclass(params) else params),
         "params_digest": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest(),
@@ -101,7 +105,12 @@ def hardware() -> dict[str, Any]:
             "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if there else None}
 
 
+def has_history(root: Path) -> bool:
+    """False in an unpacked archive, also where it lies inside another repository, whose commits are not of this code."""
+    return (root / ".git").exists() and shutil.which("git") is not None
+
+
 def _git(root: Path, *arguments: str) -> str:
-    """Output of a git command; empty where there is no git history (a downloaded archive)."""
+    """Output of a git command; empty if it fails (a repository without a commit)."""
     result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
     return result.stdout.strip()
