@@ -230,7 +230,7 @@ def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
 DROPPED = {  # a maker of detectors -> the library's words, the call, where it was met
     dropped_by_the_decoder: (r"TypeError: .*unexpected keyword argument 'metadata_errors'",
                              r"decoding\.py:\d+: opened = av\.open\(.*metadata_errors=.*\)", "first met at ffpp/v0"),
-    partial(Dropped, "argument"): (r"TypeError: .*'kind'.*", r"crops\.py:\d+: .*detector\(.*", "first met at ffpp/v0"),
+    partial(Dropped, "argument"): (r"TypeError: .*'kind'.*", r"extraction\.py:\d+: .*detector\(.*", "first met at ffpp/v0"),
     partial(Dropped, "function"): ("AttributeError: module 'cv2' has no attribute 'resized'", ".*", ".* at ffpp/v0"),
     partial(Dropped, "OpenCV's argument"): (r"error: .*'method' is an invalid keyword argument.*", ".*", ".* at ffpp/v0"),
     partial(Dropped, "module"): ("ImportError: cannot import name 'resized' from 'cv2' .*", ".*", ".* at ffpp/v0"),
