@@ -86,7 +86,7 @@ def make_clip() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the smoke pipeline has run, once for all tests that need it."""
-    from test_pipeline import make_smoke
+    from support.clones import make_smoke
 
     return make_smoke(tmp_path_factory)
 

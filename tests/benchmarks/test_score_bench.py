@@ -16,10 +16,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-import scoring_model
-from recording import record
 
+from benchmarks.recording import record
 from deepfake_repro.training.detector import build_detector
+from support import scoring_model
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]

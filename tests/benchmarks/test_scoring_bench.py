@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from recording import record
 
+from benchmarks.recording import record
 from deepfake_repro.evaluation.metrics import table_row, video_scores
 from deepfake_repro.evaluation.prediction import write_predictions
 from deepfake_repro.evaluation.statistics import comparisons, delong, intervals, paired_bootstrap

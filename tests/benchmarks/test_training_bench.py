@@ -15,13 +15,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
-import field_training
 import numpy as np
 import pytest
 import torch
-from recording import device as processor
-from recording import record
 
+from benchmarks import field_training
+from benchmarks.recording import device as processor
+from benchmarks.recording import record
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.methods.finetune.recipe import fit, objective
 from deepfake_repro.operations.plan import count

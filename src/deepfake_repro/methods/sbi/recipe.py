@@ -138,7 +138,7 @@ class _Sbi(Loop):
     def __init__(self, model: Detector, train: DataLoader, validation: DataLoader, task: Task, *, fabric: Fabric,
                  **rest: Any) -> None:
         recipe, steps = task.recipe, len(train)
-        self.model, optimizer = fabric.setup(_norms_of_whole_batches(model, fabric), optimiser(model, recipe))
+        self.model, optimizer = fabric.setup(norms_of_whole_batches(model, fabric), optimiser(model, recipe))
         clock = Rate(optimizer, lambda step: rate(recipe, step // steps, (step % steps + 1) / steps))
         super().__init__(train, optimizer, clock, recipe, fabric=fabric, **rest)
         self.validation, self.task, self.sam = validation, task, Sam(optimizer, recipe.sam_radius)
@@ -183,7 +183,7 @@ class _Sbi(Loop):
         return {"validation_loss": sums.means()["loss"], "validation_auc": auc(labels, np.concatenate([real, fake]))}
 
 
-def _norms_of_whole_batches(model: Detector, fabric: Fabric) -> Detector:
+def norms_of_whole_batches(model: Detector, fabric: Fabric) -> Detector:
     """``model``; on several devices an EfficientNet's batch norms count the whole batch, which CPUs cannot do."""
     if fabric.world_size == 1 or not any(isinstance(part, nn.BatchNorm2d) for part in model.modules()):
         return model
