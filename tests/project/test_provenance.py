@@ -87,7 +87,7 @@ def record() -> dict:
 def test_record_says_which_code_data_and_environment(record: dict) -> None:
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     assert record["commit"] == (commit.stdout.strip() if provenance.has_history(ROOT) else provenance.NO_HISTORY)
-    assert record["code"] == provenance.code_digest()
+    assert record["code"] == provenance.package_digest()
     assert record["data"] == {"params.yaml": sha256((ROOT / "params.yaml").read_bytes())}
     assert record["environment_lock"] == sha256((ROOT / "requirements.lock").read_bytes())
     assert record["params"] == {"epochs": 3, "rate": 1e-4} and record["seed"] == 7

@@ -22,7 +22,8 @@ from ..project.files import replacing
 from ..project.params import Predict, load
 from ..project.paths import Places, places
 from ..project.progress import track
-from ..project.provenance import code_digest, file_digest, fingerprint
+from ..project.closure import code_digest
+from ..project.provenance import file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector, by_view, over_views, probabilities
@@ -135,7 +136,7 @@ def predictions_scratch(place: Places, variant: str, seed: int, options: Predict
     weights = file_digest(place.weights(variant, seed) / "model.safetensors")
     parts = [(part.name, part.stat()) for part in sorted(place.crops.glob("*.arrow"))]
     crops = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in parts]
-    return place.scratch(fingerprint(weights, code_digest(), file_digest(place.index), options.precision, crops))
+    return place.scratch(fingerprint(weights, code_digest(predict_row), file_digest(place.index), options.precision, crops))
 
 
 def _write(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

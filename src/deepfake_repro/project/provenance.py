@@ -57,7 +57,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_digest() -> str:
+def package_digest() -> str:
     """sha256 over the package's own source files."""
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     return hashlib.sha256("".join(map(file_digest, sources)).encode()).hexdigest()
@@ -80,7 +80,7 @@ def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started
     return {
         "commit": commit or NO_HISTORY,
         "dirty": bool(_git(root, "status", "--porcelain", "--", *SOURCES)) if commit else None,
-        "code": code_digest(),
+        "code": package_digest(),
         "params": (plain := asdict(params) if is_dataclass(params) else params),
         "params_digest": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest(),
         "data": {path.relative_to(root).as_posix(): file_digest(path) for path in data},

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..project.files import replacing
 from ..project.progress import track
-from ..project.provenance import code_digest, fingerprint
+from ..project.closure import code_digest
+from ..project.provenance import fingerprint
 from .card import card
 from .inputs import collect, printable, slug
 from .model import Model, read_model
@@ -34,7 +35,7 @@ def score_to(paths: Sequence[str | Path], weights: Path | None, out: Path, limit
     files, known, limits = collect(paths), read_model(weights), limits or Limits()
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "model_card.md", card(known))
-    code, scored = code_digest(), 0
+    code, scored = code_digest(score_to), 0
     rows, bar = [], track(files, "score")
     for file in bar:
         record = _once(file, known, limits, out, code)

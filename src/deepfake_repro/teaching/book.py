@@ -52,7 +52,7 @@ def execute_lessons(base: Path) -> None:
 def executed_lesson(name: str, base: Path) -> Path:
     """Where the executed copy of a lesson lies: another place when package, pipeline or lesson change."""
     files = (base / "dvc.lock", base / "params.yaml", base / "notebooks" / f"{name}.ipynb")
-    state = provenance.fingerprint(provenance.code_digest(), *map(provenance.file_digest, files))
+    state = provenance.fingerprint(provenance.package_digest(), *map(provenance.file_digest, files))
     return base / BUILD / "lessons" / state / f"{name}.ipynb"
 
 

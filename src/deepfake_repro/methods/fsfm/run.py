@@ -18,7 +18,8 @@ from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
 from ...project.params import Profile, load
 from ...project.paths import ASSETS, Places, places
-from ...project.provenance import code_digest, file_digest, fingerprint
+from ...project.closure import code_digest
+from ...project.provenance import file_digest, fingerprint
 from ...training import checkpoints
 from ...training.detector import build_detector
 from ...training.devices import this_fabric
@@ -70,7 +71,7 @@ def scratch(place: Places, options: Profile) -> Path:
     """Folder of the checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.pretrain, devices=1, workers=0)
     digests = [file_digest(file) for file in (place.samples / "train.parquet", place.index)]
-    return place.scratch(fingerprint(options.train, anywhere, SEED, code_digest(), *digests))
+    return place.scratch(fingerprint(options.train, anywhere, SEED, code_digest(pretrain_profile), *digests))
 
 
 def pretrain_profile(profile: str) -> PretrainFit:

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...project.params import load
 from ...project.paths import Places, places
-from ...project.provenance import code_digest, file_digest, fingerprint
+from ...project.closure import code_digest
+from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import LnClip
 from ...training.detector import Detector
 from ...training.devices import this_fabric
@@ -81,7 +82,7 @@ def input_files(place: Places) -> list[Path]:
 def scratch(place: Places, recipe: LnClip, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     digests = [file_digest(file) for file in (*input_files(place), place.index)]
-    return place.scratch(fingerprint(replace(recipe, workers=0), seed, code_digest(), *digests))
+    return place.scratch(fingerprint(replace(recipe, workers=0), seed, code_digest(train_row), *digests))
 
 
 def train_row(profile: str, variant: str, seed: int) -> Fit:

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...project.params import Profile, Variant, load
 from ...project.paths import Places, places
-from ...project.provenance import code_digest, file_digest, fingerprint
+from ...project.closure import code_digest
+from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import Sbi
 from ...training.checkpoints import load_sbi, load_start
 from ...training.detector import Detector, build_detector
@@ -72,7 +73,7 @@ def scratch(place: Places, row: Variant, options: Profile, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.sbi, workers=0)
     digests = [file_digest(file) for file in input_files(place, options.sbi)]
-    return place.scratch(fingerprint(row, options.start, anywhere, seed, code_digest(), *digests))
+    return place.scratch(fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests))
 
 
 def train_row(profile: str, variant: str, seed: int) -> SbiFit:
