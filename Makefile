@@ -61,13 +61,13 @@ bench: environment
 
 book: environment
 	@echo "== book 1/2: lessons whose results are not in git (a minute, once for a state of code and results)"
-	@python -m deepfake_repro.book
+	@python -m deepfake_repro.teaching.book
 	@echo "== book 2/2: pages"
 	@sphinx-build -q -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
 	@echo "open docs/_build/html/index.html; it needs no network"
 
 times: environment
-	@python -m deepfake_repro.lesson_times
+	@python -m deepfake_repro.teaching.times
 
 clean:
 	@rm -rf $(VENV)

@@ -15,7 +15,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from deepfake_repro import book
+from deepfake_repro.teaching import book
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = [f"results/demo/report/{name}" for name in

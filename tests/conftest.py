@@ -86,7 +86,7 @@ def make_clip() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the smoke pipeline has run, once for all tests that need it."""
-    from test_pipeline import make_smoke
+    from support.clones import make_smoke
 
     return make_smoke(tmp_path_factory)
 
@@ -103,7 +103,7 @@ def one_thread() -> Iterable[None]:
 @pytest.fixture
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object], int], None]:
     """``cut_off(start, saves)``: call ``start`` and interrupt its training right after checkpoint number ``saves``."""
-    from deepfake_repro.loop import Loop
+    from deepfake_repro.training.loop import Loop
 
     def cut(start: Callable[[], object], saves: int) -> None:
         whole, written = Loop.save, []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.__main__ import main
+from deepfake_repro.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -165,7 +165,7 @@ def test_as_a_module(checkout: Path) -> None:
 
 
 def test_cheap_commands_do_not_load_torch() -> None:
-    code = "import sys; from deepfake_repro.__main__ import main; main(['index', '--profile', 'bogus']); "
+    code = "import sys; from deepfake_repro.cli import main; main(['index', '--profile', 'bogus']); "
     result = subprocess.run([sys.executable, "-c", code + "print('torch' in sys.modules)"], cwd=ROOT,
                             env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, check=False)
     assert result.stdout == "False\n", result.stderr

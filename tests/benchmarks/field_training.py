@@ -18,9 +18,10 @@ from pytorch_metric_learning import distances, losses, reducers
 from timm.optim import param_groups_layer_decay
 from torch.utils.data import DataLoader, Dataset
 
-from deepfake_repro.augment import Normalisation, training_transform
-from deepfake_repro.model import Detector
-from deepfake_repro.params import Train, Variant
+from deepfake_repro.project.params import Variant
+from deepfake_repro.project.recipes import Train
+from deepfake_repro.training.detector import Detector
+from deepfake_repro.training.transforms import Normalisation, training_transform
 
 
 class Files(Dataset):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from deepfake_repro.faces import anchor_boxes, decode_boxes, decode_points, non_maximum_suppression
+from deepfake_repro.faces.detection import anchor_boxes, decode_boxes, decode_points, non_maximum_suppression
 
 
 def sought_frames(path: Path, numbers: Iterable[int]) -> list[np.ndarray]:

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from recording import record
-from squares import OPTIONS, Squares, index_row
 
-from deepfake_repro.crop_store import CropStore, encode, write_listing, write_part
-from deepfake_repro.faces import detector
-from deepfake_repro.preprocess import make_crops
+from benchmarks.recording import record
+from deepfake_repro.crops.preprocess import make_crops
+from deepfake_repro.crops.store import CropStore, encode, write_listing, write_part
+from deepfake_repro.faces.detection import detector
+from support.squares import OPTIONS, Squares, index_row
 
 PACKAGES = ("av", "numpy", "onnxruntime", "opencv-python-headless")
 

@@ -11,15 +11,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import corrupt_files
 import cv2
 import numpy as np
 import pytest
-from field_way import FullResolution, sought_frames
-from recording import cpu_seconds, record
 
-from deepfake_repro.faces import RetinaFace, intersection_over_union
-from deepfake_repro.video import frames
+from benchmarks.field_way import FullResolution, sought_frames
+from benchmarks.recording import cpu_seconds, record
+from deepfake_repro.crops.frames import frames
+from deepfake_repro.faces.detection import RetinaFace, intersection_over_union
+from support import corrupt_files
 
 pytestmark = pytest.mark.bench
 PACKAGES = ("av", "numpy", "onnxruntime", "opencv-python-headless")

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from official_trees import TREES
+
+from support.official_trees import TREES
 
 pytestmark = pytest.mark.bench
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytorch_metric_learning import distances, losses, reducers
 
-from deepfake_repro.losses import batch_all
+from deepfake_repro.training.losses import batch_all
 
 pytestmark = pytest.mark.bench
 

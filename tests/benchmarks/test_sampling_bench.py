@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro.sampling import balanced_sample
+from deepfake_repro.dataset.sampling import balanced_sample
 
 pytestmark = pytest.mark.bench
 

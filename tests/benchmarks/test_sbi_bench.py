@@ -13,8 +13,8 @@ import torch
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from deepfake_repro import params
-from deepfake_repro.sbi import Draws, self_blend
+from deepfake_repro.methods.sbi.blending import Draws, self_blend
+from deepfake_repro.project import params
 
 pytestmark = pytest.mark.bench
 

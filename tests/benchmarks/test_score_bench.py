@@ -16,10 +16,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-import scoring_model
-from recording import record
 
-from deepfake_repro import model
+from benchmarks.recording import record
+from deepfake_repro.training.detector import build_detector
+from support import scoring_model
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,8 +53,7 @@ def scored(clip: Path, weights: Path, out: Path) -> tuple[float, float, int]:
 
 def test_a_minute_of_720p(tile: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(scoring_model.MANIFEST, "depth", 3)  # the demo network's size
-    build = model.build
-    monkeypatch.setattr(model, "build", lambda *a, **k: build(*a, **k | {"depth": 3}))
+    monkeypatch.setattr(scoring_model, "build_detector", lambda *a, **k: build_detector(*a, **k | {"depth": 3}))
     weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
     results = {}
     for seconds in (60, 180):

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from recording import record
 
-from deepfake_repro.metrics import SETS, table_row, video_scores
-from deepfake_repro.prediction import write_predictions
-from deepfake_repro.statistics import comparisons, delong, intervals, paired_bootstrap
-from deepfake_repro.tables import ROW_NAMES
+from benchmarks.recording import record
+from deepfake_repro.evaluation.metrics import table_row, video_scores
+from deepfake_repro.evaluation.prediction import write_predictions
+from deepfake_repro.evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
+from deepfake_repro.project.vocabulary import ROW_NAMES, SETS
 
 pytestmark = pytest.mark.bench
 

@@ -15,21 +15,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
-import field_training
 import numpy as np
 import pytest
 import torch
-from recording import device as processor
-from recording import record
 
-from deepfake_repro import loop, model, params
-from deepfake_repro.augment import Normalisation, evaluation_transform, training_transform
-from deepfake_repro.crop_store import CropStore
-from deepfake_repro.dataset import CropDataset, evaluation_loader, training_loader
-from deepfake_repro.loop import this_fabric
-from deepfake_repro.measuring import count
-from deepfake_repro.params import Train
-from deepfake_repro.training import fit, objective
+from benchmarks import field_training
+from benchmarks.recording import device as processor
+from benchmarks.recording import record
+from deepfake_repro.crops.store import CropStore
+from deepfake_repro.methods.finetune.recipe import fit, objective
+from deepfake_repro.operations.plan import count
+from deepfake_repro.project import params
+from deepfake_repro.project.recipes import Train
+from deepfake_repro.training import loop
+from deepfake_repro.training.detector import Detector, build_detector
+from deepfake_repro.training.devices import this_fabric
+from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
+from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,9 +51,9 @@ def recipe() -> Train:
     return replace(profiles["demo"].train, augmentation="fsfm", batch_size=64, epochs=2, warmup_epochs=1, workers=0)
 
 
-def network(chosen: Train) -> model.Detector:
+def network(chosen: Train) -> Detector:
     torch.manual_seed(0)
-    return model.build(chosen.architecture, 2, depth=chosen.depth, input_size=chosen.input_size,
+    return build_detector(chosen.architecture, 2, depth=chosen.depth, input_size=chosen.input_size,
                        drop_path=chosen.drop_path)
 
 

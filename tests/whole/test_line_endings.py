@@ -37,7 +37,9 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone(tmp_path_factory.mktemp("windows") / "clone", autocrlf="true")
 
 
-def test_a_clone_with_autocrlf_has_the_same_bytes_and_is_clean(windows: Path, tmp_path: Path) -> None:
+def test_a_clone_with_autocrlf_has_the_same_bytes_and_is_clean(
+    windows: Path, tmp_path: Path
+) -> None:
     usual = digests(clone(tmp_path / "clone", autocrlf="false"))
     different = [name for name, digest in digests(windows).items() if usual[name] != digest]
     assert len(usual) > 300

@@ -27,7 +27,10 @@ def test_citation_has_the_keys_of_cff_and_both_papers() -> None:
     assert citation["type"] == "software"
     assert citation["title"] and citation["message"]
     for entry in (citation, *citation["references"]):
-        assert all({"name"} == set(one) or {"family-names", "given-names"} == set(one) for one in entry["authors"])
+        assert all(
+            {"name"} == set(one) or {"family-names", "given-names"} == set(one)
+            for one in entry["authors"]
+        )
     assert all({"type", "title", "authors"} <= set(entry) for entry in citation["references"])
     preprints = [entry["identifiers"][0]["value"] for entry in citation["references"]]
     assert preprints == ["arXiv:2508.19730", "arXiv:2508.06248"]
@@ -45,8 +48,14 @@ def test_workflow_runs_the_ci_script_on_every_supported_python() -> None:
     assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     allowed = SpecifierSet(PROJECT["requires-python"])
-    assert job["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in range(40) if f"3.{minor}.1" in allowed]
-    (checkout,) = [step["with"] for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+    assert job["strategy"]["matrix"]["python"] == [
+        f"3.{minor}" for minor in range(40) if f"3.{minor}.1" in allowed
+    ]
+    (checkout,) = [
+        step["with"]
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    ]
     assert checkout["fetch-depth"] == 0, "tests look up the commits of runs"
 
 
@@ -65,5 +74,8 @@ def test_hooks_run_the_ruff_of_the_environment() -> None:
     assert local["repo"] == "local"
     folder = re.search(r"^VENV +\?= (\S+)$", (ROOT / "Makefile").read_text(), flags=re.M)[1]
     commands = [shlex.split(hook["entry"]) for hook in local["hooks"]]
-    assert [command[:2] for command in commands] == [[f"{folder}/bin/ruff", "check"], [f"{folder}/bin/ruff", "format"]]
+    assert [command[:2] for command in commands] == [
+        [f"{folder}/bin/ruff", "check"],
+        [f"{folder}/bin/ruff", "format"],
+    ]
     assert all(hook["language"] == "system" for hook in local["hooks"])

@@ -1,8 +1,9 @@
-"""Every command printed in README.md and the documents works as typed in a new shell, after ``make environment``.
+"""Every command printed in README.md and the documents works as typed in a new shell.
 
-The pages are the source: a command that no rule of ``HOW`` matches fails. Short commands run as printed, in a clone with a
-small model and clips under the printed names. Long ones are checked as far as that is cheap: the make target exists, DVC
-knows the stage, the command line is understood.
+The shell has the environment of ``make environment`` active. The pages are the source: a command
+that no rule of ``HOW`` matches fails. Short commands run as printed, in a clone with a small model
+and clips under the printed names. Long ones are checked as far as that is cheap: the make target
+exists, DVC knows the stage, the command line is understood.
 """
 
 from __future__ import annotations
@@ -19,15 +20,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scoring_model
 from torch.distributed.run import get_args_parser
 
-from deepfake_repro.__main__ import main
+from deepfake_repro.cli import main
+from support import scoring_model
+from support.clones import REPOSITORY as ROOT
+from support.clones import clone
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")]
+PAGES = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")
+]
 PAGES += sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*/README.md")])
-PROGRAMS = ("deepfake-repro", "docker", "dvc", "git", "make", "pip", "pre-commit", "pytest", "python -m", "ruff")
+PROGRAMS = (
+    "deepfake-repro",
+    "docker",
+    "dvc",
+    "git",
+    "make",
+    "pip",
+    "pre-commit",
+    "pytest",
+    "python -m",
+    "ruff",
+)
 PROGRAMS += ("source", "sphinx-build", "torchrun")
 COMMAND = re.compile(rf"({'|'.join(map(re.escape, PROGRAMS))}) ")
 NEEDS_OTHER_TOOLS = {
@@ -57,14 +72,15 @@ def printed(text: str) -> set[str]:
     return {command for line in (*blocks, *spans) if (command := without_comment(line))}
 
 
-COMMANDS = sorted({command for page in PAGES for command in printed(page.read_text(encoding="utf-8"))})
+COMMANDS = sorted(
+    {command for page in PAGES for command in printed(page.read_text(encoding="utf-8"))}
+)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone that knows the stages of both profiles."""
-    folder = tmp_path_factory.mktemp("commands") / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    folder = clone(tmp_path_factory.mktemp("commands") / "clone")
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
 
@@ -72,15 +88,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Names of all stages with both profiles on."""
-    folder = tmp_path_factory.mktemp("stages") / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    folder = clone(tmp_path_factory.mktemp("stages") / "clone")
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("profiles: [demo]", "profiles: [demo, paper]"))
     return set(typed("dvc stage list --names-only", folder).stdout.split())
 
 
 @pytest.fixture(scope="module")
-def own_videos(checkout: Path, assets: Path, tile: np.ndarray, make_clip: Callable[..., Path]) -> Path:
+def own_videos(
+    checkout: Path, assets: Path, tile: np.ndarray, make_clip: Callable[..., Path]
+) -> Path:
     """The clone with the models and clips that the pages name."""
     (checkout / "data" / "assets").symlink_to(assets)
     for name in ("clip.mp4", "folder/a.mp4", "more/b.mov"):
@@ -90,11 +107,24 @@ def own_videos(checkout: Path, assets: Path, tile: np.ndarray, make_clip: Callab
     return checkout
 
 
-def typed(command: str, folder: Path) -> subprocess.CompletedProcess:
-    """A command typed in a new shell with the environment's programs first in the path."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def typed(command: str, folder: Path, active: bool = True) -> subprocess.CompletedProcess:
+    """A command typed in a new shell; ``active``: the environment's programs are in its path."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
+    }
+    programs = Path(sys.prefix) / "bin"
+    path = [entry for entry in os.environ["PATH"].split(os.pathsep) if Path(entry) != programs]
+    environment["PATH"] = os.pathsep.join([str(programs), *path] if active else path)
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, f"{command}\n{result.stdout[-2000:]}{result.stderr[-2000:]}"
     return result
 
@@ -108,7 +138,8 @@ def activates(command: str, request: pytest.FixtureRequest) -> None:
     """The new shell then has the environment's programs."""
     if not (Path(sys.prefix) / "bin" / "activate").is_file():
         pytest.skip("not a virtual environment")
-    typed(f"{command} && deepfake-repro --help", request.getfixturevalue("checkout"))
+    folder = request.getfixturevalue("checkout")
+    typed(f"{command} && deepfake-repro --help", folder, active=False)
 
 
 def scores(command: str, request: pytest.FixtureRequest) -> None:
@@ -175,11 +206,12 @@ def needs_another_tool(command: str, request: pytest.FixtureRequest) -> None:
     assert command in NEEDS_OTHER_TOOLS
 
 
-RUN = "deepfake-repro --help|deepfake-repro (card|readme).*|dvc metrics show"
-UNDERSTOOD = "assets|audit|calibrate|counts|export|html|import-deepfakebench|index|landmarks|miniatures|plan|predict|pretrain"
-UNDERSTOOD += "|readme|rehearse|robustness|score-row|study|train|weights"
+UNDERSTOOD = (
+    "assets|audit|calibrate|counts|export|html|import-deepfakebench|index|landmarks|miniatures|plan"
+    "|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
+)
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    RUN: runs,
+    r"deepfake-repro (--help|card .*|readme)|dvc metrics show": runs,
     r"source \.venv/bin/activate": activates,
     r"deepfake-repro (score|export-model) .*": scores,
     rf"(deepfake-repro|python -m deepfake_repro) ({UNDERSTOOD})( .*)?": understood,
@@ -199,8 +231,12 @@ def rule(command: str) -> Callable[[str, pytest.FixtureRequest], None] | None:
 
 
 def test_commands_are_found_and_an_unknown_one_has_no_rule() -> None:
-    page = "`make test` and `params.yaml`\n```sh\nmake repro   # all\ndvc repro \\\n  --dry\n# only a comment\n```\n```\nmake no\n```\n"
-    assert printed(page) == {"make test", "make repro", "dvc repro    --dry"}
+    page = (
+        "`make test` and `params.yaml`\n"
+        "```sh\nmake repro   # all\ndvc repro \\\n--dry\n# only a comment\n```\n"
+        "```\nmake no\n```\n"
+    )
+    assert printed(page) == {"make test", "make repro", "dvc repro  --dry"}
     assert {"make repro", "make test", "source .venv/bin/activate"} <= set(COMMANDS)
     assert rule("deepfake-repro conjure") is None
     assert rule("dvc destroy") is None
@@ -209,7 +245,12 @@ def test_commands_are_found_and_an_unknown_one_has_no_rule() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_are_in_blocks_of_their_own_kind(page: Path) -> None:
     """Else this file would not see them."""
-    lines = [line for language, lines in fences(page.read_text(encoding="utf-8")) if language != "sh" for line in lines]
+    lines = [
+        line
+        for language, lines in fences(page.read_text(encoding="utf-8"))
+        if language != "sh"
+        for line in lines
+    ]
     assert not [line for line in lines if COMMAND.match(line.strip())]
 
 
@@ -217,5 +258,7 @@ def test_commands_are_in_blocks_of_their_own_kind(page: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_printed_command_works_as_typed(command: str, request: pytest.FixtureRequest) -> None:
     check = rule(command)
-    assert check, f"{command!r}: no rule of HOW says how this command is checked; add one or correct the page"
+    assert check, (
+        f"{command!r}: no rule of HOW says how this command is checked; add one or correct the page"
+    )
     check(command, request)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import (
+from .adapters import (
     celebdf2,
     celebdfpp,
     deepspeak,

@@ -12,14 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..params import Miniature
-from ..progress import track
-from ..provenance import file_digest
+from ..project.params import Miniature
+from ..project.progress import track
+from ..project.provenance import file_digest
+from .casting import Clip, plan
 from .clips import FRAMES_PER_SECOND, Motion, camera, decoded, encode, face_crop, render, take_seed
 from .layouts import finish, official_name
 from .manipulations import generate, recipe
 from .people import Still, stills
-from .plan import Clip, plan
 
 PEOPLE = {"train": ("P001", "P002", "P004", "P005", "P009"), "val": ("P003", "P007"),
           "test": ("P006", "P008", "P010")}

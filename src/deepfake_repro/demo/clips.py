@@ -17,7 +17,7 @@ import av
 import cv2
 import numpy as np
 
-from ..landmarks import OVAL
+from ..faces.landmarks import OVAL
 from .manipulations import WILD, Layer
 from .people import FACE_HEIGHT, Still
 from .warps import displacement, similarity

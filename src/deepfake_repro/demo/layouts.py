@@ -10,9 +10,9 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from ..corpora import forgerynet
-from ..corpora.celebdf2 import LIST
-from .plan import FAKEAVCELEB_ROOT, UNKNOWN_CLIPS, Clip, dfeval_name
+from ..corpora.adapters import forgerynet
+from ..corpora.adapters.celebdf2 import LIST
+from .casting import FAKEAVCELEB_ROOT, UNKNOWN_CLIPS, Clip, dfeval_name
 
 NAMES = {"ffpp": "FaceForensics++", "celebdf2": "Celeb-DF-v2", "dfdc": "DFDC", "fakeavceleb": FAKEAVCELEB_ROOT,
          "forgerynet": "ForgeryNet", "df40": "DF40", "wilddeepfake": "deepfake_in_the_wild", "itw": "ITW",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..landmarks import LIPS, OVAL
+from ..faces.landmarks import LIPS, OVAL
 from .people import Still
 from .warps import bottleneck, match_colour, region_mask, similarity, warp
 

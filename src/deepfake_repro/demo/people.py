@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..faces import RetinaFace
-from ..landmarks import OVAL, FaceMesh
+from ..faces.detection import RetinaFace
+from ..faces.landmarks import OVAL, FaceMesh
 
 FACE_HEIGHT = 165
 """Height of the face oval in a still, pixels: with the box enlarged by 30 % a crop comes out near 224 px

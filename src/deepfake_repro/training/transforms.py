@@ -1,0 +1,117 @@
+"""Crops -> network inputs: the training augmentation and the fixed views of evaluation.
+
+``fsfm``     the paper's "same data augmentation strategy as in [54]": timm's ``create_transform`` with
+             FSFM's settings; its crop ran *bilinear* although its code says bicubic.
+``windows``  the demo's: a window of the crop at native resolution. A small network sees manipulation
+             traces only there; downscaling the crop removes them.
+``lnclip``   LNCLIP-DF's list: flip, small affine moves, rare blur, slight colour jitter, JPEG 40-100; the
+             whole crop in evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from timm.data import create_transform
+from torchvision.transforms import v2
+
+AUGMENTATIONS = ("fsfm", "windows", "lnclip")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Channel mean and standard deviation of the start's own pre-training, on a 0-1 scale, RGB."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+Transform = Callable[[np.ndarray], torch.Tensor]
+
+
+def training_transform(kind: str, size: int, norm: Normalisation) -> Transform:
+    """uint8 RGB ``[H, W, 3]`` -> float32 ``[3, size, size]``, random; ``ValueError`` on an unknown kind."""
+    if kind == "fsfm":
+        timm_transform = create_transform(
+            input_size=size, is_training=True, color_jitter=None, auto_augment="rand-m9-mstd0.5-inc1",
+            interpolation="bilinear", re_prob=0.25, re_mode="pixel", re_count=1, mean=norm.mean, std=norm.std)
+        return v2.Compose([v2.ToPILImage(), _with_zero_bits(timm_transform)])
+    if kind == "windows":
+        return v2.Compose([v2.ToImage(), v2.RandomCrop(size), v2.RandomHorizontalFlip(), *_to_float(norm)])
+    if kind == "lnclip":
+        return v2.Compose([v2.ToImage(), *_lnclip_distortions(), _resize(size), *_to_float(norm)])
+    raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform:
+    """uint8 RGB ``[H, W, 3]`` -> float32 ``[V, 3, size, size]``: V fixed views, averaged after the network.
+
+    ``fsfm``: one view, resized to 256/224 of ``size`` and cropped at the centre (FSFM's own evaluation).
+    ``windows``: four windows, symmetric about the centre, that together cover the face.
+    ``lnclip``: one view, the whole crop (CLIP's own pre-processing of a square image).
+    """
+    if kind == "fsfm":
+        resized = round(size * 256 / 224)
+        return v2.Compose([v2.ToImage(), v2.Resize(resized, interpolation=v2.InterpolationMode.BICUBIC),
+                           v2.CenterCrop(size), *_to_float(norm), lambda image: image[None]])
+    if kind == "windows":
+        return v2.Compose([v2.ToImage(), *_to_float(norm), lambda image: _four_windows(image, size)])
+    if kind == "lnclip":
+        return v2.Compose([v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]])
+    raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def normalisation_of(manifest: Mapping[str, Any]) -> Normalisation:
+    """How the inputs of a trained network are normalised."""
+    return Normalisation(tuple(manifest["mean"]), tuple(manifest["std"]))
+
+
+def views_of(manifest: Mapping[str, Any]) -> Transform:
+    """The fixed views in which a trained network sees a crop: :func:`evaluation_transform` as its manifest says."""
+    return evaluation_transform(manifest["views"], manifest["input_size"], normalisation_of(manifest))
+
+
+def _with_zero_bits(transform: v2.Compose) -> v2.Compose:
+    """``transform`` whose PosterizeIncreasing may keep 0 bits, as it does at full magnitude (a crop in some 600).
+
+    The Pillow of FSFM's time then gave a black image, today's raises ``ValueError``.
+    """
+    for part in transform.transforms:
+        for operation in getattr(part, "ops", ()):
+            if operation.name == "PosterizeIncreasing":
+                operation.aug_fn = _posterize
+    return transform
+
+
+def _posterize(image: Image.Image, bits: int, **rest: object) -> Image.Image:
+    return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
+
+
+def _lnclip_distortions() -> Sequence[Callable]:
+    """Strengths and probabilities as published; affine moves and JPEG act on every crop."""
+    return (v2.RandomHorizontalFlip(0.5),
+            v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR),
+            v2.RandomApply([v2.GaussianBlur(7, (0.1, 2.0))], 0.1),
+            v2.ColorJitter(brightness=0.1, contrast=0.1),
+            v2.JPEG((40, 100)))
+
+
+def _resize(size: int) -> Callable:
+    return v2.Resize((size, size), interpolation=v2.InterpolationMode.BICUBIC)
+
+
+def _to_float(norm: Normalisation) -> Sequence[Callable]:
+    return v2.ToDtype(torch.float32, scale=True), v2.Normalize(norm.mean, norm.std)
+
+
+def _four_windows(image: torch.Tensor, size: int) -> torch.Tensor:
+    """Windows whose corners lie an eighth of the free border in from each corner of the image."""
+    near = [(side - size) // 8 for side in image.shape[1:]]
+    far = [side - size - n for side, n in zip(image.shape[1:], near, strict=True)]
+    corners = [(y, x) for y in (near[0], far[0]) for x in (near[1], far[1])]
+    return torch.stack([image[:, y:y + size, x:x + size] for y, x in corners])

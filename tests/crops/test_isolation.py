@@ -1,0 +1,74 @@
+"""Videos that bring down what reads them cost themselves only."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from deepfake_repro.crops import isolation
+from deepfake_repro.crops.isolation import StoppedError, extractor
+from deepfake_repro.crops.store import CropStore
+from support.runs import GUARDED, content, guarded_processes, run
+from support.squares import OPTIONS, Squares, Trapped, index_row
+
+HERE = Path(__file__).parent
+
+
+def test_a_video_that_crashes_or_hangs_costs_itself_only(trapped, tmp_path):
+    records = []
+    for name, workers in (("one", 1), ("two", 2)):
+        skipped = run(trapped, tmp_path / name, detector_factory=Trapped, workers=workers, videos_per_part=3,
+                      options=replace(OPTIONS, video_timeout=2))
+        records.append(skipped.to_numpy().tolist())
+    # The eight frames detected together before the event are kept; the ninth is among those lost with it.
+    assert records[0] == records[1] == [
+        ["ffpp/v1-segfault", "crashed", "SIGSEGV after 8 sampled frames"],
+        ["ffpp/v2-hang", "timeout", "no answer after 8 sampled frames"],
+        ["ffpp/v3-raise", "crashed", "exit code 1 after 8 sampled frames"]]
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    faces = CropStore(tmp_path / "one").table()["video_id"].value_counts().to_dict()
+    assert faces == {"ffpp/v0": 3, "ffpp/v9": 3, **{f"ffpp/{name}": 8 for name in (
+        "v1-segfault", "v2-hang", "v3-raise")}}
+
+
+def test_they_count_against_the_limit(trapped, tmp_path):
+    root, index = trapped
+    with pytest.raises(ValueError, match=r"1 of 1 videos .* first ffpp/v1-segfault \(crashed\)"):
+        run((root, index[index["path"].str.contains("segfault")]), tmp_path, detector_factory=Trapped,
+            options=replace(GUARDED, max_skipped=0.5))
+
+
+def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
+    extract = extractor(Squares, GUARDED)
+    left = extract(index_row("v1-segfault.mp4"), trapped[0])
+    next(left)
+    rows = [row for found, _ in extract(index_row("v0.mp4"), trapped[0]) for row in found]
+    assert [(row["video_id"], row["frame"]) for row in rows] == [("ffpp/v0", frame) for frame in range(3)]
+    extract.close()
+    with pytest.raises(StoppedError):
+        next(extract(index_row("v0.mp4"), trapped[0]))
+    assert guarded_processes() == []
+
+
+def missing_weights():
+    raise FileNotFoundError("no weights here; run the assets stage first")
+
+
+def test_a_detector_that_cannot_be_made_ends_the_run_with_its_own_message(corpus, tmp_path):
+    for workers in (1, 2):
+        with pytest.raises(FileNotFoundError, match="^no weights here; run the assets stage first$"):
+            run(corpus, tmp_path, detector_factory=missing_weights, options=GUARDED, workers=workers)
+    assert not list(tmp_path.iterdir()) and guarded_processes() == []
+
+
+def test_a_process_that_never_starts_is_an_error_not_a_skipped_video(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(isolation.sys, "executable", "false")
+    with pytest.raises(RuntimeError, match=r"does not start \(exit code 1\)"):
+        run(corpus, tmp_path, options=GUARDED)
+
+
+def test_an_unknown_kind_is_found_before_anything_is_done(tmp_path):
+    with pytest.raises(ValueError, match="ffpp/x: kind 'audio'"):
+        run((tmp_path, pd.DataFrame([index_row("x.wav", "audio")])), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,45 @@
+"""Sheets of people -> still faces."""
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_repro.demo import people
+from deepfake_repro.faces.landmarks import OVAL
+from support.takes import TARGET
+
+
+def test_a_sheet_is_cut_into_sixteen_pictures_row_by_row(sheet):
+    found = people.tiles(sheet)
+    assert len(found) == 16
+    assert all(200 < picture.shape[0] < 448 and 300 < picture.shape[1] < 600 for picture in found)
+    assert not any((picture.min(axis=2) > 240).mean() > 0.3 for picture in found)
+    assert np.abs(found[0].astype(int) - place(sheet, found[0], 0, 0)).max() == 0
+    assert np.abs(found[6].astype(int) - place(sheet, found[6], 1, 2)).max() == 0
+
+
+def place(sheet, picture, row, column):
+    """The region of a quarter-by-quarter cell of the sheet that fits ``picture`` best."""
+    height, width = sheet.shape[0] // 4, sheet.shape[1] // 4
+    y0, x0 = max(row * height - 60, 0), max(column * width - 60, 0)
+    region = sheet[y0:y0 + height + 120, x0:x0 + width + 120]
+    _, _, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(region, picture, cv2.TM_CCOEFF_NORMED))
+    return region[y:y + picture.shape[0], x:x + picture.shape[1]]
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_a_blank_sheet_is_an_error(grey):
+    with pytest.raises(ValueError, match="expression sheet: 0 framed pictures found, 16 expected"):
+        people.tiles(np.full((448, 600, 3), grey, np.uint8))
+
+
+def test_stills_have_faces_of_one_height_and_differ(assets):
+    found = people.stills(assets, TARGET)
+    assert len(found) == 16 - len(people.OCCLUDED)
+    for still in found:
+        oval = still.points[list(OVAL)]
+        assert still.points.shape == (478, 2)
+        assert np.ptp(oval[:, 1]) == pytest.approx(people.FACE_HEIGHT, rel=0.01)
+        assert (oval.min(0) > 0).all() and (oval.max(0) < still.image.shape[1::-1]).all()
+        np.testing.assert_allclose(still.centre, [(oval[:, i].min() + oval[:, i].max()) / 2 for i in (0, 1)])
+    assert len({still.image.tobytes() for still in found}) == len(found)

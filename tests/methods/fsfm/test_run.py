@@ -1,0 +1,31 @@
+"""Pre-training from params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepfake_repro.methods.fsfm import run as pretrain_faces
+from deepfake_repro.project import params
+from deepfake_repro.project.paths import Places
+from deepfake_repro.training.devices import this_fabric
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_fp16_is_refused_in_one_line() -> None:
+    """Its gradient scaler has a state that no checkpoint holds."""
+    with pytest.raises(ValueError, match="^precision is 16-mixed: take bf16-mixed, .* or 32-true$"):
+        this_fabric("16-mixed")
+
+
+def test_the_scratch_folder_is_the_same_on_any_number_of_devices(tmp_path: Path) -> None:
+    place, options = Places("demo", tmp_path), params.load(ROOT / "params.yaml").profile("demo")
+    for file in (place.samples / "train.parquet", place.index):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"rows")
+    one = pretrain_faces.scratch(place, options)
+    assert pretrain_faces.scratch(place, replace(options, pretrain=replace(options.pretrain, devices=2))) == one
+    assert pretrain_faces.scratch(place, replace(options, pretrain=replace(options.pretrain, epochs=9))) != one

@@ -1,0 +1,118 @@
+"""Side studies: values put into params.yaml, rows collected, staleness noticed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deepfake_repro.operations import clones, studies
+from deepfake_repro.project import params
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "params.yaml").read_text()
+COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q")
+NAMES = tuple(params.load(ROOT / "params.yaml").studies)
+RUN = tuple(path.parent.name for path in sorted((ROOT / "results" / "studies").glob("*/study.json")))
+
+
+def test_values_replace_exactly_their_keys_and_comments_stay(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(clones.with_values(TEXT, {"demo.train.head_std": 2e-5, "run.seeds": [3]}))
+    before, after = params.load(ROOT / "params.yaml"), params.load(tmp_path / "params.yaml")
+    assert (after.profile("demo").train.head_std, after.run.seeds) == (2e-5, (3,))
+    assert after.profile("smoke") == before.profile("smoke")
+    assert after.profile("demo").crops == before.profile("demo").crops
+    assert "# spread of the fresh head" in (tmp_path / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize("key", ["demo.train.depht", "demo.nothing.here", "demo.train.depth.deeper"])
+def test_a_key_that_the_file_lacks_is_named(key: str) -> None:
+    with pytest.raises(ValueError, match=f"^params.yaml: studies change '{key}', which is no key of the file$"):
+        clones.with_values(TEXT, {key: 1})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_study_asks_for_rows_and_keys_that_exist(name: str) -> None:
+    loaded = params.load(ROOT / "params.yaml")
+    study = loaded.study(name)
+    assert study.question.endswith("?") and study.rows and study.seeds and study.profile in params.PROFILES
+    assert set(study.rows) <= {*loaded.variants, *loaded.run.lnclip}
+    for values in study.options.values():
+        clones.with_values(TEXT, values)
+
+
+def test_the_study_of_the_start_has_run() -> None:
+    assert "start_over_seeds" in RUN
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_committed_studies_belong_to_the_committed_code(name: str) -> None:
+    """A study that has results: if they are of other code, run ``make studies`` and commit ``results/studies``."""
+    assert studies.is_current(ROOT, name)
+    study = params.load(ROOT / "params.yaml").study(name)
+    for option in study.options:
+        for row in study.rows:
+            for seed in study.seeds:
+                folder = ROOT / "results" / "studies" / name / option / f"{row}-{seed}"
+                assert json.loads((folder / "scores.json").read_text())["auc"]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A committed repository whose ``dvc repro`` is a script that writes what each row of params.yaml would give."""
+    base = tmp_path / "base"
+    (base / "bin").mkdir(parents=True)
+    (base / ".dvc" / "cache").mkdir(parents=True)
+    (base / "params.yaml").write_text(TEXT)
+    (base / "dvc.yaml").write_text("stages: {}\n")
+    (base / "dvc.lock").write_text('stages: {train@demo-imagenet-0: {deps: [{path: src/a.py, md5: "1"}, '
+                                   '{path: results/demo/weights/x, md5: "2"}]}}\n')
+    (base / "bin" / "dvc").write_text(FAKE_DVC)
+    (base / "bin" / "dvc").chmod(0o755)
+    (base / ".gitignore").write_text(".scratch\n.dvc\n")
+    git(base, "init", "-q")
+    git(base, "add", "-A")
+    git(base, *COMMIT, "-m", "first")
+    return base
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+FAKE_DVC = """#!/usr/bin/env python3
+import json, pathlib, sys
+from deepfake_repro.project import params
+if sys.argv[1] == "repro":
+    loaded = params.load(pathlib.Path("params.yaml"))
+    for row in loaded.run.variants:
+        for seed in loaded.run.seeds:
+            out = pathlib.Path("results/demo/runs") / f"{row}-{seed}"
+            out.mkdir(parents=True, exist_ok=True)
+            value = {"auc": {"ffpp": loaded.profile("demo").train.epochs + seed}}
+            (out / "scores.json").write_text(json.dumps(value))
+            (out / "history.csv").write_text("epoch\\n")
+"""
+
+
+def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(repository: Path, monkeypatch) -> None:
+    text = TEXT.replace("      default: {}\n", "      default: {}\n      long: {demo.train.epochs: 7}\n")
+    (repository / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match="commit your changes first"):
+        studies.run_study(repository, "start_over_seeds")
+    git(repository, *COMMIT, "-am", "changed")
+    monkeypatch.setenv("PATH", str(repository / "bin"), prepend=":")
+    monkeypatch.setattr(clones, "SOURCE", str(ROOT / "src"))
+    out = studies.run_study(repository, "start_over_seeds")
+    epochs = params.load(ROOT / "params.yaml").profile("demo").train.epochs
+    for option, expected in (("default", epochs), ("long", 7)):
+        for row in ("imagenet", "fsfm"):
+            for seed in (0, 1, 2):
+                found = json.loads((out / option / f"{row}-{seed}" / "scores.json").read_text())
+                assert found["auc"]["ffpp"] == expected + seed
+    assert studies.is_current(repository, "start_over_seeds")
+    lock = repository / "dvc.lock"
+    lock.write_text(lock.read_text().replace('"1"', '"3"'))
+    assert not studies.is_current(repository, "start_over_seeds")

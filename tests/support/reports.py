@@ -1,0 +1,8 @@
+"""Where the results of the demo lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "results" / "demo" / "runs"

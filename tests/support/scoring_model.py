@@ -1,0 +1,41 @@
+"""A tiny untrained network with calibration and provenance in a folder, as the pipeline leaves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from deepfake_repro.project.provenance import file_digest
+from deepfake_repro.scoring import calibration
+from deepfake_repro.scoring.calibration import gaussian
+from deepfake_repro.training import checkpoints
+from deepfake_repro.training.detector import build_detector
+
+MANIFEST = {"architecture": "vit_small_patch14_dinov2", "depth": 1, "input_size": 112, "views": "windows",
+            "classes": ["REAL", "FS", "RE"], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
+    """Scores that overlap, as ``validation.csv`` has them."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [reals, fakes])
+    scores = (1 / (1 + np.exp(-rng.normal(2.0 * labels - 1, 1)))).round(4)
+    return pd.DataFrame({"label": labels, "p_fake": scores, "dataset": "ffpp"})
+
+
+def make(folder: Path) -> Path:
+    """Write weights, manifest, provenance and calibration to ``folder`` and return it."""
+    torch.manual_seed(0)
+    network = build_detector(MANIFEST["architecture"], 3, depth=1, input_size=112, head_std=0.5)
+    checkpoints.save(network, folder, MANIFEST)
+    (folder / "provenance.json").write_text(json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0}))
+    fitted = gaussian(np.random.default_rng(1).normal(size=(60, 384)))
+    embedding = {**fitted, "crops": 60, "quantiles": {"0.5": 1.0, "0.95": 1.2, "0.99": 1.3}}
+    content = {"profile": "demo", "weights": file_digest(folder / "model.safetensors"),
+               **calibration.fit(validation_videos()), "embedding": embedding}
+    (folder / "calibration.json").write_text(json.dumps(content))
+    return folder

@@ -1,0 +1,133 @@
+"""One environment, said three times (lock, conda intent, project): the three agree and nothing in them is idle."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+LINUX_3_11 = {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux", "os_name": "posix",
+              "platform_system": "Linux", "platform_machine": "x86_64", "implementation_name": "cpython",
+              "platform_python_implementation": "CPython"}
+LOCK = (ROOT / "requirements.lock").read_text().splitlines()
+INTENT = (ROOT / "environment.yml").read_text()
+DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
+IMPORT_NAMES = {"ai-edge-litert": "ai_edge_litert", "facenet-pytorch": "facenet_pytorch", "pillow": "PIL",
+                "huggingface-hub": "huggingface_hub", "lightning-fabric": "lightning_fabric",
+                "markdown-it-py": "markdown_it", "opencv-python-headless": "cv2",
+                "ruamel.yaml": "ruamel", "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn",
+                "websocket-client": "websocket"}
+COMMANDS = {"dvc": r"\bdvc repro\b", "jupyterlab": r"\bjupyter lab\b", "ruff": r"\bruff check\b",
+            "pytest": r"-m pytest\b", "sphinx": r"\bsphinx-build\b", "myst-nb": r"\"myst_nb\"",
+            "sphinx-book-theme": r"\"sphinx_book_theme\""}
+WITHOUT_IMPORT = {"bokeh": "distributed", "ipywidgets": "tqdm.auto"}
+"""Used by another package on behalf of an import: tqdm.auto draws its bars in JupyterLab with ipywidgets."""
+
+
+def pins() -> Iterator[tuple[str, str, str]]:
+    """(name, version, marker) of each line of the lock."""
+    for line in LOCK:
+        name, version, marker = re.fullmatch(r"([a-z0-9][a-z0-9._-]*)==([^\s;]+)(?: ; (.+))?", line).groups()
+        yield name, version, marker or ""
+
+
+def locked() -> dict[str, str]:
+    """What the lock installs with Python 3.11 on Linux."""
+    return {name: version for name, version, marker in pins() if not marker or Marker(marker).evaluate(LINUX_3_11)}
+
+
+def test_every_line_of_the_lock_is_a_pin_and_nothing_else() -> None:
+    assert len(LOCK) > 100
+    bad = [line for line in LOCK if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; [^;]+)?", line)]
+    assert not bad, f"requirements.lock: {bad[0]!r} is no 'name==version [; marker]'"
+
+
+def test_the_lock_names_no_address_and_no_option() -> None:
+    assert not [line for line in LOCK if re.search(r"https?:|://|@|\.(com|org|net|io)\b|^\s*-", line)]
+
+
+def test_versions_and_markers_of_the_lock_are_valid() -> None:
+    for name, version, marker in pins():
+        assert str(Version(version)) and canonicalize_name(name)
+        assert not marker or isinstance(Marker(marker).evaluate(LINUX_3_11), bool)
+
+
+def test_the_lock_pins_each_package_once_for_a_given_python() -> None:
+    chosen = [canonicalize_name(name) for name, _, marker in pins() if not marker or Marker(marker).evaluate(LINUX_3_11)]
+    assert len(chosen) == len(set(chosen))
+    assert [line.split("==")[0] for line in LOCK] == sorted(line.split("==")[0] for line in LOCK)
+
+
+def test_conda_intent_installs_the_lock() -> None:
+    content = YAML(typ="safe", pure=True).load(INTENT)
+    (pip,) = [entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict)]
+    assert pip[0] == "-r requirements.lock" and pip[1:] == [f"{name}=={version}" for name, version in DIRECT.items()]
+    assert "python=3.11" in content["dependencies"]
+
+
+def test_direct_pins_are_those_of_the_lock() -> None:
+    assert {name: locked().get(canonicalize_name(name)) for name in DIRECT} == DIRECT
+
+
+def test_each_direct_dependency_says_where_it_is_used() -> None:
+    lines = [line for line in INTENT.splitlines() if re.match(r"\s*- [a-z0-9.-]+(==?[\d.]+)?\s*(#|$)", line)]
+    listed = [line for line in lines if line.split()[1] not in {"conda-forge", "nodefaults"}]
+    assert len(listed) == len(DIRECT) + 4  # python, pip, git, make
+    assert not [line for line in listed if not re.search(r"# \S.{4,}", line)]
+
+
+def test_project_depends_on_exactly_the_direct_pins() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == sorted(DIRECT)
+
+
+def test_torch_and_torchvision_are_pinned_together() -> None:
+    assert {"torch", "torchvision"} <= set(locked()) and {"torch", "torchvision"} <= set(DIRECT)
+
+
+def codes() -> Iterator[str]:
+    """Source of the package, its tests and the notebooks' code cells."""
+    for path in sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]):
+        yield path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        yield from ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """Dotted names of all modules imported anywhere."""
+    names = set()
+    for node in (node for code in codes() for node in ast.walk(ast.parse(code))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", DIRECT)
+def test_each_direct_dependency_is_imported_or_run(imported: set[str], package: str) -> None:
+    commands = "".join((ROOT / file).read_text() for file in ("Makefile", "dvc.yaml", "docs/conf.py"))
+    module = WITHOUT_IMPORT.get(package) or IMPORT_NAMES.get(package, package)
+    used = any(name == module or name.startswith(f"{module}.") for name in imported)
+    assert used or (package in COMMANDS and re.search(COMMANDS[package], commands)), f"{package} is idle: remove it"
+
+
+def test_what_the_package_and_the_notebooks_import_is_pinned(imported: set[str]) -> None:
+    provided = {IMPORT_NAMES.get(name, name) for name in DIRECT} | {"deepfake_repro", "IPython", "traitlets", "packaging"}
+    helpers = {"support", "benchmarks"}
+    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - provided - helpers
+    assert not foreign, f"{sorted(foreign)[0]} is imported but environment.yml does not list it"
+    assert {"ipython", "traitlets", "packaging"} <= set(locked())
