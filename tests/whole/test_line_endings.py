@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.clones import REPOSITORY as ROOT
+from support.clones import dvc
+
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -67,13 +67,5 @@ def test_every_tracked_file_is_binary_or_written_with_line_feeds() -> None:
 
 @pytest.mark.pipeline
 def test_the_results_of_a_clone_with_autocrlf_are_up_to_date(windows: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(
-        ["dvc", "repro", "--dry", "--allow-missing"],
-        cwd=windows,
-        env={**os.environ, "PATH": path, "PYTHONPATH": "src"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = dvc(windows, "repro", "--dry", "--allow-missing")
     assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, result.stdout[-2000:]
