@@ -22,13 +22,16 @@ REPORT = [f"results/demo/report/{name}" for name in
           ("table3", "protocols", "comparison", "claims", "decisions", "paper_map", "robustness", "calibration",
            "breakdown", "benchmarks", "cards")]
 REPORT += ["results/demo/data/table1", "results/demo/data/table2", "results/benchmarks/README", "results/studies/README"]
-DOCUMENTS = [page for page in ("REPRODUCIBILITY", "data/README") if (ROOT / f"{page}.md").is_file()]
-DOCUMENTS += [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))]
+REPORT += ["results/published/README"]
+GUIDES = [f"docs/{name}" for name in ("install", "results", "pipeline", "commands", "paper-profile", "weights", "scoring",
+                                      "teaching", "glossary", "layout")]
+GUIDES += [page for page in (f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))) if page not in GUIDES]
+DOCUMENTS = ["data/README", "REPRODUCIBILITY", "CONTRIBUTING"]
 NOTEBOOKS = {caption: [f"{folder}/{path.stem}" for path in sorted((ROOT / folder).glob("*.ipynb"))]
              for caption, folder in (("Notebooks", "notebooks"), ("Exercises", "notebooks/exercises"),
                                      ("Appendix: solutions", "notebooks/solutions"))}
-PARTS = {"Notebooks": NOTEBOOKS["Notebooks"], "Exercises": NOTEBOOKS["Exercises"], "Report of the demo": REPORT,
-         "Documents": DOCUMENTS, "Appendix: solutions": NOTEBOOKS["Appendix: solutions"]}
+PARTS = {"Guides": GUIDES, "Notebooks": NOTEBOOKS["Notebooks"], "Exercises": NOTEBOOKS["Exercises"],
+         "Report of the demo": REPORT, "Documents": DOCUMENTS, "Appendix: solutions": NOTEBOOKS["Appendix: solutions"]}
 
 project = "deepfake-repro"
 author = "the authors of deepfake-repro"
@@ -36,7 +39,7 @@ root_doc = "README"
 extensions = ["myst_nb"]
 include_patterns = ["README.md", *(f"{page}.*" for pages in PARTS.values() for page in pages)]
 exclude_patterns = [".*", "src", "tests", "data/[!R]*", "docs/_build", "**.ipynb_checkpoints"]
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
 suppress_warnings = ["misc.highlighting_failure"]  # listings of kinds that have no colours, such as csv
 nb_execution_mode = "off"           # book.execute_lessons has run what is to be run
@@ -74,7 +77,7 @@ def read(app: Sphinx, name: str, text: list[str]) -> None:
 
 def in_book(folder: Path, link: re.Match) -> str:
     """A link of the repository as one of the book: to a folder none, to an executed notebook that to its page."""
-    target = folder / link[2]
+    target = (folder / link[2]).resolve()
     pages = {ROOT / place: f"/notebooks/{name}.ipynb" for name, place in book.EXECUTED.items()}
     return link[1] if target.is_dir() else f"[{link[1]}]({pages.get(target, link[2])})"
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 import re
-import subprocess
-import urllib.request
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +12,13 @@ import pytest
 from deepfake_repro.report.cards import cards
 from deepfake_repro.report.html import data_uri, page, rendered
 from deepfake_repro.report.page import SECTIONS, report_page
-from support.browser import BROWSER, NAMES, Page, appears
+from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 from support.reports import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "results" / "demo" / "report"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="300"><rect width="900" height="300"/></svg>'
 MARKDOWN = "# Top\n\nA sentence.\n\n| a | b |\n| - | -: |\n| c | 1 |\n"
-FLAGS = ("--headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run "
-         "--disable-background-networking --disable-component-update --disable-sync --remote-debugging-port=0").split()
 
 
 @pytest.fixture(scope="module")
@@ -104,54 +97,37 @@ def test_title_is_escaped_and_pictures_are_whole(tmp_path: Path) -> None:
         data_uri(tmp_path / "x.pdf")
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, Path]]:
-    if BROWSER is None:
-        pytest.skip(f"no browser installed: none of {', '.join(NAMES)} is in the path")
-    folder = tmp_path_factory.mktemp("browser")
-    command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'home'}", "about:blank"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})
-    port = folder / "home" / "DevToolsActivePort"
-    try:
-        number = appears(lambda: port.read_text() if port.is_file() else "", "the browser", process).split()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{number}/json/list") as answer:
-            tab = next(entry for entry in json.load(answer) if entry["type"] == "page")
-        yield Page(tab["webSocketDebuggerUrl"], folder / "events"), folder
-    finally:
-        process.terminate()
-        process.wait(30)
+@needs_browser
+def test_a_phone_shows_the_page_without_an_error(text: str, tmp_path: Path) -> None:
+    """No message, all pictures drawn, nothing wider than the screen but tables, which scroll by themselves."""
+    (tmp_path / "report.html").write_text(text)
+    phone = {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 2, "is_mobile": True}
+    with new_page(tmp_path, **phone) as page:
+        seen = watch_offline(page)
+        page.goto((tmp_path / "report.html").as_uri())
+        keep_screenshot(page, "report-phone")
+        assert page.evaluate("document.images.length > 0")
+        assert page.evaluate("Array.from(document.images).every(i => i.complete && i.naturalWidth > 100)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        table = page.locator(".table").first
+        assert table.evaluate("table => table.scrollWidth > table.clientWidth")
+        cell = page.locator("td")
+        assert cell.first.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)") >= 12
+        cut = cell.evaluate_all("cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).length")
+        assert cut == 0
+    assert seen.messages == []
+    assert seen.requests == []
 
 
-def test_a_phone_shows_the_page_without_an_error(browser: tuple[Page, Path], text: str) -> None:
-    """No console message, all pictures drawn, nothing wider than the screen but tables, which scroll by themselves."""
-    opened, folder = browser
-    (folder / "report.html").write_text(text)
-    for domain in ("Log", "Runtime", "Page", "Network"):
-        opened.command(f"{domain}.enable")
-    opened.command("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=2, mobile=True)
-    opened.command("Page.navigate", url=(folder / "report.html").as_uri())
-    opened.wait("document.readyState === 'complete' && document.images.length", "the page")
-    assert opened.evaluate("Array.from(document.images).every(i => i.complete && i.naturalWidth > 100)")
-    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
-    assert opened.evaluate("document.querySelector('.table').scrollWidth > document.querySelector('.table').clientWidth")
-    assert opened.evaluate("parseFloat(getComputedStyle(document.querySelector('td')).fontSize)") >= 12
-    cut = "Array.from(document.querySelectorAll('td')).filter(c => c.scrollWidth > c.clientWidth + 1).length"
-    assert opened.evaluate(cut) == 0
-    events = [json.loads(line)["method"] for line in (folder / "events").read_text().splitlines() if line.endswith("}")]
-    assert not {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"} & set(events)
-    asked = [line for line in (folder / "events").read_text().splitlines() if "requestWillBeSent\"" in line]
-    assert [line for line in asked if "file://" in line] and not [line for line in asked if '"url": "http' in line]
-
-
-def test_paper_holds_the_whole_width_of_the_tables(browser: tuple[Page, Path], text: str) -> None:
-    opened, folder = browser
-    opened.command("Emulation.clearDeviceMetricsOverride")
-    (folder / "print.html").write_text(text)
-    opened.command("Page.navigate", url=(folder / "print.html").as_uri())
-    opened.command("Emulation.setEmulatedMedia", media="print")
-    opened.command("Emulation.setDeviceMetricsOverride", width=1032, height=700, deviceScaleFactor=1, mobile=False)
-    opened.wait("document.title && location.href.endsWith('print.html') && document.readyState === 'complete'", "it")
-    wide = "Array.from(document.querySelectorAll('table')).filter(t => t.scrollWidth > innerWidth).length"
-    assert opened.evaluate(wide) == 0  # 1,032 CSS pixels: A4 landscape less its margins
-    assert opened.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+@needs_browser
+def test_paper_holds_the_whole_width_of_the_tables(text: str, tmp_path: Path) -> None:
+    (tmp_path / "print.html").write_text(text)
+    paper = {"width": 1032, "height": 700}  # CSS pixels: A4 landscape less its margins
+    with new_page(tmp_path, viewport=paper) as page:
+        page.emulate_media(media="print")
+        page.goto((tmp_path / "print.html").as_uri())
+        keep_screenshot(page, "report-print")
+        wide = "tables => tables.filter(t => t.scrollWidth > innerWidth).length"
+        assert page.locator("table").count() > 5
+        assert page.locator("table").evaluate_all(wide) == 0
+        assert not page.locator("nav").is_visible()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,14 +15,8 @@ from deepfake_repro.scoring.model import Model, read_model
 from deepfake_repro.scoring.page import POINTS
 from deepfake_repro.scoring.score import Scored
 from support import scoring_model
+from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-         "--disable-features=NetworkTimeServiceQuerying", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-OWN_ERRANDS = r"https?://[^/]*\.(google|googleapis|gstatic)\.com/"
-"""What the browser asks for by itself."""
 EVIL = Path("x<script>alert(1) \"'onload=alert(1) <img src=x.png>.mp4")
 
 
@@ -101,25 +93,29 @@ def test_the_box_is_drawn_where_the_margin_ends() -> None:
     assert np.abs(np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()]) - edge).max() < 3
 
 
-def browse(page: Path, home: Path) -> tuple[list[str], list[str]]:
-    """Console messages of a page in headless Chromium, and the http(s) addresses that it asked for."""
-    log = home / "net.json"
-    run = subprocess.run([BROWSER, *FLAGS, f"--user-data-dir={home / 'profile'}", f"--log-net-log={log}",
-                          f"--screenshot={home / 'page.png'}", page.as_uri()], capture_output=True, text=True, check=True,
-                         timeout=120, env={"HOME": str(home), "PATH": "/usr/bin:/bin"})
-    asked = set(re.findall(r'"url":"(https?://[^"]+)"', log.read_text(errors="replace")))
-    return ([line for line in run.stderr.splitlines() if ":CONSOLE" in line],
-            sorted(address for address in asked if not re.match(OWN_ERRANDS, address)))
+def browse(file: Path, name: str) -> Seen:
+    """What a page says in a browser without a network, and what it asks for."""
+    with new_page(file.parent) as page:
+        seen = watch_offline(page)
+        page.on("dialog", lambda dialog: dialog.dismiss())
+        page.goto(file.as_uri())
+        keep_screenshot(page, name)
+        assert page.locator("h1").is_visible()
+    return seen
 
 
-@pytest.mark.skipif(BROWSER is None, reason=f"no browser installed: none of {', '.join(NAMES)} is in the path")
+@needs_browser
 def test_quiet_in_a_browser(known: Model, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    page.write_text(score_report.html(scored_video(known), known), encoding="utf-8")
-    assert browse(page, tmp_path) == ([], []) and (tmp_path / "page.png").stat().st_size > 10_000
-    loud = page.read_text().replace("<h1>", '<script>alert(1)</script><img src="http://127.0.0.1:9/x.png"><h1>')
-    page.write_text(loud, encoding="utf-8")
-    messages, asked = browse(page, tmp_path)
-    assert len(messages) >= 2 and asked == [], "the policy stops script and picture, and the console says so"
-    page.write_text(loud.replace("default-src 'none'", "default-src *").replace("img-src data:", "img-src *"))
-    assert "http://127.0.0.1:9/x.png" in browse(page, tmp_path)[1], "a request is seen"
+    quiet = score_report.html(scored_video(known), known)
+    file = tmp_path / "page.html"
+    file.write_text(quiet, encoding="utf-8")
+    assert browse(file, "score-page") == Seen()
+    picture = "http://127.0.0.1:9/x.png"
+    loud = quiet.replace("<h1>", f'<script>alert(1)</script><img src="{picture}"><h1>')
+    file.write_text(loud, encoding="utf-8")
+    stopped = browse(file, "score-page-loud")
+    assert len(stopped.messages) >= 2, "the policy stops script and picture, and the console says so"
+    assert stopped.requests == []
+    lax = loud.replace("default-src 'none'", "default-src *").replace("img-src data:", "img-src *")
+    file.write_text(lax, encoding="utf-8")
+    assert picture in browse(file, "score-page-lax").requests, "a request is seen"

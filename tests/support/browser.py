@@ -1,61 +1,82 @@
-"""Headless Chromium, driven through the Chrome DevTools protocol."""
+"""Chromium as installed on this machine, driven by Playwright, for the tests of pages.
+
+Set BROWSER_LOG to a folder to keep screenshots of each test, for a person to look at.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import websocket
+import pytest
+from playwright.sync_api import Page, Route, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-PATIENCE = 240
-"""Seconds for a start or a whole run on a slow, busy machine: a limit, not a measure."""
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE = 240_000
+"""Milliseconds for a start or a whole run on a slow, busy machine: a limit, not a measure."""
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser installed: none of {', '.join(NAMES)} is in the path"
+)
 
 
-class Page:
-    """One page of the browser; ``evaluate`` runs JavaScript in it and waits for what it promises."""
+@dataclass
+class Seen:
+    """What a page said and asked for."""
 
-    def __init__(self, address: str, log: Path) -> None:
-        self.socket = websocket.create_connection(address, timeout=PATIENCE, suppress_origin=True)
-        self.number, self.log = 0, log
-
-    def command(self, method: str, **parameters: object) -> dict:
-        """Send a DevTools command and return its result; events that come in between go to the log."""
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
-        while (answer := json.loads(self.socket.recv())).get("id") != self.number:
-            with self.log.open("a") as file:
-                print(json.dumps(answer)[:500], file=file)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def evaluate(self, expression: str) -> object:
-        result = self.command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in result, result["exceptionDetails"]
-        return result["result"].get("value")
-
-    def wait(self, expression: str, what: str) -> None:
-        """Until ``expression`` is true in the page."""
-        end = time.monotonic() + PATIENCE
-        while not self.evaluate(f"Boolean({expression})"):
-            assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
-            time.sleep(0.3)
-
-    def press(self, key: str, code: int) -> None:
-        """A key as from the keyboard."""
-        for kind in ("keyDown", "keyUp"):
-            self.command("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+    messages: list[str] = field(default_factory=list)
+    """Console messages and uncaught errors."""
+    requests: list[str] = field(default_factory=list)
+    """Addresses of what the page asked the network for, by http or https."""
 
 
-def appears(read: Callable[[], str], what: str, process: subprocess.Popen) -> str:
-    """What ``read`` gives once it gives something."""
-    end = time.monotonic() + PATIENCE
-    while not (found := read()):
-        assert process.poll() is None and time.monotonic() < end, f"{what} did not start"
-        time.sleep(0.2)
-    return found
+@contextmanager
+def new_page(home: Path, **context: object) -> Iterator[Page]:
+    """A page of a fresh headless browser whose own files go to ``home``.
+
+    ``context``: options of Playwright's ``Browser.new_context``, such as ``viewport``.
+    """
+    environment = {**os.environ, "HOME": str(home)}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, env=environment)
+        try:
+            page = browser.new_context(**context).new_page()
+            page.set_default_timeout(PATIENCE)
+            yield page
+        finally:
+            browser.close()
+
+
+def watch_offline(page: Page) -> Seen:
+    """Record what ``page`` says and asks for from now on; nothing it asks for is fetched."""
+    seen = Seen()
+
+    def refuse(route: Route) -> None:
+        seen.requests.append(route.request.url)
+        route.abort()
+
+    page.on("console", lambda message: seen.messages.append(message.text))
+    page.on("pageerror", lambda error: seen.messages.append(str(error)))
+    page.route(lambda address: address.startswith("http"), refuse)
+    return seen
+
+
+def keep_screenshot(page: Page, name: str) -> None:
+    """Write a screenshot to the folder BROWSER_LOG, if one is named."""
+    if folder := os.environ.get("BROWSER_LOG"):
+        page.screenshot(path=Path(folder) / f"{name}.png")

@@ -88,6 +88,16 @@ def test_nothing_is_fetched_from_elsewhere(html: Path, pages: dict[Path, Page]) 
 
 
 @pytest.mark.pipeline
+def test_every_document_is_a_page_and_the_readme_shows_its_picture(html: Path, pages: dict[Path, Page]) -> None:
+    documents = [*(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*/README.md")]
+    documents += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")]
+    names = [path.relative_to(ROOT).with_suffix(".html") for path in documents]
+    assert [name for name in names if html / name not in pages] == []
+    sources = [picture["src"] for picture in pages[html / "README.html"].pictures]
+    assert any(source.endswith("scenarios.svg") for source in sources)
+
+
+@pytest.mark.pipeline
 def test_every_notebook_is_a_page_and_every_picture_has_words(html: Path, pages: dict[Path, Page]) -> None:
     books = [path.relative_to(ROOT).with_suffix(".html") for path in (ROOT / "notebooks").rglob("*.ipynb")
              if ".ipynb_checkpoints" not in path.parts]
