@@ -1,7 +1,7 @@
-"""The command line: ``python -m deepfake_repro <stage> …``. Wrong input ends with one line and exit code 2.
+"""The command line: ``deepfake-repro COMMAND …``, or ``python -m deepfake_repro COMMAND …``.
 
-``score`` ends with 0 if every file got a score, 1 if some did, 2 if none did, 3 if the program itself cannot work
-(a library of another version).
+Wrong input ends with one line and exit code 2. ``score`` returns 0 if every file got a score, 1 if some did, 2 if none
+did, and 3 if the program itself cannot work (a library of another version).
 """
 
 from __future__ import annotations
@@ -15,10 +15,48 @@ from .project.params import load, root
 from .project.paths import ASSETS
 from .project.vocabulary import LNCLIP, SBI, method_of
 
+Command = Callable[[argparse.Namespace], int | None]
+
+
+class _Commands:
+    """Adds commands to a parser, whose help lists them by group."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+        self._commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        self.functions: dict[str, Command] = {}
+
+    def group(self, title: str) -> None:
+        """Begin a group of commands in the help."""
+        self._parser.epilog = f"{self._parser.epilog or ''}\n{title}\n"
+
+    def add(self, name: str, run: Command, what: str) -> argparse.ArgumentParser:
+        """Add a command that calls ``run`` with its arguments."""
+        self._parser.epilog = f"{self._parser.epilog or ''}  {name:21} {what}\n"
+        self.functions[name] = run
+        command = self._commands.add_parser(name, description=f"{what[0].upper()}{what[1:]}.")
+        command.set_defaults(run=run)
+        return command
+
+    def add_for_profile(self, name: str, run: Command, what: str) -> argparse.ArgumentParser:
+        """Add a command with the option ``--profile``."""
+        command = self.add(name, run, what)
+        command.add_argument("--profile", required=True, help="demo, smoke or paper")
+        return command
+
+    def add_for_run(self, name: str, run: Command, what: str) -> argparse.ArgumentParser:
+        """Add a command with the arguments profile, row and seed."""
+        command = self.add(name, run, what)
+        command.add_argument("profile", help="demo, smoke or paper")
+        command.add_argument("variant", help="row of Table 3, such as fsfm_ba")
+        command.add_argument("seed", type=int)
+        return command
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one stage; returns the exit code."""
-    chosen = _parser().parse_args(arguments)
+    """Run one command and return its exit code."""
+    parser, _ = _parser()
+    chosen = parser.parse_args(arguments)
     try:
         return chosen.run(chosen) or 0
     except (ValueError, FileNotFoundError) as error:
@@ -26,88 +64,88 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def functions() -> dict[str, Callable[[argparse.Namespace], int | None]]:
+def functions() -> dict[str, Command]:
     """Return the function behind each command."""
-    (stages,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return {name: command.get_default("run") for name, command in stages.choices.items()}
+    _, commands = _parser()
+    return commands.functions
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deepfake_repro", description=__doc__)
-    stages = parser.add_subparsers(dest="stage", required=True)
-    _add(stages, "code", _code, "write the code of each stage to results/code")
-    notebook = _add(stages, "notebook", _notebook, "execute a notebook of the pipeline through Papermill")
+def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
+    parser = argparse.ArgumentParser(
+        prog="deepfake-repro",
+        description="Deepfake detection that generalises to unseen manipulations: a reproducible compendium.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = _Commands(parser)
+    commands.group("Your own video")
+    _add_scoring(commands)
+    commands.group("The pipeline (dvc repro runs these in the right order)")
+    _add_stages(commands)
+    commands.group("Operations")
+    _add_operations(commands)
+    commands.group("Exchange with other code bases")
+    _add_exchange(commands)
+    return parser, commands
+
+
+def _add_scoring(commands: _Commands) -> None:
+    score = commands.add("score", _score, "score videos: exit code 0 all scored, 1 some, 2 none")
+    score.add_argument("videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'")
+    score.add_argument("--out", type=Path, default=Path("report"), help="folder for reports and scores.csv (report)")
+    export = commands.add("export-model", _export_model, "export weights as safetensors and ONNX with a model card")
+    export.add_argument("--out", required=True, type=Path, help="a new folder")
+    for command in (score, export):
+        command.add_argument(
+            "--weights",
+            type=Path,
+            help="folder of a trained row or of export-model, or a fine-tuned FSFM .pth; default: the demo's",
+        )
+
+
+def _add_stages(commands: _Commands) -> None:
+    commands.add("code", _code, "write the code of each stage to results/code")
+    commands.add("assets", _assets, "fetch, verify and unpack the demo's licensed assets")
+    commands.add("miniatures", _miniatures, "make the miniature corpora").add_argument("name", help="demo or smoke")
+    commands.add_for_profile("index", _index, "read the official downloads into one table of videos")
+    commands.add_for_profile("counts", _counts, "compare Tables 1 and 2 with the paper's; leakage between splits")
+    commands.add_for_profile("landmarks", _landmarks, "find the landmarks of the real crops that SBI learns from")
+    commands.add_for_profile("audit", _audit, "audit the crops for shortcuts and draw example crops")
+    commands.add_for_profile("pretrain", _pretrain, "pre-train FSFM; several devices by torchrun, then notebook 03b")
+    commands.add_for_run("train", _train, "train a row; several devices or nodes by torchrun, then its notebook")
+    commands.add_for_run("predict", _predict, "predict a row's test sets; likewise, then notebook 06")
+    commands.add_for_run("score-row", _score_row, "compute a run's row of Table 3 from its predictions")
+    commands.add_for_run("calibrate", _calibrate, "compute operating points from a run's validation scores")
+    commands.add_for_run("robustness", _robustness, "measure a row's AUC on perturbed test crops")
+    commands.add_for_profile("html", _html, "write the report as one page")
+    notebook = commands.add("notebook", _notebook, "execute a notebook of the pipeline through Papermill")
     notebook.add_argument("name", help="such as 05_finetune")
     notebook.add_argument("target", type=Path, help="path of the executed notebook")
     notebook.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
-    weave = _add(stages, "weave", _weave, "put the prose of a notebook between the cells of its executed copy")
+    weave = commands.add("weave", _weave, "put the prose of a notebook between the cells of its executed copy")
     weave.add_argument("name", help="such as 07_results")
     weave.add_argument("target", type=Path, help="path of the executed notebook")
-    _add(stages, "assets", _assets, "fetch, verify and unpack the demo's licensed assets")
-    _add(stages, "miniatures", _miniatures, "make the embedded miniature corpora").add_argument("name")
-    for name, run, what in (
-            ("index", _index, "official downloads -> index table, counts beside the paper's"),
-            ("counts", _counts, "Tables 1 and 2 beside the paper's, facts about leakage"),
-            ("landmarks", _landmarks, "landmarks of the real crops that SBI learns from"),
-            ("pretrain", _pretrain, "FSFM's pre-training; under torchrun on several devices (notebook 03b takes it up)"),
-            ("audit", _audit, "shortcut audit and picture pages"),
-            ("html", _html, "the report as one page")):
-        _add(stages, name, run, what).add_argument("--profile", required=True)
-    _add(stages, "study", _study, "run a side study of params.yaml").add_argument("name")
-    plan = _add(stages, "plan", _plan, "hours, disk and memory of a profile, before it is run")
-    plan.add_argument("--profile", required=True)
+
+
+def _add_operations(commands: _Commands) -> None:
+    plan = commands.add_for_profile("plan", _plan, "estimate hours, disk and memory of a profile before it runs")
     plan.add_argument("--images-per-second", type=float, help="training speed of another device; default: of this one")
-    rehearse = _add(stages, "rehearse", _rehearse, "the paper profile at full width on the miniature corpora, minutes")
+    rehearse = commands.add("rehearse", _rehearse, "run the paper profile at full width on miniature corpora")
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
-    _add(stages, "weights", _weights, "fetch FSFM's released start weights and check their recorded sha256")
-    _add(stages, "readme", _readme, "write the results table of README.md anew")
-    _add_runs(stages)
-    _add_interchange(stages)
-    _add_scoring(stages)
-    return parser
+    commands.add("study", _study, "run a side study of params.yaml").add_argument("name")
+    commands.add("weights", _weights, "fetch FSFM's released weights and check their recorded sha256")
+    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
+    commands.add("readme", _readme, "write the results table of README.md again")
 
 
-def _add(stages: argparse._SubParsersAction, name: str, run: object, what: str) -> argparse.ArgumentParser:
-    """A command that calls ``run`` with what was chosen."""
-    command = stages.add_parser(name, help=what)
-    command.set_defaults(run=run)
-    return command
-
-
-def _add_runs(stages: argparse._SubParsersAction) -> None:
-    for name, run, what in (
-            ("score-row", _score_row, "predictions of a run -> its row of Table 3"),
-            ("train", _train, "train a row; under torchrun on several devices or nodes (its notebook takes it up)"),
-            ("predict", _predict, "predict a row's test sets, likewise (notebook 06 takes them up)"),
-            ("calibrate", _calibrate, "a run's validation scores -> operating points for scoring one's own videos"),
-            ("robustness", _robustness, "AUC of a row on perturbed test crops"),
-            ("card", _card, "print the report card of a run, with what it took")):
-        command = _add(stages, name, run, what)
-        command.add_argument("profile")
-        command.add_argument("variant")
-        command.add_argument("seed", type=int)
-
-
-def _add_scoring(stages: argparse._SubParsersAction) -> None:
-    score = _add(stages, "score", _score, "score your own videos: exit code 0 all scored, 1 some, 2 none")
-    score.add_argument("videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'")
-    score.add_argument("--out", type=Path, default=Path("report"), help="folder for reports and scores.csv (report)")
-    model = _add(stages, "export-model", _export_model, "weights -> safetensors, ONNX, calibration and model card")
-    model.add_argument("--out", required=True, type=Path, help="a new folder")
-    for parser in (score, model):
-        parser.add_argument("--weights", type=Path, help="folder of a trained row or of export-model, or a fine-tuned "
-                            "FSFM .pth; default: the demo's")
-
-
-def _add_interchange(stages: argparse._SubParsersAction) -> None:
-    export = _add(stages, "export", _export, "index or crops in the formats of other code bases")
-    export.add_argument("--profile", required=True)
+def _add_exchange(commands: _Commands) -> None:
+    export = commands.add_for_profile("export", _export, "export index or crops in the formats of other code bases")
     export.add_argument("--format", required=True, choices=("deepfakebench", "gend", "csv"))
     export.add_argument("--out", required=True, type=Path, help="a new folder; lists name frames relative to it")
     export.add_argument("--split", default="test", choices=("train", "val", "test"), help="of the crops")
     export.add_argument("--corpus", action="append", default=[], help="only this one; may be given several times")
-    listing = _add(stages, "import-deepfakebench", _import_deepfakebench,
-                   "a dataset_json -> manifest.csv for the corpus itw")
+    listing = commands.add(
+        "import-deepfakebench", _import_deepfakebench, "turn a dataset_json into manifest.csv for the corpus itw"
+    )
     listing.add_argument("file", type=Path)
     listing.add_argument("--frames-root", required=True, type=Path, help="root of the corpus itw")
     listing.add_argument("--out", required=True, type=Path, help="manifest.csv in that root")

@@ -18,11 +18,11 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ..crops.store import CropStore
+from ..project.closure import code_digest
 from ..project.files import replacing
 from ..project.params import Predict, load
 from ..project.paths import Places, places
 from ..project.progress import track
-from ..project.closure import code_digest
 from ..project.provenance import file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
 from ..training import checkpoints

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..project.closure import code_digest
 from ..project.files import replacing
 from ..project.progress import track
-from ..project.closure import code_digest
 from ..project.provenance import fingerprint
 from .card import card
 from .inputs import collect, printable, slug

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
+from ...project.closure import code_digest
 from ...project.params import Profile, load
 from ...project.paths import ASSETS, Places, places
-from ...project.closure import code_digest
 from ...project.provenance import file_digest, fingerprint
 from ...training import checkpoints
 from ...training.detector import build_detector

@@ -16,9 +16,9 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
+from ...project.closure import code_digest
 from ...project.params import load
 from ...project.paths import Places, places
-from ...project.closure import code_digest
 from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import LnClip
 from ...training.detector import Detector

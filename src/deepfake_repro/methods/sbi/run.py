@@ -15,9 +15,9 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
+from ...project.closure import code_digest
 from ...project.params import Profile, Variant, load
 from ...project.paths import Places, places
-from ...project.closure import code_digest
 from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import Sbi
 from ...training.checkpoints import load_sbi, load_start
