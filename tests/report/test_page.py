@@ -17,7 +17,7 @@ import pytest
 from deepfake_repro.report.cards import cards
 from deepfake_repro.report.html import data_uri, page, rendered
 from deepfake_repro.report.page import SECTIONS, report_page
-from support.browser import BROWSER, NAMES, Page, appears
+from support.devtools import BROWSER, NAMES, Page, appears
 from support.reports import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]

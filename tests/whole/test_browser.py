@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from support.browser import BROWSER, NAMES, PATIENCE, Page, appears
+from support.devtools import BROWSER, NAMES, PATIENCE, Page, appears
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = "notebooks/04_triplets.ipynb"
