@@ -39,6 +39,7 @@ repro: environment
 test: environment
 	@echo "== tests: lint, units, notebooks, then the smoke pipeline in a fresh clone (about ten minutes)"
 	@ruff check src tests
+	@lint-imports
 	@echo "== assets for the tests"
 	@dvc repro --quiet assets
 	@python -m pytest

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_repro.scoring import page as score_report
+from deepfake_repro.scoring import page as one_page
 from deepfake_repro.scoring.calibration import verdict
 from deepfake_repro.scoring.model import Model, read_model
 from deepfake_repro.scoring.page import POINTS
@@ -55,39 +55,39 @@ def scored_video(known: Model, tracks: int = 2, frames: int = 900) -> Scored:
 
 
 def test_nothing_of_a_name_or_message_is_alive(known: Model) -> None:
-    page = score_report.html(scored_video(known), known, {"card": "a\"b<c>.md"})
+    page = one_page.html(scored_video(known), known, {"card": "a\"b<c>.md"})
     tags = Tags(page)
     assert tags.depth == [] and not {tag for tag, _ in tags.found} & {"script", "b", "i", "iframe", "object", "form"}
     assert not [key for _, attributes in tags.found for key in attributes if key.startswith("on")]
     outside = [attributes[key] for _, attributes in tags.found for key in ("src", "href") if key in attributes]
     assert all(re.match(r"data:(image/jpeg;base64,|,)|a\"b<c>\.md$", target) for target in outside)
     assert "&lt;script&gt;alert(1)" in page and "default-src 'none'" in page
-    assert score_report._STYLE in page
+    assert one_page._STYLE in page
 
 
 def test_the_curve_keeps_the_highest_of_its_neighbours(known: Model) -> None:
     points = [(i / 899, 0.9 if i == 777 else 0.1) for i in range(900)]
-    kept = score_report._highest(points)
+    kept = one_page._highest(points)
     assert len(kept) <= POINTS and (777 / 899, 0.9) in kept
-    assert score_report._highest(points[:5]) == points[:5]
+    assert one_page._highest(points[:5]) == points[:5]
 
 
 def test_more_tracks_than_colours_are_told(known: Model) -> None:
-    page = score_report.html(scored_video(known, tracks=11, frames=3), known)
+    page = one_page.html(scored_video(known, tracks=11, frames=3), known)
     assert "3 shorter tracks are in the JSON file only" in page and page.count("<polyline") == 8
 
 
 def test_a_video_without_a_score_and_a_model_without_calibration(known: Model) -> None:
     failed = Scored(EVIL, skipped=[{"reason": "empty", "detail": "nothing"}], verdict="No score: empty")
-    page = score_report.html(failed, known)
+    page = one_page.html(failed, known)
     assert "No score: empty" in page and "<svg" not in page and Tags(page).depth == []
     bare = Model(known.detector, known.facts, known.folder, known.digest)
-    page = score_report.html(scored_video(known), bare)
+    page = one_page.html(scored_video(known), bare)
     assert "No error rates are stored with this model" in page and "calibrated" in page  # of the made-up record itself
 
 
 def test_the_box_is_drawn_where_the_margin_ends() -> None:
-    drawn = score_report._boxed(np.zeros((224, 224, 3), np.uint8), "#ff0000", 0.3)
+    drawn = one_page._boxed(np.zeros((224, 224, 3), np.uint8), "#ff0000", 0.3)
     rows, columns = np.nonzero(drawn[..., 0])
     edge = 224 * (1 - 1 / 1.3) / 2
     assert np.abs(np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()]) - edge).max() < 3
@@ -106,7 +106,7 @@ def browse(file: Path, name: str) -> Seen:
 
 @needs_browser
 def test_quiet_in_a_browser(known: Model, tmp_path: Path) -> None:
-    quiet = score_report.html(scored_video(known), known)
+    quiet = one_page.html(scored_video(known), known)
     file = tmp_path / "page.html"
     file.write_text(quiet, encoding="utf-8")
     assert browse(file, "score-page") == Seen()

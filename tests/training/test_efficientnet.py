@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake_repro.methods.sbi import recipe as sbi_training
+from deepfake_repro.methods.sbi import recipe as sbi_recipe
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
 from support.toy_sbi import NORM, PARAMS, RECIPE, generator
@@ -71,7 +71,7 @@ def test_published_weights_find_their_place_and_any_other_key_is_refused(small_c
 
 def test_efficientnet_embeds_its_pooled_features_and_survives_saving(small_cnn, tmp_path):
     recipe = replace(RECIPE, architecture="tf_efficientnet_b0", depth=0)
-    facts = sbi_training.manifest(recipe, PARAMS.variant("sbi"), NORM, 1)
+    facts = sbi_recipe.manifest(recipe, PARAMS.variant("sbi"), NORM, 1)
     checkpoints.save(small_cnn, tmp_path, facts)
     again, manifest = checkpoints.load(tmp_path)
     images = torch.rand(2, 3, 64, 64, generator=generator())

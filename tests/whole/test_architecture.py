@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,6 +31,51 @@ def functions(path: Path) -> list[Function]:
 
 def length(function: Function) -> int:
     return function.end_lineno - function.lineno + 1
+
+
+def import_contracts(source: Path) -> subprocess.CompletedProcess:
+    """Check the contracts of pyproject.toml on the package in ``source``."""
+    code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(config_filename=sys.argv[1]))"
+    return subprocess.run([sys.executable, "-c", code, str(ROOT / "pyproject.toml")], cwd=source, check=False,
+                          env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True)
+
+
+def test_packages_import_one_way() -> None:
+    result = import_contracts(ROOT / "src")
+    assert result.returncode == 0, result.stdout
+
+
+def test_an_arrow_upwards_is_seen_even_inside_a_function(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "deepfake_repro", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "deepfake_repro" / "project" / "files.py").open("a") as file:
+        file.write("\n\ndef upwards() -> None:\n    from ..report import tables\n    print(tables)\n")
+    result = import_contracts(tmp_path)
+    assert result.returncode == 1
+    assert "deepfake_repro.project is not allowed to import deepfake_repro.report" in result.stdout
+
+
+def test_no_module_is_named_by_a_string() -> None:
+    """Then neither a reader nor the check of imports would see who uses whom."""
+    for name, path in MODULES.items():
+        code = path.read_text(encoding="utf-8")
+        assert "import_module" not in code and "__import__" not in code, name
+
+
+def test_the_package_imports_itself_relatively() -> None:
+    for name, path in MODULES.items():
+        for node in ast.walk(tree(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not any(one.startswith("deepfake_repro") for one in names), name
+
+
+def test_folders_are_small() -> None:
+    for folder in {path.parent for path in MODULES.values()} - {PACKAGE / "corpora" / "adapters"}:
+        assert len(list(folder.glob("*.py"))) <= 12, folder.name
+
+
+def test_half_of_the_modules_have_at_most_150_lines() -> None:
+    assert statistics.median(len(path.read_text().splitlines()) for path in MODULES.values()) <= 150
 
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)

@@ -29,7 +29,8 @@ IMPORT_NAMES = {"ai-edge-litert": "ai_edge_litert", "facenet-pytorch": "facenet_
                 "ruamel.yaml": "ruamel", "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn",
                 "websocket-client": "websocket"}
 COMMANDS = {"dvc": r"\bdvc repro\b", "jupyterlab": r"\bjupyter lab\b", "ruff": r"\bruff check\b",
-            "pytest": r"-m pytest\b", "sphinx": r"\bsphinx-build\b", "myst-nb": r"\"myst_nb\"",
+            "pytest": r"-m pytest\b", "import-linter": r"\blint-imports\b",
+            "sphinx": r"\bsphinx-build\b", "myst-nb": r"\"myst_nb\"",
             "sphinx-book-theme": r"\"sphinx_book_theme\""}
 WITHOUT_IMPORT = {"bokeh": "distributed", "ipywidgets": "tqdm.auto"}
 """Used by another package on behalf of an import: tqdm.auto draws its bars in JupyterLab with ipywidgets."""

@@ -2,7 +2,7 @@
 
 The videos are divided into parts of some hundred, one file of the store each. A part is written whole or not
 at all and its bytes follow from its input alone, so that a run may be interrupted, continued and spread as
-one likes: on this machine, or on any cluster whose Dask scheduler one names. ``guard`` sees to single
+one likes: on this machine, or on any cluster whose Dask scheduler one names. ``isolation`` sees to single
 videos that crash or hang a decoder; Dask sees to workers that are lost and gives their parts to others.
 
 Memory: a guarded process holds 8 sampled frames with their crops (about 0.7 GB for 4K video), the process

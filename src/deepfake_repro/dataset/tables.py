@@ -32,7 +32,7 @@ NOT_THE_PAPERS = ("**Profile `{}`: miniature corpora of synthetic people. \"Foun
 def counts(profile: str) -> None:
     """Index, samples and crops of a profile -> ``results/<profile>/data``, in git.
 
-    Writes ``counts.csv`` (:func:`.corpora.counts.compare`), ``leakage.csv`` and, as Markdown and CSV, Tables 1
+    Writes ``counts.csv`` (:func:`.dataset.counts.compare`), ``leakage.csv`` and, as Markdown and CSV, Tables 1
     and 2. Raises ``FileNotFoundError`` naming what an earlier stage has not made yet.
     """
     params, place = load(), places(profile)
@@ -57,7 +57,7 @@ def counts(profile: str) -> None:
 def table1(index: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Table 1 of the index: a row per corpus and ``total``, the numeric columns of the published ``table1.csv``.
 
-    ``samples``: :func:`.sampling.summary`, whose corpora are those that train.
+    ``samples``: :func:`.dataset.sampling.summary`, whose corpora are those that train.
     """
     rows, taken = {}, samples.set_index("dataset").drop(index="total")
     for corpus, sample in taken.iterrows():

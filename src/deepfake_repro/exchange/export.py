@@ -49,7 +49,7 @@ def export(profile: str, to: str, out: Path, split: str = "test", corpora: Itera
 def import_deepfakebench(file: Path, frames_root: Path, out: Path) -> None:
     """DeepfakeBench's ``dataset_json`` -> ``out``, a manifest that the corpus ``itw`` reads from ``frames_root``.
 
-    Prints the defects met. Errors as :func:`.corpora.deepfakebench.read_dataset`.
+    Prints the defects met. Errors as :func:`.exchange.deepfakebench.read_dataset`.
     """
     if not file.is_file():
         raise FileNotFoundError(f"'{file}' is not there; give DeepfakeBench's <dataset>.json")

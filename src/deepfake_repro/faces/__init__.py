@@ -1,1 +1,1 @@
-"""faces."""
+"""What a face is: detection, dense landmarks, regions and hulls made of them, tracks from frame to frame."""

@@ -1,1 +1,1 @@
-"""operations."""
+"""What a person runs around the pipeline: assets, weights, plan of costs, studies, rehearsal."""

@@ -1,7 +1,7 @@
 """What a profile costs before it is run: hours for each stage and row, disk and memory, every line with its arithmetic.
 
 Counts come from the profile's own index, crops and sample, or, where there are none yet, from the paper's tables.
-Speeds are measured (``measuring``) or follow from one given speed by counting operations. Nothing here measures or
+Speeds are measured (``plan``) or follow from one given speed by counting operations. Nothing here measures or
 reads a clock: the same counts and speeds give the same plan.
 """
 

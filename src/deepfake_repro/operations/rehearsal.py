@@ -115,7 +115,7 @@ def _at_hand(source: str, base: Path, clone: Path) -> bool:
 
 
 def _write_random(file: Path, recipe: Any, sphere: bool) -> None:
-    """Fresh weights of ``recipe``'s network in the format of ``model.load_safetensors``."""
+    """Fresh weights of ``recipe``'s network in the format of ``load_safetensors``."""
     if file.is_file():  # of an earlier try: the same bytes
         return
     torch.manual_seed(0)

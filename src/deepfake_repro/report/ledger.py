@@ -144,8 +144,8 @@ def decisions_markdown(decisions: Sequence[Decision], base: Path) -> str:
 
 def paper_map_markdown(statements: Sequence[Statement]) -> str:
     """The paper map: each statement of method, its code, notebook, tests and keys; tests check that all of them exist."""
-    lines = ["# Paper map", "", "Where each statement of method of the paper stands. `tests/test_ledger.py` checks that "
-             "every function, notebook heading, test and key named here exists.", "",
+    lines = ["# Paper map", "", "Where each statement of method of the paper stands. `tests/report/test_ledger.py` "
+             "checks that every function, notebook heading, test and key named here exists.", "",
              "| section | statement | code | notebook | test | params.yaml |", "| --- | --- | --- | --- | --- | --- |"]
     for entry in statements:
         code, tests, keys = (", ".join(f"`{name}`" for name in names) or MISSING

@@ -73,7 +73,7 @@ def _logit(scores: np.ndarray | float) -> np.ndarray:
 def thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Operating point -> threshold; a video is flagged from it upwards. Scores as stored, with four decimals.
 
-    ``balanced``: highest balanced accuracy (``calibration.best_threshold``); ``… false alarms``: the lowest
+    ``balanced``: highest balanced accuracy (``best_threshold``); ``… false alarms``: the lowest
     that flags at most this share of the reals. Raises ``ValueError`` unless both classes are present.
     """
     balanced = best_threshold(labels, scores)

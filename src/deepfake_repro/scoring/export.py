@@ -42,7 +42,7 @@ class Portable(nn.Module):
 def export_model(weights: Path | None, out: Path) -> list[Path]:
     """Write ``model.safetensors``, ``model.json``, ``model.onnx``, ``MODEL_CARD.md`` and what lies beside the weights.
 
-    ``weights``: as for ``trained.read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if
+    ``weights``: as for ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if
     ONNX Runtime gives other probabilities than PyTorch by more than ``TOLERANCE``.
     """
     if out.exists() and any(out.iterdir()):

@@ -1,7 +1,7 @@
 """What a user hands over to be scored: any paths, none of them trusted (files, folders, patterns).
 
-Decoding happens in a child process (``guard``) that may take so much memory and no more, from a link with a name of
-our own, so that neither the content of a file nor its name reaches anything but a decoder and escaped text.
+Decoding happens in a child process (``crops.isolation``) that may take so much memory and no more, from a link with a
+name of our own, so that neither the content of a file nor its name reaches anything but a decoder and escaped text.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def slug(path: Path) -> str:
 
 @contextmanager
 def opened(path: Path, scratch: Path | None = None) -> Iterator[tuple[Row, Path]]:
-    """(row for ``crops.stream``, its root) of one video or image, under a name of our own.
+    """(row for ``stream``, its root) of one video or image, under a name of our own.
 
     That name is a link in a passing folder in ``scratch`` (None: the system's). Raises ``ValueError`` for what is no
     regular file: a pipe or a device would never end.

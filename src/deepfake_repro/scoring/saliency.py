@@ -63,7 +63,7 @@ def method(detector: Detector) -> str:
 def saliency(detector: Detector, image: np.ndarray, views: str, size: int, norm: Normalisation) -> np.ndarray:
     """Heat map of a crop uint8 ``[H, W, 3]`` as float64 ``[H, W]`` in [0, 1], averaged over its views.
 
-    ``views``, ``size``, ``norm``: as for ``augment.evaluation_transform``. What no view shows stays 0.
+    ``views``, ``size``, ``norm``: as for ``evaluation_transform``. What no view shows stays 0.
     """
     inputs = evaluation_transform(views, size, norm)(image)
     if isinstance(detector.encoder, VisionTransformer):

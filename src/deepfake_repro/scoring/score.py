@@ -84,7 +84,7 @@ def score_videos(paths: Iterable[str | Path], weights: Path | Model | None = Non
                  scratch: Path | None = None) -> Iterator[Scored]:
     """Score files, folders and patterns one after another with a model that is read once.
 
-    ``weights``: as for ``trained.read_model``, by default the demo's. Runs on the processor. A file that cannot be scored
+    ``weights``: as for ``read_model``, by default the demo's. Runs on the processor. A file that cannot be scored
     is an item with ``skipped`` saying why; ``FileNotFoundError`` and ``ValueError`` are for paths and weights only.
     """
     known = weights if isinstance(weights, Model) else read_model(weights)
@@ -194,7 +194,7 @@ def _conclude(scored: Scored, known: Model) -> None:
 
 
 def _mean(crops: list[Row]) -> float:
-    """The paper's mean over faces (Section 4.3); sorted as in ``metrics``, so that the last bit is the same."""
+    """The paper's mean over faces (Section 4.3); sorted as in ``video_scores``, so that the last bit is the same."""
     return float(np.mean(sorted(crop["p_fake"] for crop in crops)))
 
 

@@ -1,6 +1,6 @@
 """Figures that only the lessons draw: triplets in two dimensions, maps of embeddings, what a corpus holds.
 
-In the style of :mod:`.figures`. A class has the same colour and the same marker in every lesson.
+In the style of :mod:`.report.figures`. A class has the same colour and the same marker in every lesson.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def working_triplets(points: np.ndarray, labels: np.ndarray, margin: float, loss
 
 
 def walk_figure(walks: Mapping[str, pd.DataFrame], margin: float) -> Figure:
-    """Loss, share of active triplets and mean distance over the steps of :func:`.lessons.walk`.
+    """Loss, share of active triplets and mean distance over the steps of :func:`.teaching.lessons.walk`.
 
     ``walks``: by key of ``TRIPLET_LOSSES``, in the colour of its row of Table 3; ``margin``: where a collapse ends.
     """

@@ -23,7 +23,7 @@ from ..training.transforms import evaluation_transform, training_transform
 
 
 def start_source(profile: str, init: str) -> str:
-    """What :func:`.model.load_start` takes for the start ``init`` of a profile, from any working directory."""
+    """What :func:`.training.checkpoints.load_start` takes for the start ``init`` of a profile, from any folder."""
     chosen = getattr(load().profile(profile).start, init)
     return chosen if chosen.startswith("timm:") else str(places(profile).base / chosen)
 

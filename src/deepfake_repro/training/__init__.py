@@ -1,1 +1,1 @@
-"""training."""
+"""What all methods share: label schemes, transforms, loaders, detector, losses, weights, devices, the loop."""

@@ -142,7 +142,7 @@ class Best:
 @dataclass(frozen=True)
 class Fit:
     """Outcome of ``fit``: one row per epoch, the weights of the epoch with the lowest validation loss, and at what
-    speed (``loop.Stopwatch``); ``triplet_weight`` is the one that ``train.balance`` found, or the variant's.
+    speed (``Stopwatch``); ``triplet_weight`` is the one that ``train.balance`` found, or the variant's.
     """
 
     history: pd.DataFrame

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from deepfake_repro.methods.finetune import recipe as training
-from deepfake_repro.methods.finetune.recipe import Objective, balanced, objective, optimiser, schedule
+from deepfake_repro.methods.finetune.recipe import Objective, balanced, manifest, objective, optimiser, schedule
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
 from support.toy_training import BATCH_ALL, NORM, RECIPE
@@ -127,7 +126,7 @@ def test_objective_is_a_value():
 
 
 def test_the_manifest_tells_how_to_use_the_weights():
-    found = training.manifest(RECIPE, BATCH_ALL, ("REAL", "FAKE"), NORM.mean, NORM.std, 2)
+    found = manifest(RECIPE, BATCH_ALL, ("REAL", "FAKE"), NORM.mean, NORM.std, 2)
     assert {key: found[key] for key in ("architecture", "depth", "input_size", "views", "classes", "best_epoch")} == {
         "architecture": RECIPE.architecture, "depth": 1, "input_size": 32, "views": "windows",
         "classes": ["REAL", "FAKE"], "best_epoch": 2}

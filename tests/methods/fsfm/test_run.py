@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.methods.fsfm import run as pretrain_faces
+from deepfake_repro.methods.fsfm.run import scratch
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Places
 from deepfake_repro.training.devices import this_fabric
@@ -26,6 +26,6 @@ def test_the_scratch_folder_is_the_same_on_any_number_of_devices(tmp_path: Path)
     for file in (place.samples / "train.parquet", place.index):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"rows")
-    one = pretrain_faces.scratch(place, options)
-    assert pretrain_faces.scratch(place, replace(options, pretrain=replace(options.pretrain, devices=2))) == one
-    assert pretrain_faces.scratch(place, replace(options, pretrain=replace(options.pretrain, epochs=9))) != one
+    one = scratch(place, options)
+    assert scratch(place, replace(options, pretrain=replace(options.pretrain, devices=2))) == one
+    assert scratch(place, replace(options, pretrain=replace(options.pretrain, epochs=9))) != one

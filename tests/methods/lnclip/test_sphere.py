@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import nn
 
-from deepfake_repro.methods.lnclip import recipe as lnclip_training
 from deepfake_repro.methods.lnclip import sphere
+from deepfake_repro.methods.lnclip.recipe import manifest, optimiser
 from deepfake_repro.methods.lnclip.sphere import (
     VIT_L14,
     SphereObjective,
@@ -68,7 +68,7 @@ def test_a_network_without_layer_norms_is_refused():
 
 def test_the_optimiser_holds_the_trainable_parameters_only():
     detector = sphere.empty(RECIPE)
-    held = {id(p) for group in lnclip_training.optimiser(detector, RECIPE).param_groups for p in group["params"]}
+    held = {id(p) for group in optimiser(detector, RECIPE).param_groups for p in group["params"]}
     assert held == {id(p) for p in detector.parameters() if p.requires_grad}
     assert 0 < len(held) < len(list(detector.parameters()))
 
@@ -87,7 +87,7 @@ def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
 
 def test_saved_weights_come_back_as_the_same_network(tmp_path):
     detector = sphere.empty(RECIPE).eval()
-    checkpoints.save(detector, tmp_path, lnclip_training.manifest(RECIPE, NORM, 1))
+    checkpoints.save(detector, tmp_path, manifest(RECIPE, NORM, 1))
     again, facts = checkpoints.load(tmp_path)
     images = torch.randn(2, 3, 32, 32)
     assert facts["method"] == "lnclip" and facts["classes"] == ["REAL", "FAKE"]

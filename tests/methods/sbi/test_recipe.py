@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake_repro.methods.sbi import recipe as sbi_training
-from deepfake_repro.methods.sbi.recipe import Sam, rate
+from deepfake_repro.methods.sbi.recipe import Sam, optimiser, rate
 from deepfake_repro.project import params
 from deepfake_repro.training.detector import build_detector
 from support.toy_sbi import PARAMS, TOY, trained
@@ -30,10 +29,10 @@ def test_rate_is_constant_and_then_linear_to_zero():
 
 def test_adamw_scales_its_rates_by_layer_and_unknown_optimisers_are_refused():
     network = build_detector(TOY.architecture, 2, depth=2, input_size=64)
-    found = sbi_training.optimiser(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
+    found = optimiser(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
     assert {group["lr_scale"] for group in found.param_groups} == {0.5**power for power in range(4)}
     with pytest.raises(ValueError, match="sbi.optimiser is 'lion'; known: sgd, adamw"):
-        sbi_training.optimiser(network, replace(TOY, optimiser="lion"))
+        optimiser(network, replace(TOY, optimiser="lion"))
 
 
 def test_sam_steps_by_the_gradient_found_uphill():

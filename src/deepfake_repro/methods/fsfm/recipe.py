@@ -200,7 +200,7 @@ def pretrain(model: FSFM, loader: DataLoader, recipe: Pretrain, *, seed: int, sc
 
 
 def save_checkpoint(model: FSFM, folder: Path, norm: Normalisation, recipe: Pretrain) -> None:
-    """Write ``checkpoint.pth`` and ``pretrain_ds_mean_std.txt`` as FSFM releases them, for ``model.load_fsfm``."""
+    """Write ``checkpoint.pth`` and ``pretrain_ds_mean_std.txt`` as FSFM releases them, for ``load_fsfm``."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     torch.save({"model": state, "epoch": recipe.epochs, "args": argparse.Namespace(**asdict(recipe))},

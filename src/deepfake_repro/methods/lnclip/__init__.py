@@ -1,1 +1,1 @@
-"""methods/lnclip."""
+"""LNCLIP-DF, the second paper: LayerNorm tuning, unit hypersphere, latent augmentation."""

@@ -29,7 +29,8 @@ def build(recipe: LnClip) -> tuple[Detector, Normalisation]:
     """The detector from its start weights, LayerNorms and head trainable, and how its inputs are normalised.
 
     The demo's start has the final LayerNorm of its twelfth block, used here behind block ``depth``; it is tuned
-    like the others. Raises as :func:`.training.detector.build` and :func:`.training.detector.load_start`.
+    like the others. Raises as :func:`.training.detector.build_detector` and
+    :func:`.training.checkpoints.load_start`.
     """
     detector = empty(recipe)
     norm = checkpoints.load_start(detector, recipe.start)

@@ -1,1 +1,1 @@
-"""methods/sbi."""
+"""The SBI baseline: self-blended images, made of real faces alone."""

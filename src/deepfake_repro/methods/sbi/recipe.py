@@ -117,7 +117,7 @@ class Task:
 
 @dataclass(frozen=True)
 class SbiFit:
-    """Outcome of ``fit``: a row per epoch (columns as those of ``training.Fit``, and ``validation_auc``), and at what
+    """Outcome of ``fit``: a row per epoch (columns as those of ``Fit``, and ``validation_auc``), and at what
     speed (``loop.Stopwatch``).
     """
 
@@ -210,7 +210,7 @@ def fit(model: Detector, train: DataLoader, validation: DataLoader, task: Task, 
 
 
 def manifest(recipe: Sbi, variant: Variant, norm: Normalisation, trained_epochs: int) -> dict:
-    """What a user of the weights must know, under the keys of ``training.manifest``."""
+    """What a user of the weights must know, under the keys of ``methods.finetune.recipe.manifest``."""
     return {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
             "views": recipe.augmentation, "classes": list(classes("binary")), "mean": list(norm.mean),
             "std": list(norm.std), "best_epoch": trained_epochs, "variant": asdict(variant), "train": asdict(recipe)}
