@@ -8,11 +8,11 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 
 from deepfake_repro.report.cards import cards
 from deepfake_repro.report.html import data_uri, page, rendered
 from deepfake_repro.report.page import SECTIONS, report_page
-from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 from support.reports import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
 
 from deepfake_repro.scoring import page as one_page
 from deepfake_repro.scoring.calibration import verdict
@@ -15,7 +16,6 @@ from deepfake_repro.scoring.model import Model, read_model
 from deepfake_repro.scoring.page import POINTS
 from deepfake_repro.scoring.score import Scored
 from support import scoring_model
-from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
 
 EVIL = Path("x<script>alert(1) \"'onload=alert(1) <img src=x.png>.mp4")
 

@@ -18,8 +18,8 @@ from sklearn.metrics import roc_auc_score
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.finetune import recipe as training
 from deepfake_repro.methods.finetune.recipe import fit, objective
-from deepfake_repro.project.progress import LINES
 from deepfake_repro.project import files
+from deepfake_repro.project.progress import LINES
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.detector import over_views
 from deepfake_repro.training.loading import CropDataset, evaluation_loader

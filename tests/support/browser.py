@@ -1,0 +1,82 @@
+"""Chromium as installed on this machine, driven by Playwright, for the tests of pages.
+
+Set BROWSER_LOG to a folder to keep screenshots of each test, for a person to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE = 240_000
+"""Milliseconds for a start or a whole run on a slow, busy machine: a limit, not a measure."""
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser installed: none of {', '.join(NAMES)} is in the path"
+)
+
+
+@dataclass
+class Seen:
+    """What a page said and asked for."""
+
+    messages: list[str] = field(default_factory=list)
+    """Console messages and uncaught errors."""
+    requests: list[str] = field(default_factory=list)
+    """Addresses of what the page asked the network for, by http or https."""
+
+
+@contextmanager
+def new_page(home: Path, **context: object) -> Iterator[Page]:
+    """A page of a fresh headless browser whose own files go to ``home``.
+
+    ``context``: options of Playwright's ``Browser.new_context``, such as ``viewport``.
+    """
+    environment = {**os.environ, "HOME": str(home)}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, env=environment)
+        try:
+            page = browser.new_context(**context).new_page()
+            page.set_default_timeout(PATIENCE)
+            yield page
+        finally:
+            browser.close()
+
+
+def watch_offline(page: Page) -> Seen:
+    """Record what ``page`` says and asks for from now on; nothing it asks for is fetched."""
+    seen = Seen()
+
+    def refuse(route: Route) -> None:
+        seen.requests.append(route.request.url)
+        route.abort()
+
+    page.on("console", lambda message: seen.messages.append(message.text))
+    page.on("pageerror", lambda error: seen.messages.append(str(error)))
+    page.route(lambda address: address.startswith("http"), refuse)
+    return seen
+
+
+def keep_screenshot(page: Page, name: str) -> None:
+    """Write a screenshot to the folder BROWSER_LOG, if one is named."""
+    if folder := os.environ.get("BROWSER_LOG"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
