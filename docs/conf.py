@@ -1,6 +1,7 @@
 """The book: README, documents, notebooks and the demo's report as a static site that needs no network.
 
-``make book`` builds it from the repository's root, so that the links of every page work in git and in the book.
+``make book`` builds it from the repository's root, so that the links of every page work in git and
+in the book.
 """
 
 from __future__ import annotations
@@ -18,20 +19,66 @@ from sphinx.writers.html5 import HTML5Translator
 from deepfake_repro.teaching import book
 
 ROOT = Path(__file__).resolve().parents[1]
-REPORT = [f"results/demo/report/{name}" for name in
-          ("table3", "protocols", "comparison", "claims", "decisions", "paper_map", "robustness", "calibration",
-           "breakdown", "benchmarks", "cards")]
-REPORT += ["results/demo/data/table1", "results/demo/data/table2", "results/benchmarks/README", "results/studies/README"]
+REPORT = [
+    f"results/demo/report/{name}"
+    for name in (
+        "table3",
+        "protocols",
+        "comparison",
+        "claims",
+        "decisions",
+        "paper_map",
+        "robustness",
+        "calibration",
+        "breakdown",
+        "benchmarks",
+        "cards",
+    )
+]
+REPORT += [
+    "results/demo/data/table1",
+    "results/demo/data/table2",
+    "results/benchmarks/README",
+    "results/studies/README",
+]
 REPORT += ["results/published/README"]
-GUIDES = [f"docs/{name}" for name in ("install", "results", "pipeline", "commands", "paper-profile", "weights", "scoring",
-                                      "teaching", "glossary", "layout")]
-GUIDES += [page for page in (f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))) if page not in GUIDES]
+GUIDES = [
+    f"docs/{name}"
+    for name in (
+        "install",
+        "results",
+        "pipeline",
+        "commands",
+        "paper-profile",
+        "weights",
+        "scoring",
+        "teaching",
+        "glossary",
+        "layout",
+    )
+]
+GUIDES += [
+    page
+    for page in (f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md")))
+    if page not in GUIDES
+]
 DOCUMENTS = ["data/README", "REPRODUCIBILITY", "CONTRIBUTING"]
-NOTEBOOKS = {caption: [f"{folder}/{path.stem}" for path in sorted((ROOT / folder).glob("*.ipynb"))]
-             for caption, folder in (("Notebooks", "notebooks"), ("Exercises", "notebooks/exercises"),
-                                     ("Appendix: solutions", "notebooks/solutions"))}
-PARTS = {"Guides": GUIDES, "Notebooks": NOTEBOOKS["Notebooks"], "Exercises": NOTEBOOKS["Exercises"],
-         "Report of the demo": REPORT, "Documents": DOCUMENTS, "Appendix: solutions": NOTEBOOKS["Appendix: solutions"]}
+NOTEBOOKS = {
+    caption: [f"{folder}/{path.stem}" for path in sorted((ROOT / folder).glob("*.ipynb"))]
+    for caption, folder in (
+        ("Notebooks", "notebooks"),
+        ("Exercises", "notebooks/exercises"),
+        ("Appendix: solutions", "notebooks/solutions"),
+    )
+}
+PARTS = {
+    "Guides": GUIDES,
+    "Notebooks": NOTEBOOKS["Notebooks"],
+    "Exercises": NOTEBOOKS["Exercises"],
+    "Report of the demo": REPORT,
+    "Documents": DOCUMENTS,
+    "Appendix: solutions": NOTEBOOKS["Appendix: solutions"],
+}
 
 project = "deepfake-repro"
 author = "the authors of deepfake-repro"
@@ -41,9 +88,11 @@ include_patterns = ["README.md", *(f"{page}.*" for pages in PARTS.values() for p
 exclude_patterns = [".*", "src", "tests", "data/[!R]*", "docs/_build", "**.ipynb_checkpoints"]
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
-suppress_warnings = ["misc.highlighting_failure"]  # listings of kinds that have no colours, such as csv
-nb_execution_mode = "off"           # book.execute_lessons has run what is to be run
-nb_ipywidgets_js = {}               # else each page loads its widgets from a foreign server
+suppress_warnings = [
+    "misc.highlighting_failure"
+]  # listings of kinds that have no colours, such as csv
+nb_execution_mode = "off"  # book.execute_lessons has run what is to be run
+nb_ipywidgets_js = {}  # else each page loads its widgets from a foreign server
 nb_render_markdown_format = "myst"  # tables in the output of a cell
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 html_theme = "sphinx_book_theme"
@@ -54,14 +103,23 @@ html_css_files = ["book.css"]
 html_copy_source = html_show_copyright = False
 html_additional_pages = {"index": "index.html"}
 templates_path = ["templates"]
-html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False,
-                      "home_page_in_toc": True, "navbar_persistent": []}
+html_theme_options = {
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "home_page_in_toc": True,
+    "navbar_persistent": [],
+}
 
 
 def contents() -> str:
     """The parts of the book, to stand at the end of the README and at the side of every page."""
-    return "".join(f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(f"/{page}" for page in pages)
-                   + "\n```\n" for caption, pages in PARTS.items())
+    return "".join(
+        f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n"
+        + "\n".join(f"/{page}" for page in pages)
+        + "\n```\n"
+        for caption, pages in PARTS.items()
+    )
 
 
 def read(app: Sphinx, name: str, text: list[str]) -> None:
@@ -70,7 +128,9 @@ def read(app: Sphinx, name: str, text: list[str]) -> None:
         text[0] = nbformat.writes(book.page(ROOT / f"{name}.ipynb", ROOT))
         return
     page = re.sub(r"\[([^][]+)\]\(([^()\s]+)\)", partial(in_book, (ROOT / name).parent), text[0])
-    if not page.startswith("# "):  # the report's tables: without a title a page has no name at the side
+    if not page.startswith(
+        "# "
+    ):  # the report's tables: without a title a page has no name at the side
         page = re.sub(r"(?<=\D)(?=\d)|_", " ", f"# {Path(name).stem.capitalize()}") + f"\n\n{page}"
     text[0] = page + contents() if name == root_doc else page
 

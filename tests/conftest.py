@@ -38,24 +38,29 @@ def tile(sheet: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., np.ndarray]:
-    """``picture(number)``: RGB [96, 128, 3] with ``number`` in eight black or white cells of its top rows.
+    """``picture(number)``: RGB [96, 128, 3] with ``number`` in eight black or white cells of its
+    top rows.
 
     Below, the left half is red and the right half blue, so that colour order and turning show.
     """
+
     def paint(number: int) -> np.ndarray:
         image = np.zeros((96, CELL * BITS, 3), np.uint8)
         image[:, :64], image[:, 64:] = (220, 20, 20), (20, 20, 220)
         for bit in range(BITS):
-            image[:32, bit * CELL:(bit + 1) * CELL] = 235 if number >> bit & 1 else 16
+            image[:32, bit * CELL : (bit + 1) * CELL] = 235 if number >> bit & 1 else 16
         return image
+
     return paint
 
 
 @pytest.fixture(scope="session")
 def read_number() -> Callable[[np.ndarray], int]:
     """``read_number(image)``: the number in a (decoded, lossy) ``picture``."""
+
     def read(image: np.ndarray) -> int:
         return sum((image[16, bit * CELL + CELL // 2].mean() > 128) << bit for bit in range(BITS))
+
     return read
 
 
@@ -65,21 +70,31 @@ def make_clip() -> Callable[..., Path]:
 
     ``times``: seconds of each image, for a variable frame rate; else ``rate`` images a second.
     """
-    def make(path: Path, images: Iterable[np.ndarray], rate: int = 10,
-             times: Iterable[float] | None = None) -> Path:
+
+    def make(
+        path: Path,
+        images: Iterable[np.ndarray],
+        rate: int = 10,
+        times: Iterable[float] | None = None,
+    ) -> Path:
         images = list(images)
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "10", "threads": "1"})
+            stream = container.add_stream(
+                "libx264", rate=rate, options={"crf": "10", "threads": "1"}
+            )
             stream.height, stream.width = images[0].shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, 1000)
-            for seconds, image in zip(times or (i / rate for i in range(len(images))), images, strict=True):
+            for seconds, image in zip(
+                times or (i / rate for i in range(len(images))), images, strict=True
+            ):
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path
+
     return make
 
 
@@ -102,7 +117,9 @@ def one_thread() -> Iterable[None]:
 
 @pytest.fixture
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object], int], None]:
-    """``cut_off(start, saves)``: call ``start`` and interrupt its training right after checkpoint number ``saves``."""
+    """``cut_off(start, saves)``: call ``start`` and interrupt its training right after checkpoint
+    number ``saves``.
+    """
     from deepfake_repro.training.loop import Loop
 
     def cut(start: Callable[[], object], saves: int) -> None:
@@ -117,4 +134,5 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object], 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(Loop, "save", save)
             start()
+
     return cut

@@ -1,4 +1,6 @@
-"""The command line: wrong input ends with exit code 2 and one line that names the thing and the mend."""
+"""The command line: wrong input ends with exit code 2 and one line that names the thing and the
+mend.
+"""
 
 from __future__ import annotations
 
@@ -34,36 +36,59 @@ def roots(checkout: Path, text: str) -> None:
 @pytest.fixture
 def complaint(capsys: pytest.CaptureFixture[str]):
     """``complaint(arguments)``: the one line on stderr with which the command ends."""
+
     def run(*arguments: str) -> str:
         assert main(list(arguments)) == 2
         printed = capsys.readouterr()
-        assert printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1, printed
+        assert (
+            printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1
+        ), printed
         return printed.err
+
     return run
 
 
-@pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0"),
-                                     ("counts", "--profile", "bogus"), ("train", "bogus", "fsfm", "0"),
-                                     ("predict", "bogus", "fsfm", "0"),
-                                     ("export", "--profile", "bogus", "--format", "csv", "--out", "new")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("index", "--profile", "bogus"),
+        ("score-row", "bogus", "fsfm", "0"),
+        ("counts", "--profile", "bogus"),
+        ("train", "bogus", "fsfm", "0"),
+        ("predict", "bogus", "fsfm", "0"),
+        ("export", "--profile", "bogus", "--format", "csv", "--out", "new"),
+    ],
+)
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
-    assert complaint(*command) == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
+    assert (
+        complaint(*command)
+        == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
+    )
 
 
 def test_unknown_miniature(checkout: Path, complaint) -> None:
-    assert complaint("miniatures", "bogus") == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+    assert (
+        complaint("miniatures", "bogus")
+        == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+    )
     assert not (checkout / "data").exists()
 
 
 def test_missing_roots_file(checkout: Path, complaint) -> None:
     line = complaint("index", "--profile", "paper")
-    assert "paper.yaml not found" in line and str(checkout / "data" / "corpora") in line and "data/README.md" in line
+    assert (
+        "paper.yaml not found" in line
+        and str(checkout / "data" / "corpora") in line
+        and "data/README.md" in line
+    )
 
 
 def test_root_that_does_not_exist(checkout: Path, complaint) -> None:
     roots(checkout, "celebdf2: nowhere")
     line = complaint("index", "--profile", "paper")
-    assert "celebdf2: root" in line and "nowhere' is not a folder; give the official download" in line
+    assert (
+        "celebdf2: root" in line and "nowhere' is not a folder; give the official download" in line
+    )
 
 
 def test_unknown_corpus(checkout: Path, complaint) -> None:
@@ -72,8 +97,20 @@ def test_unknown_corpus(checkout: Path, complaint) -> None:
     assert "unknown corpus 'celebdf3'; known: ffpp, celebdf2" in line
 
 
-@pytest.mark.parametrize("corpus", ["ffpp", "celebdf2", "dfdc", "fakeavceleb", "forgerynet", "df40", "wilddeepfake",
-                                    "itw", "dfeval2024"])
+@pytest.mark.parametrize(
+    "corpus",
+    [
+        "ffpp",
+        "celebdf2",
+        "dfdc",
+        "fakeavceleb",
+        "forgerynet",
+        "df40",
+        "wilddeepfake",
+        "itw",
+        "dfeval2024",
+    ],
+)
 def test_empty_corpus_folder(checkout: Path, complaint, corpus: str) -> None:
     (checkout / "data" / "corpora" / "empty").mkdir(parents=True)
     roots(checkout, f"{corpus}: empty")
@@ -106,7 +143,9 @@ def test_audit_before_its_inputs_exist_names_the_missing_file(checkout: Path, co
 
 
 @pytest.mark.parametrize("command", [("counts",), ("export", "--format", "gend", "--out", "new")])
-def test_before_the_index_exists_its_file_is_named(checkout: Path, complaint, command: tuple[str, ...]) -> None:
+def test_before_the_index_exists_its_file_is_named(
+    checkout: Path, complaint, command: tuple[str, ...]
+) -> None:
     assert "data/index/demo/index.parquet" in complaint(*command, "--profile", "demo")
     assert not (checkout / "new").exists() and not (checkout / "results").exists()
 
@@ -116,25 +155,47 @@ def test_import_of_what_is_no_dataset_json(checkout: Path, complaint) -> None:
     assert "'x.json' is not there; give DeepfakeBench's <dataset>.json" in complaint(*command)
     (checkout / "x.json").write_text("{")
     assert "x.json' is broken" in complaint(*command)
-    (checkout / "x.json").write_text('{"DFDC": {"DFDC_Real": {"test": {"a": {"frames": ["a/000.png"]}}}}}')
+    (checkout / "x.json").write_text(
+        '{"DFDC": {"DFDC_Real": {"test": {"a": {"frames": ["a/000.png"]}}}}}'
+    )
     assert "none of its 1 folders of frames is below" in complaint(*command)
     assert not (checkout / "manifest.csv").exists()
 
 
 def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, capsys) -> None:
-    """A Celeb-DF of three videos, everything else without root: nothing stops, and every corpus says why."""
+    """A Celeb-DF of three videos, everything else without root: nothing stops, and every corpus
+    says why.
+    """
     shutil.copytree(ROOT / "results" / "published", checkout / "results" / "published")
     root = checkout / "data" / "corpora" / "cdf"
-    for name in ("Celeb-real/id0_0000.mp4", "YouTube-real/00000.mp4", "Celeb-synthesis/id0_id1_0000.mp4"):
+    for name in (
+        "Celeb-real/id0_0000.mp4",
+        "YouTube-real/00000.mp4",
+        "Celeb-synthesis/id0_id1_0000.mp4",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
-    (root / "List_of_testing_videos.txt").write_text("1 YouTube-real/00000.mp4\n1 YouTube-real/00001.mp4")
+    (root / "List_of_testing_videos.txt").write_text(
+        "1 YouTube-real/00000.mp4\n1 YouTube-real/00001.mp4"
+    )
     roots(checkout, "celebdf2: cdf")
     assert main(["index", "--profile", "paper"]) == 0
-    rows = {tuple(line.split()[:3]): line.split()[3:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    rows = {
+        tuple(line.split()[:3]): line.split()[3:]
+        for line in capsys.readouterr().out.splitlines()
+        if line.strip()
+    }
     assert rows["celebdf2", "test", "all"][:6] == ["1", "—", "—", "518", "518", "-517"]
     assert rows["celebdf2", "all", "all"][:6] == ["3", "1", "0", "6529", "6528", "-6525"]
-    assert rows["dfdc", "all", "all"] == ["—", "—", "—", "128154", "128154", "—", *"not run: no root given".split()]
+    assert rows["dfdc", "all", "all"] == [
+        "—",
+        "—",
+        "—",
+        "128154",
+        "128154",
+        "—",
+        *["not", "run:", "no", "root", "given"],
+    ]
     assert rows["itw", "test", "real"][:6] == ["—", "—", "—", "—", "402", "—"]
 
 
@@ -144,8 +205,12 @@ def test_outside_a_checkout(tmp_path: Path, complaint, monkeypatch: pytest.Monke
     assert "no dvc.yaml at or above" in line and "start from inside the repository" in line
 
 
-@pytest.mark.parametrize("arguments", [[], ["bogus"], ["index"], ["score-row", "demo", "fsfm", "first"]])
-def test_wrong_usage_is_code_2_too(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [[], ["bogus"], ["index"], ["score-row", "demo", "fsfm", "first"]]
+)
+def test_wrong_usage_is_code_2_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as error:
         main(arguments)
     assert error.value.code == 2 and "usage: python -m deepfake_repro" in capsys.readouterr().err
@@ -153,8 +218,14 @@ def test_wrong_usage_is_code_2_too(arguments: list[str], capsys: pytest.CaptureF
 
 def module(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run([sys.executable, "-m", "deepfake_repro", *arguments], cwd=folder, env=environment,
-                          capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "deepfake_repro", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_as_a_module(checkout: Path) -> None:
@@ -165,7 +236,15 @@ def test_as_a_module(checkout: Path) -> None:
 
 
 def test_cheap_commands_do_not_load_torch() -> None:
-    code = "import sys; from deepfake_repro.cli import main; main(['index', '--profile', 'bogus']); "
-    result = subprocess.run([sys.executable, "-c", code + "print('torch' in sys.modules)"], cwd=ROOT,
-                            env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, check=False)
+    code = (
+        "import sys; from deepfake_repro.cli import main; main(['index', '--profile', 'bogus']); "
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code + "print('torch' in sys.modules)"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.stdout == "False\n", result.stderr

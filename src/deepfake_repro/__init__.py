@@ -1,8 +1,8 @@
 """deepfake-repro: a reproducible compendium of deepfake detection that generalises.
 
-Packages along the road; each imports only what stands before it: project · corpora, faces · crops · dataset, exchange,
-demo · training · evaluation · methods · report, operations · scoring, teaching · cli. The map from the paper (Mylonas &
-Papadopoulos 2025) to the code, in the order of the flow:
+Packages along the road; each imports only what stands before it: project · corpora, faces · crops ·
+dataset, exchange, demo · training · evaluation · methods · report, operations · scoring, teaching ·
+cli. The map from the paper (Mylonas & Papadopoulos 2025) to the code, in the order of the flow:
 
 ========================  ==============================================================  =====================
 paper                     modules                                                         notebook
@@ -25,7 +25,8 @@ second paper, benchmarks  ``report.benchmarks``                                 
 one's own videos          ``scoring``                                                     ``10_score_your_video``
 ========================  ==============================================================  =====================
 
-``demo`` makes the embedded benchmark out of licensed assets (``operations.assets``, ``faces.landmarks``);
-``evaluation.robustness`` perturbs test crops, ``report.cards`` and ``report.page`` are for readers of the results;
-``exchange`` speaks DeepfakeBench's and GenD's formats, ``teaching`` serves the class; ``project`` serves every step.
+``demo`` makes the embedded benchmark out of licensed assets (``operations.assets``,
+``faces.landmarks``); ``evaluation.robustness`` perturbs test crops, ``report.cards`` and
+``report.page`` are for readers of the results; ``exchange`` speaks DeepfakeBench's and GenD's
+formats, ``teaching`` serves the class; ``project`` serves every step.
 """

@@ -1,7 +1,7 @@
 """The command line: ``deepfake-repro COMMAND …``, or ``python -m deepfake_repro COMMAND …``.
 
-Wrong input ends with one line and exit code 2. ``score`` returns 0 if every file got a score, 1 if some did, 2 if none
-did, and 3 if the program itself cannot work (a library of another version).
+Wrong input ends with one line and exit code 2. ``score`` returns 0 if every file got a score, 1 if
+some did, 2 if none did, and 3 if the program itself cannot work (a library of another version).
 """
 
 from __future__ import annotations
@@ -90,9 +90,18 @@ def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
 
 def _add_scoring(commands: _Commands) -> None:
     score = commands.add("score", _score, "score videos: exit code 0 all scored, 1 some, 2 none")
-    score.add_argument("videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'")
-    score.add_argument("--out", type=Path, default=Path("report"), help="folder for reports and scores.csv (report)")
-    export = commands.add("export-model", _export_model, "export weights as safetensors and ONNX with a model card")
+    score.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'"
+    )
+    score.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report"),
+        help="folder for reports and scores.csv (report)",
+    )
+    export = commands.add(
+        "export-model", _export_model, "export weights as safetensors and ONNX with a model card"
+    )
     export.add_argument("--out", required=True, type=Path, help="a new folder")
     for command in (score, export):
         command.add_argument(
@@ -105,46 +114,90 @@ def _add_scoring(commands: _Commands) -> None:
 def _add_stages(commands: _Commands) -> None:
     commands.add("code", _code, "write the code of each stage to results/code")
     commands.add("assets", _assets, "fetch, verify and unpack the demo's licensed assets")
-    commands.add("miniatures", _miniatures, "make the miniature corpora").add_argument("name", help="demo or smoke")
-    commands.add_for_profile("index", _index, "read the official downloads into one table of videos")
-    commands.add_for_profile("counts", _counts, "compare Tables 1 and 2 with the paper's; leakage between splits")
-    commands.add_for_profile("landmarks", _landmarks, "find the landmarks of the real crops that SBI learns from")
-    commands.add_for_profile("audit", _audit, "audit the crops for shortcuts and draw example crops")
-    commands.add_for_profile("pretrain", _pretrain, "pre-train FSFM; several devices by torchrun, then notebook 03b")
-    commands.add_for_run("train", _train, "train a row; several devices or nodes by torchrun, then its notebook")
-    commands.add_for_run("predict", _predict, "predict a row's test sets; likewise, then notebook 06")
-    commands.add_for_run("score-row", _score_row, "compute a run's row of Table 3 from its predictions")
-    commands.add_for_run("calibrate", _calibrate, "compute operating points from a run's validation scores")
+    commands.add("miniatures", _miniatures, "make the miniature corpora").add_argument(
+        "name", help="demo or smoke"
+    )
+    commands.add_for_profile(
+        "index", _index, "read the official downloads into one table of videos"
+    )
+    commands.add_for_profile(
+        "counts", _counts, "compare Tables 1 and 2 with the paper's; leakage between splits"
+    )
+    commands.add_for_profile(
+        "landmarks", _landmarks, "find the landmarks of the real crops that SBI learns from"
+    )
+    commands.add_for_profile(
+        "audit", _audit, "audit the crops for shortcuts and draw example crops"
+    )
+    commands.add_for_profile(
+        "pretrain", _pretrain, "pre-train FSFM; several devices by torchrun, then notebook 03b"
+    )
+    commands.add_for_run(
+        "train", _train, "train a row; several devices or nodes by torchrun, then its notebook"
+    )
+    commands.add_for_run(
+        "predict", _predict, "predict a row's test sets; likewise, then notebook 06"
+    )
+    commands.add_for_run(
+        "score-row", _score_row, "compute a run's row of Table 3 from its predictions"
+    )
+    commands.add_for_run(
+        "calibrate", _calibrate, "compute operating points from a run's validation scores"
+    )
     commands.add_for_run("robustness", _robustness, "measure a row's AUC on perturbed test crops")
     commands.add_for_profile("html", _html, "write the report as one page")
-    notebook = commands.add("notebook", _notebook, "execute a notebook of the pipeline through Papermill")
+    notebook = commands.add(
+        "notebook", _notebook, "execute a notebook of the pipeline through Papermill"
+    )
     notebook.add_argument("name", help="such as 05_finetune")
     notebook.add_argument("target", type=Path, help="path of the executed notebook")
     notebook.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
-    weave = commands.add("weave", _weave, "put the prose of a notebook between the cells of its executed copy")
+    weave = commands.add(
+        "weave", _weave, "put the prose of a notebook between the cells of its executed copy"
+    )
     weave.add_argument("name", help="such as 07_results")
     weave.add_argument("target", type=Path, help="path of the executed notebook")
 
 
 def _add_operations(commands: _Commands) -> None:
-    plan = commands.add_for_profile("plan", _plan, "estimate hours, disk and memory of a profile before it runs")
-    plan.add_argument("--images-per-second", type=float, help="training speed of another device; default: of this one")
-    rehearse = commands.add("rehearse", _rehearse, "run the paper profile at full width on miniature corpora")
+    plan = commands.add_for_profile(
+        "plan", _plan, "estimate hours, disk and memory of a profile before it runs"
+    )
+    plan.add_argument(
+        "--images-per-second",
+        type=float,
+        help="training speed of another device; default: of this one",
+    )
+    rehearse = commands.add(
+        "rehearse", _rehearse, "run the paper profile at full width on miniature corpora"
+    )
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     commands.add("study", _study, "run a side study of params.yaml").add_argument("name")
-    commands.add("weights", _weights, "fetch FSFM's released weights and check their recorded sha256")
+    commands.add(
+        "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
+    )
     commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
     commands.add("readme", _readme, "write the results table of README.md again")
 
 
 def _add_exchange(commands: _Commands) -> None:
-    export = commands.add_for_profile("export", _export, "export index or crops in the formats of other code bases")
+    export = commands.add_for_profile(
+        "export", _export, "export index or crops in the formats of other code bases"
+    )
     export.add_argument("--format", required=True, choices=("deepfakebench", "gend", "csv"))
-    export.add_argument("--out", required=True, type=Path, help="a new folder; lists name frames relative to it")
-    export.add_argument("--split", default="test", choices=("train", "val", "test"), help="of the crops")
-    export.add_argument("--corpus", action="append", default=[], help="only this one; may be given several times")
+    export.add_argument(
+        "--out", required=True, type=Path, help="a new folder; lists name frames relative to it"
+    )
+    export.add_argument(
+        "--split", default="test", choices=("train", "val", "test"), help="of the crops"
+    )
+    export.add_argument(
+        "--corpus", action="append", default=[], help="only this one; may be given several times"
+    )
     listing = commands.add(
-        "import-deepfakebench", _import_deepfakebench, "turn a dataset_json into manifest.csv for the corpus itw"
+        "import-deepfakebench",
+        _import_deepfakebench,
+        "turn a dataset_json into manifest.csv for the corpus itw",
     )
     listing.add_argument("file", type=Path)
     listing.add_argument("--frames-root", required=True, type=Path, help="root of the corpus itw")
@@ -153,89 +206,111 @@ def _add_exchange(commands: _Commands) -> None:
 
 # Each command imports what it runs only when it runs: a cheap one must not pay for torch.
 
+
 def _code(chosen: argparse.Namespace) -> None:
     from .operations.stage_code import write_stage_code
+
     write_stage_code(root(), functions())
 
 
 def _notebook(chosen: argparse.Namespace) -> None:
     from .project.notebooks import parse, run
-    run(root() / "results" / ".clean" / f"{chosen.name}.ipynb", chosen.target, parse(chosen.parameters))
+
+    run(
+        root() / "results" / ".clean" / f"{chosen.name}.ipynb",
+        chosen.target,
+        parse(chosen.parameters),
+    )
 
 
 def _weave(chosen: argparse.Namespace) -> None:
     from .project.notebooks import weave
+
     weave(chosen.target, root() / "notebooks" / f"{chosen.name}.ipynb", chosen.target)
 
 
 def _assets(chosen: argparse.Namespace) -> None:
     from .operations.assets import main as assets
+
     assets(root() / ASSETS)
 
 
 def _miniatures(chosen: argparse.Namespace) -> None:
     from .demo.build import build
+
     out = root() / "data" / "corpora" / chosen.name
     build(chosen.name, load().miniature(chosen.name), root() / ASSETS, out)
 
 
 def _index(chosen: argparse.Namespace) -> None:
     from .dataset.index import index
+
     index(chosen.profile)
 
 
 def _counts(chosen: argparse.Namespace) -> None:
     from .dataset.tables import counts
+
     counts(chosen.profile)
 
 
 def _landmarks(chosen: argparse.Namespace) -> None:
     from .methods.sbi.faces import landmarks
+
     landmarks(chosen.profile)
 
 
 def _pretrain(chosen: argparse.Namespace) -> None:
     from .methods.fsfm.run import pretrain_profile
+
     pretrain_profile(chosen.profile)
 
 
 def _audit(chosen: argparse.Namespace) -> None:
     from .report.shortcuts import audit
+
     audit(chosen.profile)
 
 
 def _html(chosen: argparse.Namespace) -> None:
     from .report.page import write_report
+
     write_report(chosen.profile)
 
 
 def _study(chosen: argparse.Namespace) -> None:
     from .operations.studies import run_study
+
     print(run_study(root(), chosen.name))
 
 
 def _plan(chosen: argparse.Namespace) -> None:
     from .operations.plan import plan
+
     print(plan(chosen.profile, chosen.images_per_second), end="")
 
 
 def _rehearse(chosen: argparse.Namespace) -> None:
     from .operations.rehearsal import rehearse
+
     print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
 
 
 def _weights(chosen: argparse.Namespace) -> None:
     from .operations.weights import fetch
+
     fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
 
 
 def _readme(chosen: argparse.Namespace) -> None:
     from .report.readme import readme_with_results
+
     (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
 
 
 def _score_row(chosen: argparse.Namespace) -> None:
     from .evaluation.rows import score
+
     score(chosen.profile, chosen.variant, chosen.seed)
 
 
@@ -252,37 +327,44 @@ def _train(chosen: argparse.Namespace) -> None:
 
 def _predict(chosen: argparse.Namespace) -> None:
     from .evaluation.prediction import predict_row
+
     predict_row(chosen.profile, chosen.variant, chosen.seed)
 
 
 def _calibrate(chosen: argparse.Namespace) -> None:
     from .scoring.calibration import calibrate
+
     calibrate(chosen.profile, chosen.variant, chosen.seed)
 
 
 def _robustness(chosen: argparse.Namespace) -> None:
     from .evaluation.robustness import robustness
+
     robustness(chosen.profile, chosen.variant, chosen.seed)
 
 
 def _card(chosen: argparse.Namespace) -> None:
     from .report.cards import run_card
+
     print(run_card(chosen.profile, chosen.variant, chosen.seed))
 
 
 def _export(chosen: argparse.Namespace) -> None:
     from .exchange.export import export
+
     export(chosen.profile, chosen.format, chosen.out, chosen.split, chosen.corpus)
 
 
 def _import_deepfakebench(chosen: argparse.Namespace) -> None:
     from .exchange.export import import_deepfakebench
+
     import_deepfakebench(chosen.file, chosen.frames_root, chosen.out)
 
 
 def _score(chosen: argparse.Namespace) -> int:
     from .crops.isolation import ProgramError
     from .scoring.batch import score_to
+
     try:
         return score_to(chosen.videos, chosen.weights, chosen.out)
     except ProgramError as error:
@@ -292,4 +374,5 @@ def _score(chosen: argparse.Namespace) -> int:
 
 def _export_model(chosen: argparse.Namespace) -> None:
     from .scoring.export import export_model
+
     export_model(chosen.weights, chosen.out)

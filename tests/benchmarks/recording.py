@@ -13,7 +13,9 @@ RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 
 
 def cpu_seconds(*calls: Callable[[], object], repeats: int = 3) -> list[float]:
-    """Least CPU time of each call, all threads counted; the calls take turns, so that a busy machine slows all."""
+    """Least CPU time of each call, all threads counted; the calls take turns, so that a busy
+    machine slows all.
+    """
     for call in calls:
         call()
     least = [float("inf")] * len(calls)
@@ -33,12 +35,18 @@ def device() -> str:
     return platform.processor() or platform.machine()
 
 
-def record(name: str, section: str, figures: Mapping[str, object], packages: tuple[str, ...]) -> None:
-    """Put ``figures`` as ``section`` into ``results/benchmarks/<name>.json``, beside what they were measured with."""
+def record(
+    name: str, section: str, figures: Mapping[str, object], packages: tuple[str, ...]
+) -> None:
+    """Put ``figures`` as ``section`` into ``results/benchmarks/<name>.json``, beside what they were
+    measured with.
+    """
     path = RESULTS / f"{name}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content["device"], content["python"] = device(), platform.python_version()
     content["versions"] = {package: metadata.version(package) for package in packages}
     content[section] = figures
-    path.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     print(f"\n{section}: {json.dumps(figures, ensure_ascii=False)}")

@@ -1,4 +1,6 @@
-"""Seconds and memory of indexing the nine official downloads at full size, each and all in a fresh process."""
+"""Seconds and memory of indexing the nine official downloads at full size, each and all in a fresh
+process.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,26 @@ print(json.dumps([len(table), seconds, used, resource.getrusage(resource.RUSAGE_
 
 
 def measure(roots: dict[str, str]) -> tuple[int, float, float, float]:
-    """Rows, seconds, processor seconds and peak MB of one ``index_corpora`` in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, json.dumps(roots)], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(SOURCE)})
+    """Rows, seconds, processor seconds and peak MB of one ``index_corpora`` in a process of its
+    own.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, json.dumps(roots)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
     return tuple(json.loads(done.stdout))
 
 
 def test_indexing_all_official_corpora(tmp_path: Path) -> None:
     roots = {corpus: str(tree(tmp_path / corpus)) for corpus, tree in TREES.items()}
     print(f"\n{'corpus':<14}{'rows':>9}{'seconds':>9}{'CPU s':>7}{'MB':>7}")
-    for name, some in {**{corpus: {corpus: root} for corpus, root in roots.items()}, "all": roots}.items():
+    for name, some in {
+        **{corpus: {corpus: root} for corpus, root in roots.items()},
+        "all": roots,
+    }.items():
         rows, seconds, busy, megabytes = measure(some)
         print(f"{name:<14}{rows:>9,}{seconds:>9.1f}{busy:>7.1f}{megabytes:>7.0f}")
     shutil.rmtree(tmp_path)

@@ -1,4 +1,6 @@
-"""Pairs per second of the batched generator against the same operations written image by image: ratios, one thread."""
+"""Pairs per second of the batched generator against the same operations written image by image:
+ratios, one thread.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def both_changed(image: np.ndarray, seed: int) -> np.ndarray:
     image = image.round().astype(np.uint8)
     if rng.random() < BLEND.jpeg_probability:
         quality = int(rng.integers(*BLEND.jpeg_quality))
-        image = cv2.imdecode(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1], cv2.IMREAD_COLOR)
+        image = cv2.imdecode(
+            cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1], cv2.IMREAD_COLOR
+        )
     return image
 
 
@@ -68,7 +72,9 @@ def warped(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def one_mask(hull: np.ndarray, places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     noise = rng.uniform(-1, 1, (2, SIDE, SIDE))
-    bent = np.stack([BLEND.elastic_alpha * gaussian_filter(plane, BLEND.elastic_sigma) for plane in noise])
+    bent = np.stack(
+        [BLEND.elastic_alpha * gaussian_filter(plane, BLEND.elastic_sigma) for plane in noise]
+    )
     mask = warped(warped(hull.astype(float), places), np.indices((SIDE, SIDE)) + bent)
     low, high = BLEND.mask_side
     mask = cv2.resize(mask, tuple(int(side) for side in rng.integers(low, high + 1, 2)))
@@ -80,15 +86,23 @@ def one_mask(hull: np.ndarray, places: np.ndarray, rng: np.random.Generator) -> 
     return cv2.resize(mask / mask.max(), (SIDE, SIDE)) * rng.choice(BLEND.ratios)
 
 
-def one_pair(image: np.ndarray, hull: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A real and a self-blended image from one face, as one writes it down: NumPy, SciPy, OpenCV."""
+def one_pair(
+    image: np.ndarray, hull: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A real and a self-blended image from one face, as one writes it down: NumPy, SciPy,
+    OpenCV.
+    """
     if rng.random() < BLEND.flip:
         image, hull = image[:, ::-1], hull[:, ::-1]
     image = image.astype(float)
     source, target = image, changed(image, rng)
     if rng.random() < 0.5:
         source, target = target, source
-    scale, down, right = rng.uniform(BLEND.scale, 1 / BLEND.scale), rng.uniform(-3, 3), rng.uniform(-6, 6)
+    scale, down, right = (
+        rng.uniform(BLEND.scale, 1 / BLEND.scale),
+        rng.uniform(-3, 3),
+        rng.uniform(-6, 6),
+    )
     places = (np.indices((SIDE, SIDE)) - 112 - np.array([down, right])[:, None, None]) / scale + 112
     source = np.stack([warped(source[..., channel], places) for channel in range(3)], -1)
     mask = one_mask(hull, places, rng)[..., None]
@@ -107,7 +121,9 @@ def one_thread() -> Iterator[None]:
 
 
 def cpu_seconds(call: Callable[[], object], repeats: int = 5) -> float:
-    """Median processor time of ``call`` after one warm-up; other work on the machine does not count."""
+    """Median processor time of ``call`` after one warm-up; other work on the machine does not
+    count.
+    """
     call()
     times = []
     for _ in range(repeats):
@@ -119,13 +135,22 @@ def cpu_seconds(call: Callable[[], object], repeats: int = 5) -> float:
 
 def test_batches_beside_image_by_image() -> None:
     rng = np.random.default_rng(0)
-    images = np.stack([cv2.GaussianBlur(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8), (0, 0), 2)
-                       for _ in range(BATCH)])
-    hulls = np.repeat(cv2.ellipse(np.zeros((SIDE, SIDE), np.uint8), (112, 118), (70, 85), 0, 0, 360, 1, -1)[None],
-                      BATCH, axis=0)
+    images = np.stack(
+        [
+            cv2.GaussianBlur(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8), (0, 0), 2)
+            for _ in range(BATCH)
+        ]
+    )
+    hulls = np.repeat(
+        cv2.ellipse(np.zeros((SIDE, SIDE), np.uint8), (112, 118), (70, 85), 0, 0, 360, 1, -1)[None],
+        BATCH,
+        axis=0,
+    )
     tensors = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(hulls)
     generator = torch.Generator().manual_seed(0)
     ours = cpu_seconds(lambda: self_blend(*tensors, BLEND, Draws(generator, BATCH)))
     theirs = cpu_seconds(lambda: [one_pair(*face, rng) for face in zip(images, hulls, strict=True)])
-    print(f"\nself-blended pairs a second, one core, {SIDE} px: batches of {BATCH} {BATCH / ours:.0f}, "
-          f"image by image {BATCH / theirs:.0f}; ratio {theirs / ours:.1f}")
+    print(
+        f"\nself-blended pairs a second, one core, {SIDE} px: batches of {BATCH} {BATCH / ours:.0f}, "
+        f"image by image {BATCH / theirs:.0f}; ratio {theirs / ours:.1f}"
+    )

@@ -1,7 +1,8 @@
-"""A minute of 720p video, scored from the command line as a user does; cost and memory against the video's length.
+"""A minute of 720p video, scored from the command line as a user does; cost and memory against the
+video's length.
 
-The issue's limit: 15 s on two cores for 60 s of video with the demo's network. Beside it: three minutes
-against one.
+The issue's limit: 15 s on two cores for 60 s of video with the demo's network. Beside it: three
+minutes against one.
 """
 
 from __future__ import annotations
@@ -26,42 +27,73 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def film(path: Path, tile: np.ndarray, seconds: int) -> Path:
-    """An H.264 file of RGB [720, 1280, 3], 25 a second: a face that wanders, before noise that moves."""
+    """An H.264 file of RGB [720, 1280, 3], 25 a second: a face that wanders, before noise that
+    moves.
+    """
     noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
     ground = cv2.GaussianBlur(cv2.resize(noise, (1280, 720)), (0, 0), 3)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "26", "preset": "veryfast", "threads": "1"})
+        stream = container.add_stream(
+            "libx264", rate=25, options={"crf": "26", "preset": "veryfast", "threads": "1"}
+        )
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
         for number in range(25 * seconds):
             frame = np.roll(ground, 2 * number, axis=1)
             x, y = 300 + int(200 * np.sin(number / 60)), 150 + int(80 * np.cos(number / 40))
-            frame[y:y + 360, x:x + 440] = tile
+            frame[y : y + 360, x : x + 440] = tile
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return path
 
 
 def scored(clip: Path, weights: Path, out: Path) -> tuple[float, float, int]:
-    """Seconds by the clock, seconds of processor, largest resident memory (MiB) of ``score`` on one clip."""
+    """Seconds by the clock, seconds of processor, largest resident memory (MiB) of ``score`` on one
+    clip.
+    """
     start = time.perf_counter()
-    command = [sys.executable, "-m", "deepfake_repro", "score", clip, "--weights", weights, "--out", out]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    command = [
+        sys.executable,
+        "-m",
+        "deepfake_repro",
+        "score",
+        clip,
+        "--weights",
+        weights,
+        "--out",
+        out,
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024
 
 
-def test_a_minute_of_720p(tile: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_minute_of_720p(
+    tile: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(scoring_model.MANIFEST, "depth", 3)  # the demo network's size
-    monkeypatch.setattr(scoring_model, "build_detector", lambda *a, **k: build_detector(*a, **k | {"depth": 3}))
+    monkeypatch.setattr(
+        scoring_model, "build_detector", lambda *a, **k: build_detector(*a, **k | {"depth": 3})
+    )
     weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
     results = {}
     for seconds in (60, 180):
         clip = film(tmp_path / f"{seconds}.mp4", tile, seconds)
         results[seconds] = scored(clip, weights, tmp_path / "out")
     (clock, short, small), (_, long, large) = results[60], results[180]
-    record("scoring", "60 s of 1280x720, a frame a second, the whole command", {
-        "seconds by the clock": round(clock, 1), "seconds of processor without the decoding child": round(short, 1),
-        "MiB": small, "180 s / 60 s, processor": round(long / short, 2), "180 s / 60 s, memory": round(large / small, 2),
-        "load of the machine": round(os.getloadavg()[0], 1)}, ("av", "onnxruntime", "torch"))
+    record(
+        "scoring",
+        "60 s of 1280x720, a frame a second, the whole command",
+        {
+            "seconds by the clock": round(clock, 1),
+            "seconds of processor without the decoding child": round(short, 1),
+            "MiB": small,
+            "180 s / 60 s, processor": round(long / short, 2),
+            "180 s / 60 s, memory": round(large / small, 2),
+            "load of the machine": round(os.getloadavg()[0], 1),
+        },
+        ("av", "onnxruntime", "torch"),
+    )
     assert large < 1.25 * small

@@ -1,8 +1,10 @@
-"""Ratios in one run: our full training loop beside a loop written as the field writes it, same crops, network and recipe.
+"""Ratios in one run: our full training loop beside a loop written as the field writes it, same
+crops, network and recipe.
 
-On a CPU: the demo's small ViT, CPU seconds (other work on the machine does not count; workers only move work between
-cores, so both load in the training process). On CUDA: the paper's network and batch, wall time, ten or more workers; and
-what the chip could do. The CUDA branch has not been run where it was written.
+On a CPU: the demo's small ViT, CPU seconds (other work on the machine does not count; workers only
+move work between cores, so both load in the training process). On CUDA: the paper's network and
+batch, wall time, ten or more workers; and what the chip could do. The CUDA branch has not been run
+where it was written.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ from deepfake_repro.training import loop
 from deepfake_repro.training.detector import Detector, build_detector
 from deepfake_repro.training.devices import this_fabric
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
-from deepfake_repro.training.transforms import Normalisation, evaluation_transform, training_transform
+from deepfake_repro.training.transforms import (
+    Normalisation,
+    evaluation_transform,
+    training_transform,
+)
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,17 +50,36 @@ VALIDATION = 4  # of no interest here
 
 
 def recipe() -> Train:
-    """The paper's on CUDA; on a CPU the demo's small network and the paper's augmentation and batch."""
+    """The paper's on CUDA; on a CPU the demo's small network and the paper's augmentation and
+    batch.
+    """
     profiles = PARAMS.profiles
     if CUDA:
-        return replace(profiles["paper"].train, epochs=2, warmup_epochs=1, workers=max(10, (os.cpu_count() or 1) - 2))
-    return replace(profiles["demo"].train, augmentation="fsfm", batch_size=64, epochs=2, warmup_epochs=1, workers=0)
+        return replace(
+            profiles["paper"].train,
+            epochs=2,
+            warmup_epochs=1,
+            workers=max(10, (os.cpu_count() or 1) - 2),
+        )
+    return replace(
+        profiles["demo"].train,
+        augmentation="fsfm",
+        batch_size=64,
+        epochs=2,
+        warmup_epochs=1,
+        workers=0,
+    )
 
 
 def network(chosen: Train) -> Detector:
     torch.manual_seed(0)
-    return build_detector(chosen.architecture, 2, depth=chosen.depth, input_size=chosen.input_size,
-                       drop_path=chosen.drop_path)
+    return build_detector(
+        chosen.architecture,
+        2,
+        depth=chosen.depth,
+        input_size=chosen.input_size,
+        drop_path=chosen.drop_path,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +104,29 @@ CLOCK = time.perf_counter if CUDA else time.process_time
 
 
 def ours(store: CropStore, chosen: Train, scratch: Path) -> float:
-    """Images a second of the training steps of ``fit``, as its provenance has them; validation on a handful of crops."""
+    """Images a second of the training steps of ``fit``, as its provenance has them; validation on a
+    handful of crops.
+    """
     place = np.arange(CROPS) % min(CROPS, len(store))
     shape = chosen.augmentation, chosen.input_size, NORM
     train = CropDataset(store, place, training_transform(*shape), place % 2)
-    held = CropDataset(store, place[:VALIDATION], evaluation_transform(*shape), place[:VALIDATION] % 2)
-    loaders = training_loader(train, chosen.batch_size, chosen.workers, 0), evaluation_loader(held, VALIDATION, 0)
-    result = fit(network(chosen), *loaders, objective(ROW, chosen), chosen, seed=0, scratch=scratch,
-                 fabric=this_fabric(chosen.precision), report=lambda line: None)
+    held = CropDataset(
+        store, place[:VALIDATION], evaluation_transform(*shape), place[:VALIDATION] % 2
+    )
+    loaders = (
+        training_loader(train, chosen.batch_size, chosen.workers, 0),
+        evaluation_loader(held, VALIDATION, 0),
+    )
+    result = fit(
+        network(chosen),
+        *loaders,
+        objective(ROW, chosen),
+        chosen,
+        seed=0,
+        scratch=scratch,
+        fabric=this_fabric(chosen.precision),
+        report=lambda line: None,
+    )
     ours.waiting = result.speed["waiting_share"]
     return result.speed["crops_per_second"]
 
@@ -94,7 +134,9 @@ def ours(store: CropStore, chosen: Train, scratch: Path) -> float:
 def field(files: list[Path], chosen: Train, amp: torch.dtype | None) -> float:
     """Images a second of the field's training steps."""
     names = [files[item % len(files)] for item in range(CROPS)]
-    data = field_training.Files(names, [item % len(files) % 2 for item in range(CROPS)], chosen, NORM)
+    data = field_training.Files(
+        names, [item % len(files) % 2 for item in range(CROPS)], chosen, NORM
+    )
     device = torch.device("cuda" if CUDA else "cpu")
     detector, begun = network(chosen), CLOCK()
     images = field_training.train(detector, data, chosen, ROW, device, 10 if CUDA else 0, amp)
@@ -122,16 +164,27 @@ def matrix_peak(size: int = 8192, repeats: int = 20) -> float:
     return repeats * 2 * size**3 / (time.perf_counter() - begun)
 
 
-def test_training_loop_beside_the_field(store: CropStore, files: list[Path], tmp_path: Path,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=CLOCK))  # the loop's own stopwatch, in CPU seconds
+def test_training_loop_beside_the_field(
+    store: CropStore, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        loop, "time", SimpleNamespace(perf_counter=CLOCK)
+    )  # the loop's own stopwatch, in CPU seconds
     chosen, number = recipe(), iter(range(1000))
     torch.backends.cudnn.benchmark = True
     threads = torch.get_num_threads()
     torch.set_num_threads(threads if CUDA else 1)
-    calls = {name: (lambda precision=precision: ours(store, replace(chosen, precision=precision),
-                                                     tmp_path / str(next(number))))
-             for name, precision in {"ours, bf16-mixed": "bf16-mixed", "ours, 32-true": "32-true"}.items()}
+    calls = {
+        name: (
+            lambda precision=precision: ours(
+                store, replace(chosen, precision=precision), tmp_path / str(next(number))
+            )
+        )
+        for name, precision in {
+            "ours, bf16-mixed": "bf16-mixed",
+            "ours, 32-true": "32-true",
+        }.items()
+    }
     amps: dict[str, torch.dtype | None] = {"field, fp16": torch.float16}
     amps |= {} if CUDA else {"field, fp32": None, "field, bf16": torch.bfloat16}
     calls |= {name: (lambda amp=amp: field(files, chosen, amp)) for name, amp in amps.items()}
@@ -139,13 +192,25 @@ def test_training_loop_beside_the_field(store: CropStore, files: list[Path], tmp
     torch.set_num_threads(threads)
     figures: dict[str, object] = {
         "network": f"{chosen.architecture}, {chosen.depth} blocks, {chosen.input_size} px, batch {chosen.batch_size}",
-        "images per second" if CUDA else "images per CPU second": {key: round(value, 1) for key, value in found.items()}}
+        "images per second" if CUDA else "images per CPU second": {
+            key: round(value, 1) for key, value in found.items()
+        },
+    }
     for mine in ("ours, bf16-mixed", "ours, 32-true"):
         for name in amps:
             figures[f"{mine} / {name}"] = round(found[mine] / found[name], 2)
     if CUDA:
-        step = found["ours, bf16-mixed"] * count(lambda: network(chosen), "", chosen.input_size).training
-        figures |= {"share of the measured bf16 matrix peak": round(step / matrix_peak(), 3),
-                    "share of time waiting for the loader": ours.waiting}
-    record("training", torch.cuda.get_device_name() if CUDA else f"CPU, {processor()}", figures,
-           ("torch", "torchvision", "timm", "pytorch-metric-learning"))
+        step = (
+            found["ours, bf16-mixed"]
+            * count(lambda: network(chosen), "", chosen.input_size).training
+        )
+        figures |= {
+            "share of the measured bf16 matrix peak": round(step / matrix_peak(), 3),
+            "share of time waiting for the loader": ours.waiting,
+        }
+    record(
+        "training",
+        torch.cuda.get_device_name() if CUDA else f"CPU, {processor()}",
+        figures,
+        ("torch", "torchvision", "timm", "pytorch-metric-learning"),
+    )

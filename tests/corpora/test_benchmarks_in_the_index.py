@@ -13,7 +13,9 @@ from deepfake_repro.project.params import read_yaml
 from support.benchmark_trees import celebdfpp, make
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = "celebdfpp dfd faceshifter dfdcp uadfv dfdm ffiw kodf polyglotfake idforge deepspeak".split()
+MODULES = (
+    ["celebdfpp", "dfd", "faceshifter", "dfdcp", "uadfv", "dfdm", "ffiw", "kodf", "polyglotfake", "idforge", "deepspeak"]
+)
 
 
 def test_benchmarks_appear_only_when_mentioned(tmp_path):
@@ -28,13 +30,19 @@ def test_benchmarks_appear_only_when_mentioned(tmp_path):
 
 
 def test_no_benchmark_video_can_be_trained_on(tmp_path):
-    """The third real is of the training split: it goes, and with it the pair of the fake that was made from it."""
+    """The third real is of the training split: it goes, and with it the pair of the fake that was
+    made from it.
+    """
     index, report = index_corpora({"celebdfpp": celebdfpp(tmp_path)})
     assert index["split"].tolist() == ["test"] * 4
     assert index["pair_key"].tolist().count("celebdfpp/Celeb-real/id0_0000") == 1
     assert set(index["pair_key"]) == {"", "celebdfpp/Celeb-real/id0_0000"}
     row = report.set_index("corpus").loc["celebdfpp"]
-    assert (row["real"], row["fake"], row["notes"]) == (2, 2, "3 videos of split train left out: for testing only")
+    assert (row["real"], row["fake"], row["notes"]) == (
+        2,
+        2,
+        "3 videos of split train left out: for testing only",
+    )
 
 
 def test_benchmark_without_its_test_split(tmp_path):
@@ -43,7 +51,9 @@ def test_benchmark_without_its_test_split(tmp_path):
 
 
 def test_rows_of_benchmarks_have_the_same_types_as_the_papers(tmp_path, faceshifter):
-    index, _ = index_corpora({"uadfv": make(tmp_path / "u", "real/0.mp4", "fake/0_fake.mp4"), "ffpp": faceshifter})
+    index, _ = index_corpora(
+        {"uadfv": make(tmp_path / "u", "real/0.mp4", "fake/0_fake.mp4"), "ffpp": faceshifter}
+    )
     alone, _ = index_corpora({"ffpp": faceshifter})
     part = index[index["dataset"] == "ffpp"].reset_index(drop=True)
     pd.testing.assert_frame_equal(part, alone)
@@ -51,7 +61,10 @@ def test_rows_of_benchmarks_have_the_same_types_as_the_papers(tmp_path, faceshif
 
 def official() -> dict[str, dict[str, tuple[int, int]]]:
     """Corpus -> split -> (real, fake), as the adapters' modules state them."""
-    modules = {name: importlib.import_module(f"deepfake_repro.corpora.adapters.{name}").OFFICIAL for name in MODULES}
+    modules = {
+        name: importlib.import_module(f"deepfake_repro.corpora.adapters.{name}").OFFICIAL
+        for name in MODULES
+    }
     return modules.pop("deepspeak") | modules
 
 
@@ -69,6 +82,8 @@ def test_every_corpus_has_its_row_and_section_and_key():
     assert list(read_yaml(ROOT / "data" / "corpora" / "paper.yaml")["roots"]) == list(ADAPTERS)
     for corpus, adapter in ADAPTERS.items():
         assert f"\n| `{corpus}` |" in text, corpus
-        assert any(f"`{corpus}`" in line for line in text.splitlines() if line.startswith("### ")), corpus
+        assert any(
+            f"`{corpus}`" in line for line in text.splitlines() if line.startswith("### ")
+        ), corpus
         assert adapter.access_url in text, corpus
         assert adapter.licence and adapter.citation, corpus

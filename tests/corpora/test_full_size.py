@@ -1,7 +1,7 @@
 """The nine official downloads at their full counts through the adapters.
 
-The two largest are a tenth of their size by default and whole with ``-m bench``: together a quarter of a million
-entries, of which the adapters need seconds but a disk a minute to make and delete.
+The two largest are a tenth of their size by default and whole with ``-m bench``: together a quarter
+of a million entries, of which the adapters need seconds but a disk a minute to make and delete.
 """
 
 from __future__ import annotations
@@ -23,18 +23,26 @@ from support.official_trees import COUNTS, FAV_RACES, FFPP_STRADDLING, FORGERYNE
 Found = tuple[pd.DataFrame, IndexReport, Path]
 SCALE = {"dfdc": 0.1, "forgerynet": 0.1}
 SIZES = [pytest.param(corpus, SCALE.get(corpus, 1.0), id=corpus) for corpus in TREES] + [
-    pytest.param(corpus, 1.0, id=f"{corpus}-whole", marks=pytest.mark.bench) for corpus in SCALE]
-# Real or fake by the one part of an official path that says so, as a second opinion beside the adapters.
+    pytest.param(corpus, 1.0, id=f"{corpus}-whole", marks=pytest.mark.bench) for corpus in SCALE
+]
+# Real or fake by the one part of an official path that says so, as a second opinion beside the
+# adapters.
 REAL_PLACES = {
-    "ffpp": r"original_sequences/", "celebdf2": r"(Celeb|YouTube)-real/", "df40": r"Celeb-DF-v2/",
-    "fakeavceleb": r"FakeAVCeleb_v1.2/RealVideo-RealAudio/", "forgerynet": r"\w+/video/\w+/1[6-9]/",
-    "wilddeepfake": r"real_(train|test)/", "itw": r"clips/real/",
+    "ffpp": r"original_sequences/",
+    "celebdf2": r"(Celeb|YouTube)-real/",
+    "df40": r"Celeb-DF-v2/",
+    "fakeavceleb": r"FakeAVCeleb_v1.2/RealVideo-RealAudio/",
+    "forgerynet": r"\w+/video/\w+/1[6-9]/",
+    "wilddeepfake": r"real_(train|test)/",
+    "itw": r"clips/real/",
 }
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Found]]:
-    """``found(corpus)``: index and report of the tree; its root says fake and real, which must not matter."""
+    """``found(corpus)``: index and report of the tree; its root says fake and real, which must not
+    matter.
+    """
     base = tmp_path_factory.mktemp("official") / "fake_and_real" / "deepfake"
     done: dict[tuple[str, float], Found] = {}
 
@@ -44,22 +52,35 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Fo
             root = TREES[corpus](base / f"{corpus}-{key[1]}", key[1])
             done[key] = (*ADAPTERS[corpus].index(root), root)
         return done[key]
+
     yield index
     shutil.rmtree(base)
 
 
 def counts(table: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """split -> (real, fake), and "all"."""
-    per_split = {split: rows["label"] for split, rows in table.groupby("split")} | {"all": table["label"]}
-    return {split: (int((labels == 0).sum()), int(labels.sum())) for split, labels in per_split.items()}
+    per_split = {split: rows["label"] for split, rows in table.groupby("split")} | {
+        "all": table["label"]
+    }
+    return {
+        split: (int((labels == 0).sum()), int(labels.sum())) for split, labels in per_split.items()
+    }
 
 
 def expected(corpus: str, scale: float) -> dict[str, tuple[int, int]]:
     """The published counts, or their share in a smaller tree."""
     if corpus != "forgerynet" or scale == 1:
-        return {split: (round(real * scale), round(fake * scale)) for split, (real, fake) in COUNTS[corpus].items()}
-    sums = {release: [sum(round(count * scale) for folder, count in folders.items() if (folder < 16) == fake)
-                      for fake in (False, True)] for release, folders in FORGERYNET.items()}
+        return {
+            split: (round(real * scale), round(fake * scale))
+            for split, (real, fake) in COUNTS[corpus].items()
+        }
+    sums = {
+        release: [
+            sum(round(count * scale) for folder, count in folders.items() if (folder < 16) == fake)
+            for fake in (False, True)
+        ]
+        for release, folders in FORGERYNET.items()
+    }
     test, train = sums.values()
     return {"test": tuple(test), "all": (test[0] + train[0], test[1] + train[1])}
 
@@ -85,23 +106,41 @@ def test_labels_by_the_part_of_the_path_that_decides(found, corpus):
 
 def test_labels_by_the_metadata_where_it_decides(found):
     table, _, root = found("dfdc")
-    said = {name: entry["label"] == "FAKE" for path in root.glob("train/*/metadata.json")
-            for name, entry in json.loads(path.read_text()).items()}
+    said = {
+        name: entry["label"] == "FAKE"
+        for path in root.glob("train/*/metadata.json")
+        for name, entry in json.loads(path.read_text()).items()
+    }
     for table_file in ("validation/labels.csv", "test/labels.csv"):
-        said |= {line.split(",")[0]: line.endswith(",1") for line in (root / table_file).read_text().splitlines()[1:]}
+        said |= {
+            line.split(",")[0]: line.endswith(",1")
+            for line in (root / table_file).read_text().splitlines()[1:]
+        }
     names = table["path"].str.rpartition("/")[2]
     assert len(said) == len(table) and (names.map(said).astype(int) == table["label"]).all()
     table, _, root = found("dfeval2024")
-    said = dict(re.findall(r"^(\w{27}\.\w+),2024-02-03,(Fake|Real),", (root / "video-metadata-publish.csv").read_text(),
-                           re.MULTILINE))
-    assert (table["path"].str.rpartition("/")[2].map(said) == table["label"].map({0: "Real", 1: "Fake"})).all()
+    said = dict(
+        re.findall(
+            r"^(\w{27}\.\w+),2024-02-03,(Fake|Real),",
+            (root / "video-metadata-publish.csv").read_text(),
+            re.MULTILINE,
+        )
+    )
+    assert (
+        table["path"].str.rpartition("/")[2].map(said) == table["label"].map({0: "Real", 1: "Fake"})
+    ).all()
 
 
 def test_ffpp_methods_pairs_and_straddling_sequences(found):
     table, report, _ = found("ffpp")
-    assert table["manipulation"].value_counts().eq(1_000).all() and table["manipulation"].nunique() == 6
-    assert {"FS": 3_000, "RE": 2_000, "REAL": 1_000} == table["category"].value_counts().to_dict()
-    assert (table["pair_key"] != "").sum() == 5_000 and table.groupby("group")["split"].nunique().eq(1).all()
+    assert (
+        table["manipulation"].value_counts().eq(1_000).all()
+        and table["manipulation"].nunique() == 6
+    )
+    assert table["category"].value_counts().to_dict() == {"FS": 3_000, "RE": 2_000, "REAL": 1_000}
+    assert (table["pair_key"] != "").sum() == 5_000 and table.groupby("group")[
+        "split"
+    ].nunique().eq(1).all()
     reals = table[table["label"] == 0].set_index("target_id")["split"]
     assert all(reals[sequence] == split for sequence, split in FFPP_STRADDLING.items())
     assert report.notes[0].endswith("605/606, 639/640, 755/756, 837/838, 875/876, 954/955, 982/983")
@@ -111,7 +150,8 @@ def test_celebdf_pairs_cross_its_official_splits(found):
     table, *_ = found("celebdf2")
     split_of = table.set_index("video_id")["split"]
     fakes = table[(table["label"] == 1) & (table["split"] == "test")]
-    # The fact that the reference gives of the official list: 106 of 340 have their real in the test list.
+    # The fact that the reference gives of the official list: 106 of 340 have their real in the test
+    # list.
     assert fakes["pair_key"].map(split_of).value_counts().to_dict() == {"train": 234, "test": 106}
     assert fakes["pair_key"].nunique() == 213
 
@@ -119,7 +159,9 @@ def test_celebdf_pairs_cross_its_official_splits(found):
 def test_dfdc_every_fake_has_its_original_in_its_own_part(found):
     table, *_ = found("dfdc")
     fakes = table[(table["label"] == 1) & (table["split"] == "train")]
-    assert (fakes["pair_key"].str.rpartition("/")[0] == fakes["video_id"].str.rpartition("/")[0]).all()
+    assert (
+        fakes["pair_key"].str.rpartition("/")[0] == fakes["video_id"].str.rpartition("/")[0]
+    ).all()
     assert (table["pair_key"] != "").sum() == len(fakes) == 10_000
 
 
@@ -128,10 +170,13 @@ def test_fakeavceleb_splits_by_identity_in_every_stratum(found):
     assert table.groupby("group")["split"].nunique().eq(1).all() and table["group"].nunique() == 500
     assert report.notes[0].startswith("500 RealVideo-FakeAudio")
     fakes = table[table["label"] == 1]
-    assert (fakes["pair_key"].str.split("/").str[1:5] == fakes["path"].str.split("/").map(
-        lambda parts: ["RealVideo-RealAudio", *parts[2:5]])).all()
+    assert (
+        fakes["pair_key"].str.split("/").str[1:5]
+        == fakes["path"].str.split("/").map(lambda parts: ["RealVideo-RealAudio", *parts[2:5]])
+    ).all()
     people = table.drop_duplicates("group")
-    # Hashes know no race or gender. 500 people: four standard deviations of 15 % are 32; of 100 people 14.
+    # Hashes know no race or gender. 500 people: four standard deviations of 15 % are 32; of 100
+    # people 14.
     assert (people["split"].value_counts()[["val", "test"]] - 75).abs().max() < 32
     race = people["path"].str.split("/").str[2]
     assert set(race) == set(FAV_RACES)
@@ -144,7 +189,8 @@ def test_forgerynet_folders_two_and_eight_are_in_no_list(found):
     assert len(report.disk_only) == round(training[2] / 10) + round(training[8] / 10)
     assert table.loc[table["label"] == 1, "manipulation"].nunique() == 8
     sides = table.loc[table["split"] != "test", "split"].value_counts()
-    # 13.5 % of the outer folders: 3,300 of one real and 1,000 of four fakes, so four standard deviations are 0.026.
+    # 13.5 % of the outer folders: 3,300 of one real and 1,000 of four fakes, so four standard
+    # deviations are 0.026.
     assert abs(sides["val"] / sides.sum() - 0.135) < 0.026
     assert table.groupby("group")["split"].nunique().eq(1).all()
 
@@ -159,7 +205,9 @@ def test_df40_methods_share_their_reals(found):
 
 def test_wilddeepfake_extracted_is_the_same_index(found, tmp_path):
     archived, *_ = found("wilddeepfake")
-    extracted, _ = ADAPTERS["wilddeepfake"].index(TREES["wilddeepfake"](tmp_path / "w", extracted=True))
+    extracted, _ = ADAPTERS["wilddeepfake"].index(
+        TREES["wilddeepfake"](tmp_path / "w", extracted=True)
+    )
     columns = ["video_id", "label", "category", "split", "group", "attrs"]
     assert extracted[columns].equals(archived[columns])
 

@@ -18,7 +18,9 @@ from support.official_trees import (
 from support.quirks import SMALL, rows, without_path
 
 SCALE = dict.fromkeys(TREES, SMALL) | {"dfdc": 0.005, "forgerynet": 0.002}
-LOCATED = [corpus for corpus in TREES if corpus != "itw"]  # a manifest's paths are relative to the very root
+LOCATED = [
+    corpus for corpus in TREES if corpus != "itw"
+]  # a manifest's paths are relative to the very root
 
 
 @pytest.mark.parametrize("corpus", LOCATED)
@@ -27,7 +29,10 @@ def test_the_corpus_its_parent_and_a_doubled_folder_give_the_same_index(tmp_path
     TREES[corpus](inner, SCALE[corpus])
     found = rows(corpus, inner)
     # FakeAVCeleb's tree is doubled already.
-    for root in (inner.parent, inner / "FakeAVCeleb_v1.2" if corpus == "fakeavceleb" else inner.parent.parent):
+    for root in (
+        inner.parent,
+        inner / "FakeAVCeleb_v1.2" if corpus == "fakeavceleb" else inner.parent.parent,
+    ):
         again = rows(corpus, root)
         assert without_path(again) == without_path(found)
         assert all((root / row["path"].partition("!")[0]).exists() for row in again.values())
@@ -37,7 +42,9 @@ def test_the_corpus_its_parent_and_a_doubled_folder_give_the_same_index(tmp_path
 def test_two_copies_side_by_side_are_not_chosen_between(tmp_path, corpus):
     TREES[corpus](tmp_path / "a", SCALE[corpus])
     TREES[corpus](tmp_path / "b", SCALE[corpus])
-    with pytest.raises(ValueError, match=f"{corpus}: both '.*/a.*' and '.*/b.*' hold .*; give one of them"):
+    with pytest.raises(
+        ValueError, match=f"{corpus}: both '.*/a.*' and '.*/b.*' hold .*; give one of them"
+    ):
         rows(corpus, tmp_path)
 
 
@@ -46,9 +53,20 @@ def test_what_systems_and_broken_downloads_leave_behind_changes_nothing(tmp_path
     root = TREES[corpus](tmp_path / "official", SCALE[corpus])
     before = rows(corpus, root)
     for place, _, names in list(os.walk(root)):
-        write(Path(place), {".DS_Store": "x", "Thumbs.db": "x", "__MACOSX/0.mp4": "x", ".hidden/1.png": "x",
-                            "empty.mp4": "", "empty.png": "", "late.mp4.part": "x", "late.mp4.aria2": "x",
-                            "late.mp4": "half a video"})
+        write(
+            Path(place),
+            {
+                ".DS_Store": "x",
+                "Thumbs.db": "x",
+                "__MACOSX/0.mp4": "x",
+                ".hidden/1.png": "x",
+                "empty.mp4": "",
+                "empty.png": "",
+                "late.mp4.part": "x",
+                "late.mp4.aria2": "x",
+                "late.mp4": "half a video",
+            },
+        )
         write(Path(place), {f"._{name}": "x" for name in names[:2]})
     assert rows(corpus, root) == before
 
@@ -100,6 +118,10 @@ def test_a_name_that_is_no_utf8_is_an_error_that_can_be_printed(tmp_path):
     root = itw(tmp_path, SMALL)
     (root / "manifest.csv").unlink()
     (root / "clips").rename(root / "real")
-    os.rename(os.fsencode(root / "real" / "fake" / "0000.mp4"), os.fsencode(root / "real") + b"/\xff.mp4")
-    with pytest.raises(ValueError, match=r"itw: the name 'real/\\udcff.mp4' is not UTF-8; rename the file"):
+    os.rename(
+        os.fsencode(root / "real" / "fake" / "0000.mp4"), os.fsencode(root / "real") + b"/\xff.mp4"
+    )
+    with pytest.raises(
+        ValueError, match=r"itw: the name 'real/\\udcff.mp4' is not UTF-8; rename the file"
+    ):
         rows("itw", root)

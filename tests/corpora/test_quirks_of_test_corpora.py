@@ -21,16 +21,27 @@ from support.official_trees import (
 from support.quirks import SMALL, report, rows, without_path
 
 
-@pytest.mark.parametrize("spelling, method", [
-    ("inswapper", "inswap"), ("MobileFaceSwap", "mobileswap"), ("FS_vid2vid", "facevid2vid"),
-    ("face_vid2vid", "facevid2vid"), ("OneShot", "one_shot_free"), ("DaGAN", "danet"), ("mraa", "mraa")])
+@pytest.mark.parametrize(
+    "spelling, method",
+    [
+        ("inswapper", "inswap"),
+        ("MobileFaceSwap", "mobileswap"),
+        ("FS_vid2vid", "facevid2vid"),
+        ("face_vid2vid", "facevid2vid"),
+        ("OneShot", "one_shot_free"),
+        ("DaGAN", "danet"),
+        ("mraa", "mraa"),
+    ],
+)
 def test_df40_methods_by_their_other_names(tmp_path, spelling, method):
     root = df40(tmp_path, SMALL)
     before = Counter(row["manipulation"] for row in rows("df40", root).values())
     folder = next(path for path in (root / "DF40").iterdir() if path.name.lower() == method)
     folder.rename(root / "DF40" / spelling)
     assert Counter(row["manipulation"] for row in rows("df40", root).values()) == before
-    fill(root, [f"DF40/{method.title() if spelling == method else method}/cdf/frames/00000/000.png"])
+    fill(
+        root, [f"DF40/{method.title() if spelling == method else method}/cdf/frames/00000/000.png"]
+    )
     with pytest.raises(ValueError, match=f"are both {method}; remove one"):
         rows("df40", root)
 
@@ -40,14 +51,27 @@ def test_df40_reals_from_its_own_json_where_the_list_is_absent(tmp_path):
     listed = {name for name, row in rows("df40", root).items() if row["label"] == 0}
     (root / "Celeb-DF-v2/List_of_testing_videos.txt").unlink()
     names = [name.rpartition("/")[2] for name in listed]
-    content = {"simswap_cdf": {"simswap_Fake": {"train": {}, "test": {"id0_id1_0000": {"label": "simswap_Fake"}}},
-                               "simswap_Real": {"train": {}, "val": None, "test": {
-                                   name: {"label": "simswap_Real", "frames": []} for name in [*names, "id99_0000"]}},
-                               "": None}, "empty": None}
+    content = {
+        "simswap_cdf": {
+            "simswap_Fake": {"train": {}, "test": {"id0_id1_0000": {"label": "simswap_Fake"}}},
+            "simswap_Real": {
+                "train": {},
+                "val": None,
+                "test": {
+                    name: {"label": "simswap_Real", "frames": []} for name in [*names, "id99_0000"]
+                },
+            },
+            "": None,
+        },
+        "empty": None,
+    }
     write(root, {"dataset_json/simswap_cdf.json": json.dumps(content)})
     assert {name for name, row in rows("df40", root).items() if row["label"] == 0} == listed
     told = report("df40", root)
-    assert told.metadata_only == ("celeb-real/id99_0000",) and "are those of 'simswap_cdf.json'" in told.notes[0]
+    assert (
+        told.metadata_only == ("celeb-real/id99_0000",)
+        and "are those of 'simswap_cdf.json'" in told.notes[0]
+    )
 
 
 def test_df40_reals_as_the_original_videos(tmp_path):
@@ -58,20 +82,36 @@ def test_df40_reals_as_the_original_videos(tmp_path):
             fill(root, [f"Celeb-DF-v2/{folder}/{place.name}.mp4"])
         shutil.rmtree(root / "Celeb-DF-v2" / folder / "frames")
     after = rows("df40", root)
-    assert Counter((row["label"], row["manipulation"], row["target_id"]) for row in after.values()) == Counter(
-        (row["label"], row["manipulation"], row["target_id"]) for row in before.values())
+    assert Counter(
+        (row["label"], row["manipulation"], row["target_id"]) for row in after.values()
+    ) == Counter((row["label"], row["manipulation"], row["target_id"]) for row in before.values())
     assert {row["kind"] for row in after.values() if row["label"] == 0} == {"video"}
-    assert report("df40", root).notes[0].startswith("reals are videos but fakes are DF40's aligned crops")
+    assert (
+        report("df40", root)
+        .notes[0]
+        .startswith("reals are videos but fakes are DF40's aligned crops")
+    )
 
 
 def test_df40_only_the_celebdf_domain_of_the_papers_methods(tmp_path):
     root = df40(tmp_path, SMALL)
-    fill(root, ["DF40/deepfacelab/fake/x/000.png", "DF40/deepfacelab/real/x/000.png", "DF40/e4s/ff/frames/a/0.png"])
+    fill(
+        root,
+        [
+            "DF40/deepfacelab/fake/x/000.png",
+            "DF40/deepfacelab/real/x/000.png",
+            "DF40/e4s/ff/frames/a/0.png",
+        ],
+    )
     shutil.rmtree(root / "DF40/lia/cdf")
     found = rows("df40", root)
-    assert not any("/ff/" in name or "/landmarks/" in name or "deepfacelab" in name for name in found)
+    assert not any(
+        "/ff/" in name or "/landmarks/" in name or "deepfacelab" in name for name in found
+    )
     assert report("df40", root).notes == (
-        "methods outside the paper's 21 left out: StyleGAN2, deepfacelab, heygen", "no cdf/frames/ of: lia")
+        "methods outside the paper's 21 left out: StyleGAN2, deepfacelab, heygen",
+        "no cdf/frames/ of: lia",
+    )
 
 
 def test_wilddeepfake_archives_unpacked_into_folders_of_their_own(tmp_path):
@@ -92,25 +132,39 @@ def test_wilddeepfake_a_true_gzip_is_read_too(tmp_path):
     assert rows("wilddeepfake", root) == before
 
 
-@pytest.mark.parametrize("content", [
-    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", b"<html>sign in</html>",
-    tar_bytes(["./0/real/0/3.png"])[:700], gzip.compress(tar_bytes(["./0/real/0/3.png"]))[:60]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        b"<html>sign in</html>",
+        tar_bytes(["./0/real/0/3.png"])[:700],
+        gzip.compress(tar_bytes(["./0/real/0/3.png"]))[:60],
+    ],
+)
 def test_wilddeepfake_what_is_no_whole_archive(tmp_path, content):
     root = write(wilddeepfake(tmp_path, SMALL), {"real_train/9.tar.gz": content})
-    with pytest.raises(ValueError, match="'9.tar.gz' in 'real_train' is no readable tar .*download it again"):
+    with pytest.raises(
+        ValueError, match="'9.tar.gz' in 'real_train' is no readable tar .*download it again"
+    ):
         rows("wilddeepfake", root)
 
 
-@pytest.mark.parametrize("member", ["0/real/../3.png", "../0/real/7/3.png", "/0/real/7/3.png", "0/real/7/../../../3.png"])
+@pytest.mark.parametrize(
+    "member", ["0/real/../3.png", "../0/real/7/3.png", "/0/real/7/3.png", "0/real/7/../../../3.png"]
+)
 def test_wilddeepfake_members_cannot_lead_out(tmp_path, member):
     root = write(wilddeepfake(tmp_path, SMALL), {"real_train/9.tar.gz": tar_bytes([member])})
-    with pytest.raises(ValueError, match="'9.tar.gz' in 'real_train' holds '.*', which leads out of the archive"):
+    with pytest.raises(
+        ValueError, match="'9.tar.gz' in 'real_train' holds '.*', which leads out of the archive"
+    ):
         rows("wilddeepfake", root)
 
 
 def test_wilddeepfake_extracted_folder_of_the_other_label(tmp_path):
     root = fill(wilddeepfake(tmp_path, SMALL, extracted=True), ["real_train/9/fake/0/3.png"])
-    with pytest.raises(ValueError, match="'real_train/9/fake/0': expected '<shard>/real/<sequence>'"):
+    with pytest.raises(
+        ValueError, match="'real_train/9/fake/0': expected '<shard>/real/<sequence>'"
+    ):
         rows("wilddeepfake", root)
 
 
@@ -119,8 +173,16 @@ def test_dfeval_newer_edition_with_links_and_columns_by_name(tmp_path):
     before, path = rows("dfeval2024", root), root / "video-metadata-publish.csv"
     header, _, rest = path.read_text(encoding="utf-8-sig").partition("\n")
     path.write_text("broken")  # the older edition beside it is not read
-    write(root, {"video-metadata-publish-with-links.csv": header.replace(
-        "Video Ground Truth", " VIDEO  ground truth").replace("Filename", "filename") + ",Link\n" + rest})
+    write(
+        root,
+        {
+            "video-metadata-publish-with-links.csv": header.replace(
+                "Video Ground Truth", " VIDEO  ground truth"
+            ).replace("Filename", "filename")
+            + ",Link\n"
+            + rest
+        },
+    )
     assert rows("dfeval2024", root) == before
 
 
@@ -151,7 +213,9 @@ def test_manifest_links_out_of_the_root_are_refused_but_inside_it_they_work(tmp_
     (root / "file.mp4").symlink_to(tmp_path / "outside/a.mp4")
     for path in ("folder/a.mp4", "file.mp4"):
         write(root, {"manifest.csv": f"path,label\n{path},fake\n"})
-        with pytest.raises(ValueError, match=f"entry 1: path '{path}' must lie inside the root but is a link out"):
+        with pytest.raises(
+            ValueError, match=f"entry 1: path '{path}' must lie inside the root but is a link out"
+        ):
             rows("itw", root)
 
 

@@ -34,11 +34,17 @@ def test_ffpp_all_levels_triple_the_counts_with_pairs_inside_a_level(tmp_path):
     root = ffpp(tmp_path, SMALL, ["c0", "c23", "c40"])
     found, one = rows("ffpp", root, compression="all"), rows("ffpp", root)
     assert len(found) == 3 * len(one) and Counter(row["compression"] for row in found.values()) == {
-        level: len(one) for level in ("raw", "c23", "c40")}
+        level: len(one) for level in ("raw", "c23", "c40")
+    }
     fakes = [row for row in found.values() if row["label"]]
-    assert all(found[row["pair_key"].partition("/")[2]]["compression"] == row["compression"] for row in fakes)
+    assert all(
+        found[row["pair_key"].partition("/")[2]]["compression"] == row["compression"]
+        for row in fakes
+    )
     # The levels of one video never straddle a split.
-    assert len({(row["group"], row["split"]) for row in found.values()}) == len({row["group"] for row in one.values()})
+    assert len({(row["group"], row["split"]) for row in found.values()}) == len(
+        {row["group"] for row in one.values()}
+    )
     shutil.rmtree(root / "original_sequences/youtube/c40")
     for method in FFPP_METHODS:
         shutil.rmtree(root / f"manipulated_sequences/{method}/c40")
@@ -48,10 +54,19 @@ def test_ffpp_all_levels_triple_the_counts_with_pairs_inside_a_level(tmp_path):
 def test_ffpp_masks_models_archives_and_dfd_are_no_rows(tmp_path):
     root = ffpp(tmp_path, SMALL)
     before = rows("ffpp", root)
-    fill(root, [f"manipulated_sequences/{method}/masks/videos/071_054.mp4" for method in FFPP_METHODS])
-    fill(root, ["manipulated_sequences/Deepfakes/models/071_054/encoder.h5", "downloaded_videos.zip",
-                "original_sequences/actors/c23/videos/24__outside_talking_still_laughing.mp4",
-                "manipulated_sequences/DeepFakeDetection/c23/videos/24_23__walk_down_hall__YR5OVD4S.mp4"])
+    fill(
+        root,
+        [f"manipulated_sequences/{method}/masks/videos/071_054.mp4" for method in FFPP_METHODS],
+    )
+    fill(
+        root,
+        [
+            "manipulated_sequences/Deepfakes/models/071_054/encoder.h5",
+            "downloaded_videos.zip",
+            "original_sequences/actors/c23/videos/24__outside_talking_still_laughing.mp4",
+            "manipulated_sequences/DeepFakeDetection/c23/videos/24_23__walk_down_hall__YR5OVD4S.mp4",
+        ],
+    )
     assert rows("ffpp", root) == before and report("ffpp", root).disk_only == ()
 
 
@@ -114,9 +129,14 @@ def test_celebdf_first_line_of_the_headerless_list_counts(tmp_path):
     assert rows("celebdf2", root)[first.removesuffix(".mp4")]["split"] == "test"
 
 
-@pytest.mark.parametrize("change", [lambda text: "\ufeff" + text.replace("\n", "\r\n"),
-                                    lambda text: text.replace("/", "\\") + "\n\n",
-                                    lambda text: text.replace("1 YouTube-real", "1  Youtube-Real")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+        lambda text: text.replace("/", "\\") + "\n\n",
+        lambda text: text.replace("1 YouTube-real", "1  Youtube-Real"),
+    ],
+)
 def test_celebdf_list_saved_by_other_systems(tmp_path, change):
     root = celebdf2(tmp_path, SMALL)
     before, listing = rows("celebdf2", root), root / "List_of_testing_videos.txt"
@@ -129,13 +149,18 @@ def test_celebdf_a_second_download_of_a_test_video_is_no_training_video(tmp_path
     before = rows("celebdf2", root)
     fill(root, ["Celeb-real/id0_0000 (1).mp4", "YouTube-real/00299 - Copy.mp4"])
     assert rows("celebdf2", root) == before
-    assert report("celebdf2", root).disk_only == ("Celeb-real/id0_0000 (1).mp4", "YouTube-real/00299 - Copy.mp4")
+    assert report("celebdf2", root).disk_only == (
+        "Celeb-real/id0_0000 (1).mp4",
+        "YouTube-real/00299 - Copy.mp4",
+    )
 
 
 def test_celebdf_a_missing_training_real_is_only_a_count(tmp_path):
     root = celebdf2(tmp_path, SMALL)
     before = rows("celebdf2", root)
-    real = next(name for name, row in before.items() if row["label"] == 0 and row["split"] == "train")
+    real = next(
+        name for name, row in before.items() if row["label"] == 0 and row["split"] == "train"
+    )
     (root / f"{real}.mp4").unlink()
     after = rows("celebdf2", root)
     assert before.keys() - after.keys() == {real}
@@ -168,7 +193,8 @@ def test_dfdc_parts_unpacked_into_a_folder_of_their_zips(tmp_path):
         (root / "train" / "moved").rename(part / part.name)
     after = rows("dfdc", root)
     assert Counter((row["label"], row["split"]) for row in after.values()) == Counter(
-        (row["label"], row["split"]) for row in before.values())
+        (row["label"], row["split"]) for row in before.values()
+    )
     assert sum(row["pair_key"] != "" for row in after.values()) == 500
 
 
@@ -197,7 +223,9 @@ def test_dfdc_label_files_that_disagree(tmp_path):
 def test_dfdc_one_part_without_metadata_is_named(tmp_path):
     root = dfdc(tmp_path, 0.005)
     (root / "train/dfdc_train_part_7/metadata.json").unlink()
-    with pytest.raises(FileNotFoundError, match="'dfdc_train_part_7/metadata.json or labels.csv' is missing"):
+    with pytest.raises(
+        FileNotFoundError, match="'dfdc_train_part_7/metadata.json or labels.csv' is missing"
+    ):
         rows("dfdc", root)
 
 
@@ -216,13 +244,21 @@ def test_dfdc_kaggle_sets_are_refused_alone_and_left_out_beside(tmp_path):
     root = dfdc(tmp_path / "official", 0.005)
     before = rows("dfdc", root)
     fill(root, ["test_videos/aassnaulhq.mp4", "train_sample_videos/aagfhgtpmv.mp4"])
-    write(root, {"train_sample_videos/metadata.json": '{"aagfhgtpmv.mp4": {"label": "FAKE", "original": "x.mp4"}}'})
+    write(
+        root,
+        {
+            "train_sample_videos/metadata.json": '{"aagfhgtpmv.mp4": {"label": "FAKE", "original": "x.mp4"}}'
+        },
+    )
     assert rows("dfdc", root) == before
     assert report("dfdc", root).notes == (
-        "left out, as Kaggle's and no official set: train_sample_videos, test_videos",)
+        "left out, as Kaggle's and no official set: train_sample_videos, test_videos",
+    )
     for place in ("train", "validation", "test"):
         shutil.rmtree(root / place)
-    with pytest.raises(FileNotFoundError, match="Kaggle's train_sample_videos and test_videos are other sets"):
+    with pytest.raises(
+        FileNotFoundError, match="Kaggle's train_sample_videos and test_videos are other sets"
+    ):
         rows("dfdc", root)
 
 
@@ -245,7 +281,11 @@ def test_fakeavceleb_file_names_repeat_over_types_and_people(tmp_path):
     root = fakeavceleb(tmp_path, 0.1)
     found = rows("fakeavceleb", root)
     stems = Counter(row["path"].rpartition("/")[2] for row in found.values())
-    twice = {row["path"].rpartition("/")[2]: set() for row in found.values() if stems[row["path"].rpartition("/")[2]] > 1}
+    twice = {
+        row["path"].rpartition("/")[2]: set()
+        for row in found.values()
+        if stems[row["path"].rpartition("/")[2]] > 1
+    }
     for row in found.values():
         if row["path"].rpartition("/")[2] in twice:
             twice[row["path"].rpartition("/")[2]].add(row["manipulation"])
@@ -255,7 +295,9 @@ def test_fakeavceleb_file_names_repeat_over_types_and_people(tmp_path):
 def test_fakeavceleb_races_with_brackets_and_odd_names(tmp_path):
     found = rows("fakeavceleb", fakeavceleb(tmp_path, 0.2))
     odd = [row for name, row in found.items() if "-12)" in name]
-    assert odd and all(row["label"] == 1 and row["pair_key"] and row["manipulation"] != "unknown" for row in odd)
+    assert odd and all(
+        row["label"] == 1 and row["pair_key"] and row["manipulation"] != "unknown" for row in odd
+    )
     assert any("/Caucasian (European)/women/" in name for name in found)
 
 
@@ -275,7 +317,9 @@ def test_fakeavceleb_one_video_with_two_methods(tmp_path):
     path.write_text(path.read_text() + line + "\n")
     rows("fakeavceleb", root)  # the same line twice says nothing new
     path.write_text(path.read_text() + line.replace(",fsgan,", ",faceswap,") + "\n")
-    with pytest.raises(ValueError, match="is listed twice in FakeVideo-RealAudio, with different methods"):
+    with pytest.raises(
+        ValueError, match="is listed twice in FakeVideo-RealAudio, with different methods"
+    ):
         rows("fakeavceleb", root)
 
 
@@ -283,20 +327,31 @@ def test_forgerynet_lists_of_reversed_polarity_are_counted_not_believed(tmp_path
     root = forgerynet(tmp_path, SMALL)
     before = without_path(rows("forgerynet", root))
     listing = root / "Validation/video_list.txt"
-    turned = [cells[:-3] + [str(1 - int(cells[-3]))] + cells[-2:] for cells in map(
-        str.split, listing.read_text().splitlines())]
+    turned = [
+        cells[:-3] + [str(1 - int(cells[-3]))] + cells[-2:]
+        for cells in map(str.split, listing.read_text().splitlines())
+    ]
     listing.write_text("\n".join(map(" ".join, turned)))
     assert without_path(rows("forgerynet", root)) == before
-    assert f"{len(turned)} lines of video_list.txt contradict their folder" in report("forgerynet", root).notes
+    assert (
+        f"{len(turned)} lines of video_list.txt contradict their folder"
+        in report("forgerynet", root).notes
+    )
 
 
 def test_forgerynet_test_image_track_and_other_folders_are_no_rows(tmp_path):
     root = forgerynet(tmp_path, SMALL)
     before = rows("forgerynet", root)
-    fill(root, ["Test/video/test_video_release/1/a/b/video.mp4", "Training/image/train_release/9/a/b.png",
-                "Training/video/train_video_release/9/a/b/video.mp4",
-                "Training/video/train_video_release/²/a/b/video.mp4",
-                "Training/video/train_video_release/20/a/video.mp4"])
+    fill(
+        root,
+        [
+            "Test/video/test_video_release/1/a/b/video.mp4",
+            "Training/image/train_release/9/a/b.png",
+            "Training/video/train_video_release/9/a/b/video.mp4",
+            "Training/video/train_video_release/²/a/b/video.mp4",
+            "Training/video/train_video_release/20/a/video.mp4",
+        ],
+    )
     assert rows("forgerynet", root) == before
 
 
@@ -305,27 +360,38 @@ def test_forgerynet_complete_list_adds_the_folders_that_the_official_one_omits(t
     omitted = report("forgerynet", root).disk_only
     folders = {name.split("/")[1] for name in omitted}
     assert folders == {"2", "8"}
-    write(root, {"Training/video_list_complete.txt": "\n".join(f"0 {name} 1 2 2" for name in omitted)})
+    write(
+        root, {"Training/video_list_complete.txt": "\n".join(f"0 {name} 1 2 2" for name in omitted)}
+    )
     assert report("forgerynet", root).disk_only == ()
 
 
 def test_forgerynet_releases_unpacked_without_their_outer_folders(tmp_path):
     root = forgerynet(tmp_path / "official", SMALL)
-    before = Counter((row["label"], row["manipulation"], row["split"], row["attrs"])
-                     for row in rows("forgerynet", root).values())
+    before = Counter(
+        (row["label"], row["manipulation"], row["split"], row["attrs"])
+        for row in rows("forgerynet", root).values()
+    )
     flat = tmp_path / "flat" / "Training"
     flat.mkdir(parents=True)
     (root / "Training/video/train_video_release").rename(flat / "train_video_release")
     (root / "Training/video_list.txt").rename(flat / "video_list.txt")
     (root / "Validation/video/val_video_release").rename(flat.parent / "val_video_release")
     (root / "Validation/video_list.txt").rename(flat.parent / "video_list.txt")
-    after = Counter((row["label"], row["manipulation"], row["split"], row["attrs"])
-                    for row in rows("forgerynet", flat.parent).values())
+    after = Counter(
+        (row["label"], row["manipulation"], row["split"], row["attrs"])
+        for row in rows("forgerynet", flat.parent).values()
+    )
     assert after == before
     assert report("forgerynet", flat.parent).metadata_only == ()
 
 
 def test_forgerynet_segments_are_frames_with_a_forged_flag(tmp_path):
     root = forgerynet(tmp_path, SMALL)
-    fake = next(row for name, row in rows("forgerynet", root).items() if "val_video_release/4/" in name)
-    assert json.loads(fake["attrs"]) == {"folder": 4, "segments": [[0, 10, 0], [10, 35, 1], [45, 30, 0]]}
+    fake = next(
+        row for name, row in rows("forgerynet", root).items() if "val_video_release/4/" in name
+    )
+    assert json.loads(fake["attrs"]) == {
+        "folder": 4,
+        "segments": [[0, 10, 0], [10, 35, 1], [45, 30, 0]],
+    }

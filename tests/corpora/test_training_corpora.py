@@ -23,7 +23,9 @@ def test_ffpp_counts_labels_and_pairs(ffpp):
         assert {row["target_id"] for row in found.values() if row["split"] == split} == set(pair)
     for folder, expected in FFPP_METHODS.items():
         these = [row for name, row in found.items() if f"/{folder}/" in name]
-        assert {(row["manipulation"], row["category"]) for row in these} == {expected} and len(these) == 6
+        assert {(row["manipulation"], row["category"]) for row in these} == {expected} and len(
+            these
+        ) == 6
 
 
 def test_ffpp_same_ids_from_the_parent_of_the_root(ffpp):
@@ -68,8 +70,12 @@ def test_ffpp_stem_collision_is_an_error(ffpp):
 def test_celebdf_labels_splits_and_pairs(celeb):
     found = rows("celebdf2", celeb)
     assert {name: (row["label"], row["split"]) for name, row in found.items()} == {
-        "Celeb-real/id0_0000": (0, "test"), "Celeb-real/id1_0002": (0, "train"), "YouTube-real/00170": (0, "test"),
-        "Celeb-synthesis/id0_id1_0000": (1, "test"), "Celeb-synthesis/id1_id0_0002": (1, "train")}
+        "Celeb-real/id0_0000": (0, "test"),
+        "Celeb-real/id1_0002": (0, "train"),
+        "YouTube-real/00170": (0, "test"),
+        "Celeb-synthesis/id0_id1_0000": (1, "test"),
+        "Celeb-synthesis/id1_id0_0002": (1, "train"),
+    }
     fake = found["Celeb-synthesis/id1_id0_0002"]
     assert (fake["target_id"], fake["source_id"]) == ("id1", "id0")
     assert fake["pair_key"] == "celebdf2/Celeb-real/id1_0002"
@@ -82,10 +88,15 @@ def test_celebdf_with_videos_level_and_other_case(celeb):
     assert found["Youtube-real/videos/00170"]["split"] == "test" and len(found) == 5
 
 
-@pytest.mark.parametrize("line, message", [
-    ("0 YouTube-real/00170.mp4", "flag and folder disagree"), ("1 Celeb-synthesis/id0_id1_0000.mp4", "disagree"),
-    ("YouTube-real/00170.mp4", "line 1"), ("1 Other/00170.mp4", "line 1"),
-])
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("0 YouTube-real/00170.mp4", "flag and folder disagree"),
+        ("1 Celeb-synthesis/id0_id1_0000.mp4", "disagree"),
+        ("YouTube-real/00170.mp4", "line 1"),
+        ("1 Other/00170.mp4", "line 1"),
+    ],
+)
 def test_celebdf_list_that_contradicts_the_folders(celeb, line, message):
     make(celeb, {"List_of_testing_videos.txt": line})
     with pytest.raises(ValueError, match=message):
@@ -94,33 +105,69 @@ def test_celebdf_list_that_contradicts_the_folders(celeb, line, message):
 
 def test_celebdf_without_its_list(celeb):
     (celeb / "List_of_testing_videos.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="'List_of_testing_videos.txt' is missing; it decides the test split"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="'List_of_testing_videos.txt' is missing; it decides the test split",
+    ):
         rows("celebdf2", celeb)
 
 
 @pytest.fixture
 def dfdc(tmp_path) -> Path:
-    """A training part, validation with labels.csv, and a test set in sub-folders with metadata.json."""
-    return make(tmp_path / "DFDC", {
-        **dict.fromkeys(("train/dfdc_train_part_0/awnfpubqmo.mp4", "train/dfdc_train_part_0/lnhkjhyhvw.mp4",
-                         "validation/aaaaaaaaaa.mp4", "validation/bbbbbbbbbb.mp4",
-                         "test/0/cccccccccc.mp4", "test/1/dddddddddd.mp4"), b"x"),
-        "train/dfdc_train_part_0/metadata.json": json.dumps({
-            "awnfpubqmo.mp4": {"label": "FAKE", "split": "train", "original": "lnhkjhyhvw.mp4"},
-            "lnhkjhyhvw.mp4": {"label": "REAL", "split": "train", "original": None},
-            "gonegonego.mp4": {"label": "FAKE", "split": "train", "original": "lnhkjhyhvw.mp4"}}),
-        "validation/labels.csv": "filename,label\naaaaaaaaaa.mp4,0\nbbbbbbbbbb.mp4,1\n",
-        "test/metadata.json": json.dumps({"cccccccccc.mp4": {"is_fake": 1}, "dddddddddd.mp4": {"is_fake": 0}})})
+    """A training part, validation with labels.csv, and a test set in sub-folders with
+    metadata.json.
+    """
+    return make(
+        tmp_path / "DFDC",
+        {
+            **dict.fromkeys(
+                (
+                    "train/dfdc_train_part_0/awnfpubqmo.mp4",
+                    "train/dfdc_train_part_0/lnhkjhyhvw.mp4",
+                    "validation/aaaaaaaaaa.mp4",
+                    "validation/bbbbbbbbbb.mp4",
+                    "test/0/cccccccccc.mp4",
+                    "test/1/dddddddddd.mp4",
+                ),
+                b"x",
+            ),
+            "train/dfdc_train_part_0/metadata.json": json.dumps(
+                {
+                    "awnfpubqmo.mp4": {
+                        "label": "FAKE",
+                        "split": "train",
+                        "original": "lnhkjhyhvw.mp4",
+                    },
+                    "lnhkjhyhvw.mp4": {"label": "REAL", "split": "train", "original": None},
+                    "gonegonego.mp4": {
+                        "label": "FAKE",
+                        "split": "train",
+                        "original": "lnhkjhyhvw.mp4",
+                    },
+                }
+            ),
+            "validation/labels.csv": "filename,label\naaaaaaaaaa.mp4,0\nbbbbbbbbbb.mp4,1\n",
+            "test/metadata.json": json.dumps(
+                {"cccccccccc.mp4": {"is_fake": 1}, "dddddddddd.mp4": {"is_fake": 0}}
+            ),
+        },
+    )
 
 
 def test_dfdc_labels_splits_and_originals(dfdc):
     found = rows("dfdc", dfdc)
     real, fake = (0, "real", "REAL"), (1, "dfdc_unknown", "FS")
-    assert {name: (row["split"], (row["label"], row["manipulation"], row["category"]))
-            for name, row in found.items()} == {
-        "train/dfdc_train_part_0/awnfpubqmo": ("train", fake), "train/dfdc_train_part_0/lnhkjhyhvw": ("train", real),
-        "validation/aaaaaaaaaa": ("val", real), "validation/bbbbbbbbbb": ("val", fake),
-        "test/0/cccccccccc": ("test", fake), "test/1/dddddddddd": ("test", real)}
+    assert {
+        name: (row["split"], (row["label"], row["manipulation"], row["category"]))
+        for name, row in found.items()
+    } == {
+        "train/dfdc_train_part_0/awnfpubqmo": ("train", fake),
+        "train/dfdc_train_part_0/lnhkjhyhvw": ("train", real),
+        "validation/aaaaaaaaaa": ("val", real),
+        "validation/bbbbbbbbbb": ("val", fake),
+        "test/0/cccccccccc": ("test", fake),
+        "test/1/dddddddddd": ("test", real),
+    }
     fake, real = (found[f"train/dfdc_train_part_0/{name}"] for name in ("awnfpubqmo", "lnhkjhyhvw"))
     assert (fake["pair_key"], fake["group"]) == (real["video_id"], real["group"])
     assert ADAPTERS["dfdc"].index(dfdc)[1].metadata_only == ("dfdc_train_part_0/gonegonego.mp4",)
@@ -128,7 +175,9 @@ def test_dfdc_labels_splits_and_originals(dfdc):
 
 def test_dfdc_other_layouts(dfdc, tmp_path):
     assert {row["split"] for row in rows("dfdc", dfdc / "train").values()} == {"train"}
-    alone = make(tmp_path / "sbi", {"videos/x.mp4": b"x", "labels.csv": "filename,label\nx.mp4,1\n"})
+    alone = make(
+        tmp_path / "sbi", {"videos/x.mp4": b"x", "labels.csv": "filename,label\nx.mp4,1\n"}
+    )
     assert [(row["split"], row["label"]) for row in rows("dfdc", alone).values()] == [("test", 1)]
 
 
@@ -149,15 +198,25 @@ def test_dfdc_missing_contradictory_or_broken_metadata(dfdc):
 
 
 def test_dfdc_stem_in_two_parts(dfdc):
-    make(dfdc, {"train/dfdc_train_part_1/awnfpubqmo.mp4": b"x", "train/dfdc_train_part_1/metadata.json": "{}"})
-    with pytest.raises(ValueError, match="'awnfpubqmo.mp4' lies in 'dfdc_train_part_0' and 'dfdc_train_part_1'"):
+    make(
+        dfdc,
+        {
+            "train/dfdc_train_part_1/awnfpubqmo.mp4": b"x",
+            "train/dfdc_train_part_1/metadata.json": "{}",
+        },
+    )
+    with pytest.raises(
+        ValueError, match="'awnfpubqmo.mp4' lies in 'dfdc_train_part_0' and 'dfdc_train_part_1'"
+    ):
         rows("dfdc", dfdc)
 
 
 FAV_HEADER = "source,target1,target2,method,category,type,race,gender,path,\n"
 
 
-def fav_row(kind: str, method: str, letter: str, name: str, donor: str = "-", identity: str = "id00076") -> str:
+def fav_row(
+    kind: str, method: str, letter: str, name: str, donor: str = "-", identity: str = "id00076"
+) -> str:
     folder = f"FakeAVCeleb/{kind}/African/men/{identity}"
     return f"{identity},{donor},-,{method},{letter},{kind},African,men,{name},{folder}\n"
 
@@ -165,10 +224,12 @@ def fav_row(kind: str, method: str, letter: str, name: str, donor: str = "-", id
 @pytest.fixture
 def fav(tmp_path) -> Path:
     """A doubled folder, the malformed header, one file name under two types."""
-    entries = [("RealVideo-RealAudio", "real", "A", "00109.mp4"),
-               ("RealVideo-FakeAudio", "rtvc", "B", "00109_fake.mp4"),
-               ("FakeVideo-RealAudio", "wav2lip", "C", "00109_1_id00476_wavtolip.mp4", "id00476"),
-               ("FakeVideo-FakeAudio", "fsgan-wav2lip", "D", "00109_1_id00476_wavtolip.mp4", "id00476")]
+    entries = [
+        ("RealVideo-RealAudio", "real", "A", "00109.mp4"),
+        ("RealVideo-FakeAudio", "rtvc", "B", "00109_fake.mp4"),
+        ("FakeVideo-RealAudio", "wav2lip", "C", "00109_1_id00476_wavtolip.mp4", "id00476"),
+        ("FakeVideo-FakeAudio", "fsgan-wav2lip", "D", "00109_1_id00476_wavtolip.mp4", "id00476"),
+    ]
     inner = tmp_path / "FakeAVCeleb_v1.2" / "FakeAVCeleb_v1.2"
     make(inner, [f"{kind}/African/men/id00076/{name}" for kind, _, _, name, *_ in entries])
     make(inner, {"meta_data.csv": FAV_HEADER + "".join(fav_row(*entry) for entry in entries)})
@@ -178,13 +239,20 @@ def fav(tmp_path) -> Path:
 def test_fakeavceleb_methods_pairs_and_the_dropped_type(fav):
     found = rows("fakeavceleb", fav)
     place = "African/men/id00076"
-    assert {name: (row["label"], row["manipulation"], row["category"]) for name, row in found.items()} == {
+    assert {
+        name: (row["label"], row["manipulation"], row["category"]) for name, row in found.items()
+    } == {
         f"RealVideo-RealAudio/{place}/00109": (0, "real", "REAL"),
         f"FakeVideo-RealAudio/{place}/00109_1_id00476_wavtolip": (1, "wav2lip", "RE"),
-        f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip": (1, "fsgan-wav2lip", "FS")}
+        f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip": (1, "fsgan-wav2lip", "FS"),
+    }
     fake = found[f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip"]
     assert fake["pair_key"] == f"fakeavceleb/RealVideo-RealAudio/{place}/00109"
-    assert (fake["target_id"], fake["source_id"], fake["group"]) == ("id00076", "id00476", "id00076")
+    assert (fake["target_id"], fake["source_id"], fake["group"]) == (
+        "id00076",
+        "id00476",
+        "id00076",
+    )
     assert (fav / fake["path"]).is_file()
     other = rows("fakeavceleb", fav, composite_category="RE")
     assert other[f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip"]["category"] == "RE"
@@ -196,13 +264,19 @@ def test_fakeavceleb_identity_stays_in_one_split(fav):
     text = FAV_HEADER
     for number in range(60):
         identity = f"id{number:05d}"
-        for kind, method, letter, name in (("RealVideo-RealAudio", "real", "A", "1.mp4"),
-                                           ("FakeVideo-RealAudio", "fsgan", "C", "1_fsgan.mp4")):
+        for kind, method, letter, name in (
+            ("RealVideo-RealAudio", "real", "A", "1.mp4"),
+            ("FakeVideo-RealAudio", "fsgan", "C", "1_fsgan.mp4"),
+        ):
             make(inner, [f"{kind}/African/men/{identity}/{name}"])
             text += fav_row(kind, method, letter, name, identity=identity)
     make(inner, {"meta_data.csv": text})
     table, report = ADAPTERS["fakeavceleb"].index(fav)
-    assert table.groupby("group")["split"].nunique().eq(1).all() and set(table["split"]) == {"train", "val", "test"}
+    assert table.groupby("group")["split"].nunique().eq(1).all() and set(table["split"]) == {
+        "train",
+        "val",
+        "test",
+    }
     assert len(report.disk_only) == 3  # id00076's, now unlisted
     moved = ADAPTERS["fakeavceleb"].index(fav, seed=1)[0]
     assert (moved["split"] != table["split"]).any()
@@ -211,7 +285,9 @@ def test_fakeavceleb_identity_stays_in_one_split(fav):
 def test_fakeavceleb_refuses_wrong_metadata(fav):
     path = fav / "FakeAVCeleb_v1.2" / "meta_data.csv"
     path.write_text(FAV_HEADER + fav_row("RealVideo-RealAudio", "wav2lip", "A", "00109.mp4"))
-    with pytest.raises(ValueError, match="line 2: method 'wav2lip' does not belong in RealVideo-RealAudio"):
+    with pytest.raises(
+        ValueError, match="line 2: method 'wav2lip' does not belong in RealVideo-RealAudio"
+    ):
         rows("fakeavceleb", fav)
     path.write_text(FAV_HEADER + "id00076,-,real\n")
     with pytest.raises(ValueError, match="line 2 has 3 cells; expected 10"):
@@ -223,32 +299,56 @@ def test_fakeavceleb_refuses_wrong_metadata(fav):
 
 @pytest.fixture
 def forgery(tmp_path) -> Path:
-    """Training with folders 2 and 16 and 6, of which the list omits 2; validation with a partly forged video."""
-    return make(tmp_path / "ForgeryNet", {
-        **dict.fromkeys(("Training/video/train_video_release/2/o2/i2/video.mp4",
-                         "Training/video/train_video_release/6/o6/i6/video.mp4",
-                         "Training/video/train_video_release/16/r1/video.mp4",
-                         "Validation/video/val_video_release/4/7f89/718e/video.mp4",
-                         "Validation/video/val_video_release/19/r2/video.mp4"), b"x"),
-        "Training/video_list.txt": "1 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"
-                                   "1 train_video_release/16/r1/video.mp4 0 90 0 1 0 16\n",
-        "Validation/video_list.txt": "3 val_video_release/4/7f89/718e/video.mp4 0 10 0 10 35 1 45 30 0 1 2 4\n"
-                                     "1 val_video_release/19/gone/video.mp4 0 5 0 0 0 19\n"})
+    """Training with folders 2 and 16 and 6, of which the list omits 2; validation with a partly
+    forged video.
+    """
+    return make(
+        tmp_path / "ForgeryNet",
+        {
+            **dict.fromkeys(
+                (
+                    "Training/video/train_video_release/2/o2/i2/video.mp4",
+                    "Training/video/train_video_release/6/o6/i6/video.mp4",
+                    "Training/video/train_video_release/16/r1/video.mp4",
+                    "Validation/video/val_video_release/4/7f89/718e/video.mp4",
+                    "Validation/video/val_video_release/19/r2/video.mp4",
+                ),
+                b"x",
+            ),
+            "Training/video_list.txt": "1 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"
+            "1 train_video_release/16/r1/video.mp4 0 90 0 1 0 16\n",
+            "Validation/video_list.txt": "3 val_video_release/4/7f89/718e/video.mp4 0 10 0 10 35 1 45 30 0 1 2 4\n"
+            "1 val_video_release/19/gone/video.mp4 0 5 0 0 0 19\n",
+        },
+    )
 
 
 def test_forgerynet_labels_from_folders(forgery):
     table, report = ADAPTERS["forgerynet"].index(forgery)
     found = {row["attrs"]: row for row in table.to_dict("records")}
     by_folder = {json.loads(attrs)["folder"]: row for attrs, row in found.items()}
-    assert {n: (row["label"], row["manipulation"], row["category"]) for n, row in by_folder.items()} == {
-        2: (1, "fs-gan", "FS"), 6: (1, "deepfakes-stargan-stack", "RE"), 16: (0, "real", "REAL"),
-        4: (1, "blendface", "FS"), 19: (0, "real", "REAL")}
+    assert {
+        n: (row["label"], row["manipulation"], row["category"]) for n, row in by_folder.items()
+    } == {
+        2: (1, "fs-gan", "FS"),
+        6: (1, "deepfakes-stargan-stack", "RE"),
+        16: (0, "real", "REAL"),
+        4: (1, "blendface", "FS"),
+        19: (0, "real", "REAL"),
+    }
     assert by_folder[4]["split"] == by_folder[19]["split"] == "test"
-    assert by_folder[2]["split"] == forgerynet.split_of("o2") and by_folder[16]["split"] == forgerynet.split_of("r1")
+    assert by_folder[2]["split"] == forgerynet.split_of("o2") and by_folder[16][
+        "split"
+    ] == forgerynet.split_of("r1")
     assert json.loads(by_folder[4]["attrs"])["segments"] == [[0, 10, 0], [10, 35, 1], [45, 30, 0]]
     assert report.metadata_only == ("val_video_release/19/gone/video.mp4",)
-    assert set(report.disk_only) == {"train_video_release/2/o2/i2/video.mp4", "val_video_release/19/r2/video.mp4"}
-    assert "1 lines of video_list.txt contradict their folder" in report.notes  # r1 is listed as fake
+    assert set(report.disk_only) == {
+        "train_video_release/2/o2/i2/video.mp4",
+        "val_video_release/19/r2/video.mp4",
+    }
+    assert (
+        "1 lines of video_list.txt contradict their folder" in report.notes
+    )  # r1 is listed as fake
 
 
 def test_forgerynet_choices_and_a_broken_line(forgery):
@@ -256,6 +356,9 @@ def test_forgerynet_choices_and_a_broken_line(forgery):
     assert set(triple["category"]) == {"FS", "REAL"}
     everything = ADAPTERS["forgerynet"].index(forgery, validation=1.0)[0]
     assert set(everything["split"]) == {"val", "test"}
-    make(forgery, {"Training/video_list.txt": "2 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"})
+    make(
+        forgery,
+        {"Training/video_list.txt": "2 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"},
+    )
     with pytest.raises(ValueError, match="'Training/video_list.txt' line 1: expected"):
         rows("forgerynet", forgery)

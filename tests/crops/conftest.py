@@ -37,5 +37,8 @@ def trapped(tmp_path_factory, make_clip):
     for number in (0, 9):
         make_clip(root / f"v{number}.mp4", [scene((20, 30))] * 21)
     for number, (name, colour) in enumerate(TRAPS.items(), 1):
-        make_clip(root / f"v{number}-{name}.mp4", [scene((20, 30))] * 90 + [scene((20, 30), colour=colour)] * 10)
+        make_clip(
+            root / f"v{number}-{name}.mp4",
+            [scene((20, 30))] * 90 + [scene((20, 30), colour=colour)] * 10,
+        )
     return root, pd.DataFrame([index_row(path.name) for path in sorted(root.iterdir())])

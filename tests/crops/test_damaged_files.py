@@ -1,4 +1,6 @@
-"""Damaged files of every kind, cropped in a process of their own: it ends, in bounded memory, with a word on each."""
+"""Damaged files of every kind, cropped in a process of their own: it ends, in bounded memory, with
+a word on each.
+"""
 
 import json
 import subprocess
@@ -12,15 +14,25 @@ from deepfake_repro.crops.preprocess import LOST
 from support import corrupt_files
 
 REASONS = {*LOST, "broken_off", "frame_without_face"}
-HOPELESS = {"empty": {"empty"}, "zeros": {"undecodable"}, "header_only": {"undecodable"},
-            "noise": {"undecodable", "no_face"}, "other_content": {"undecodable"}}
+HOPELESS = {
+    "empty": {"empty"},
+    "zeros": {"undecodable"},
+    "header_only": {"undecodable"},
+    "noise": {"undecodable", "no_face"},
+    "other_content": {"undecodable"},
+}
 
 
 @pytest.fixture(scope="module")
 def outcome(assets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    run = subprocess.run([sys.executable, corrupt_files.__file__, str(folder / "c"), "210", "0"], check=False,
-                         capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [sys.executable, corrupt_files.__file__, str(folder / "c"), "210", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     *files, memory = json.loads(run.stdout)
     return files, memory["peak_memory_mib"]
@@ -43,11 +55,16 @@ def test_nothing_comes_of_nothing(outcome, fault):
 def test_names_do_not_matter(outcome):
     sound = [file for file in outcome[0] if file["fault"] == "wrong_extension"]
     assert len(sound) == 14
-    assert all(file["crops"] == (6 if file["kind"] == "frames" else 3) and not file["reason"] for file in sound)
+    assert all(
+        file["crops"] == (6 if file["kind"] == "frames" else 3) and not file["reason"]
+        for file in sound
+    )
 
 
 def test_memory_stays_bounded(outcome):
-    assert outcome[1] < 1500  # MiB; eight frames of the largest size allowed would take 800 beside the 300 of the rest
+    assert (
+        outcome[1] < 1500
+    )  # MiB; eight frames of the largest size allowed would take 800 beside the 300 of the rest
 
 
 def test_the_seed_decides_the_files_and_the_clock_does_not(assets, tmp_path, monkeypatch):
@@ -55,8 +72,11 @@ def test_the_seed_decides_the_files_and_the_clock_does_not(assets, tmp_path, mon
         day = len(list(tmp_path.iterdir()))
         monkeypatch.setattr(time, "time", lambda: 1e9 + 86400.0 * day)
         corrupt_files.make(tmp_path / name, 30, seed)
-        return {path.relative_to(tmp_path / name): path.read_bytes() for path in sorted(
-            Path(tmp_path / name).rglob("*")) if path.is_file()}
+        return {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in sorted(Path(tmp_path / name).rglob("*"))
+            if path.is_file()
+        }
 
     first = content("a", 1)
     assert first == content("b", 1) != content("c", 2)

@@ -21,7 +21,9 @@ def corpus(tmp_path_factory, make_clip):
 
 def test_enlarge_by_hand():
     assert enlarge(np.array([[10.0, 20, 30, 60], [0, 0, 10, 10]])).tolist() == [
-        [7, 14, 33, 66], pytest.approx([-1.5, -1.5, 11.5, 11.5])]
+        [7, 14, 33, 66],
+        pytest.approx([-1.5, -1.5, 11.5, 11.5]),
+    ]
     assert enlarge(np.zeros((0, 4))).shape == (0, 4)
 
 
@@ -34,7 +36,10 @@ def test_crop_repeats_the_border():
     image = np.arange(9, dtype=np.uint8).reshape(3, 3, 1).repeat(3, axis=2)
     expected = [[0, 0, 1, 2], [0, 0, 1, 2], [3, 3, 4, 5], [6, 6, 7, 8]]
     assert crop(image, np.array([-1, -1, 3, 3]), 4)[..., 0].tolist() == expected
-    assert crop(image, np.array([1, 1, 5, 5]), 4)[..., 0].tolist() == [[4, 5, 5, 5], *[[7, 8, 8, 8]] * 3]
+    assert crop(image, np.array([1, 1, 5, 5]), 4)[..., 0].tolist() == [
+        [4, 5, 5, 5],
+        *[[7, 8, 8, 8]] * 3,
+    ]
 
 
 def test_crop_shrinks_by_the_mean_and_stretches_to_a_square():
@@ -60,11 +65,21 @@ def test_png_is_lossless_and_jpeg_close():
 
 def test_extract_keeps_every_face_of_every_second(corpus):
     rows, skipped = extract(index_row("two.mp4"), corpus[0], Squares(), OPTIONS)
-    assert [(row["frame"], row["face"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)] and skipped == []
+    assert [(row["frame"], row["face"]) for row in rows] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ] and skipped == []
     boxes = [[row[key] for key in ("x0", "y0", "x1", "y1")] for row in rows[:2]]
     assert np.abs(np.array(boxes) - [[10, 20, 50, 60], [90, 60, 130, 100]]).max() <= 1
     assert rows[0]["width"] == 160 and rows[0]["height"] == 120 and rows[2]["seconds"] == 1.0
-    assert rows[1]["landmarks"][:4] == [boxes[1][0], boxes[1][1] + 1, boxes[1][0] + 2, boxes[1][1] + 3]
+    assert rows[1]["landmarks"][:4] == [
+        boxes[1][0],
+        boxes[1][1] + 1,
+        boxes[1][0] + 2,
+        boxes[1][1] + 3,
+    ]
     # 40 + 30 % = 52 pixels: 6 of 52 on each side are background, in the crop of 32 the outer 3.7.
     image = decode(rows[0]["image"])
     assert image.shape == (32, 32, 3)
@@ -72,20 +87,38 @@ def test_extract_keeps_every_face_of_every_second(corpus):
 
 
 def test_a_fixed_number_of_frames_a_clip(corpus):
-    """Of eleven frames a tenth of a second apart the first, the last and one between: 0, 5 and 10."""
-    rows, _ = extract(index_row("two.mp4"), corpus[0], Squares(), replace(OPTIONS, frames_per_clip=3))
-    assert [(row["frame"], row["seconds"]) for row in rows if not row["face"]] == [(0, 0.0), (1, 0.5), (2, 1.0)]
+    """Of eleven frames a tenth of a second apart the first, the last and one between: 0, 5 and
+    10.
+    """
+    rows, _ = extract(
+        index_row("two.mp4"), corpus[0], Squares(), replace(OPTIONS, frames_per_clip=3)
+    )
+    assert [(row["frame"], row["seconds"]) for row in rows if not row["face"]] == [
+        (0, 0.0),
+        (1, 0.5),
+        (2, 1.0),
+    ]
 
 
 def test_extract_leaves_out_small_and_unsure_faces(corpus):
-    count = [len(extract(index_row("two.mp4"), corpus[0], Squares(), replace(OPTIONS, **change))[0])
-             for change in ({"min_side": 30}, {"min_side": 50}, {"min_score": 0.7})]
+    count = [
+        len(extract(index_row("two.mp4"), corpus[0], Squares(), replace(OPTIONS, **change))[0])
+        for change in ({"min_side": 30}, {"min_side": 50}, {"min_score": 0.7})
+    ]
     assert count == [4, 0, 2]
 
 
-@pytest.mark.parametrize("name, reason, rows", [
-    ("nobody", "no_face", 0), ("text", "undecodable", 0), ("zero", "empty", 0), ("gone", "missing", 0),
-    ("sometimes", "frame_without_face", 1), ("broken", "broken_off", None)])
+@pytest.mark.parametrize(
+    "name, reason, rows",
+    [
+        ("nobody", "no_face", 0),
+        ("text", "undecodable", 0),
+        ("zero", "empty", 0),
+        ("gone", "missing", 0),
+        ("sometimes", "frame_without_face", 1),
+        ("broken", "broken_off", None),
+    ],
+)
 def test_what_cannot_be_used_is_recorded(corpus, name, reason, rows):
     found, (record,) = extract(index_row(f"{name}.mp4"), corpus[0], Squares(), OPTIONS)
     assert record["video_id"] == f"ffpp/{name}" and record["reason"] == reason
@@ -94,8 +127,10 @@ def test_what_cannot_be_used_is_recorded(corpus, name, reason, rows):
 
 
 def test_frame_counts_are_in_the_detail(corpus):
-    details = [extract(index_row(f"{name}.mp4"), corpus[0], Squares(), OPTIONS)[1][0]["detail"]
-               for name in ("sometimes", "nobody")]
+    details = [
+        extract(index_row(f"{name}.mp4"), corpus[0], Squares(), OPTIONS)[1][0]["detail"]
+        for name in ("sometimes", "nobody")
+    ]
     assert details == ["2 of 3 frames", "3 of 3 frames"]
 
 
@@ -110,21 +145,44 @@ def test_face_sequences_bypass_the_detector(tmp_path):
     rows, skipped = extract(row, tmp_path, None, OPTIONS)
     assert [row["frame"] for row in rows] == [0, 3, 6] and skipped == []
     assert [decode(row["image"]).shape + (int(decode(row["image"]).mean()),) for row in rows] == [
-        (32, 32, 3, 0), (32, 32, 3, 30), (32, 32, 3, 60)]
-    assert rows[1]["score"] == 1 and np.isnan(rows[1]["landmarks"]).all() and np.isnan(rows[1]["seconds"])
-    assert [rows[1][key] for key in ("x0", "y0", "x1", "y1", "width", "height")] == [0, 0, 40, 50, 40, 50]
+        (32, 32, 3, 0),
+        (32, 32, 3, 30),
+        (32, 32, 3, 60),
+    ]
+    assert (
+        rows[1]["score"] == 1
+        and np.isnan(rows[1]["landmarks"]).all()
+        and np.isnan(rows[1]["seconds"])
+    )
+    assert [rows[1][key] for key in ("x0", "y0", "x1", "y1", "width", "height")] == [
+        0,
+        0,
+        40,
+        50,
+        40,
+        50,
+    ]
 
 
 def test_photographs_of_any_size_and_name_go_through_the_detector(tmp_path):
     (tmp_path / "n1").mkdir()
-    for name, image in (("0001_01.png", scene((20, 30))), ("0002_01.png", scene((10, 10), (90, 60))[:100]),
-                        ("0003_01.png", scene())):
+    for name, image in (
+        ("0001_01.png", scene((20, 30))),
+        ("0002_01.png", scene((10, 10), (90, 60))[:100]),
+        ("0003_01.png", scene()),
+    ):
         (tmp_path / "n1" / name).write_bytes(encode(image, "png"))
     (tmp_path / "n1" / "broken.jpg").write_bytes(b"no image")
     rows, skipped = extract(index_row("n1", "photos", "vggface2"), tmp_path, Squares(), OPTIONS)
-    assert [(row["frame"], row["face"], row["x0"]) for row in rows] == [(0, 0, 20), (1, 0, 10), (1, 1, 90)]
+    assert [(row["frame"], row["face"], row["x0"]) for row in rows] == [
+        (0, 0, 20),
+        (1, 0, 10),
+        (1, 1, 90),
+    ]
     assert skipped[0]["reason"] == "broken_off" and "first broken.jpg" in skipped[0]["detail"]
-    rows, skipped = extract(index_row("missing", "photos", "vggface2"), tmp_path, Squares(), OPTIONS)
+    rows, skipped = extract(
+        index_row("missing", "photos", "vggface2"), tmp_path, Squares(), OPTIONS
+    )
     assert rows == [] and skipped[0]["reason"] == "missing"
 
 

@@ -23,19 +23,38 @@ def test_one_frame_a_second(tmp_path, make_clip, picture, read_number):
 def test_frames_are_rgb_uint8(tmp_path, make_clip, picture):
     _, image = next(frames(make_clip(tmp_path / "clip.mp4", [picture(0)] * 3)))
     assert image.dtype == np.uint8 and image.shape == (96, 128, 3)
-    assert image[70, 30, 0] > 180 > 60 > image[70, 30, 2] and image[70, 100, 2] > 180 > 60 > image[70, 100, 0]
+    assert (
+        image[70, 30, 0] > 180 > 60 > image[70, 30, 2]
+        and image[70, 100, 2] > 180 > 60 > image[70, 100, 0]
+    )
 
 
-@pytest.mark.parametrize("per_second, expected", [
-    (2.0, [0, 5, 10, 15, 20, 25]), (3.0, [0, 4, 7, 10, 14, 17, 20, 24, 27]), (0.5, [0, 20]),
-    (100.0, list(range(30)))])
+@pytest.mark.parametrize(
+    "per_second, expected",
+    [
+        (2.0, [0, 5, 10, 15, 20, 25]),
+        (3.0, [0, 4, 7, 10, 14, 17, 20, 24, 27]),
+        (0.5, [0, 20]),
+        (100.0, list(range(30))),
+    ],
+)
 def test_other_rates(tmp_path, make_clip, picture, read_number, per_second, expected):
     path = make_clip(tmp_path / "clip.mp4", map(picture, range(30)), rate=10)
     assert [read_number(image) for _, image in frames(path, per_second)] == expected
 
 
 def test_variable_frame_rate_and_late_start(tmp_path, make_clip, picture, read_number):
-    times = [5.0, 5.2, 5.9, 6.05, 6.5, 6.9, 9.3, 9.9, 10.0]  # relative: 0 .2 .9 1.05 1.5 1.9 4.3 4.9 5
+    times = [
+        5.0,
+        5.2,
+        5.9,
+        6.05,
+        6.5,
+        6.9,
+        9.3,
+        9.9,
+        10.0,
+    ]  # relative: 0 .2 .9 1.05 1.5 1.9 4.3 4.9 5
     path = make_clip(tmp_path / "clip.mkv", map(picture, range(9)), times=times)
     found = list(frames(path))
     # Seconds 2, 3 and 4 share the first frame after the gap: it comes once.
@@ -46,11 +65,16 @@ def test_variable_frame_rate_and_late_start(tmp_path, make_clip, picture, read_n
 def test_display_rotation_is_applied(tmp_path, make_clip, picture, read_number):
     path = make_clip(tmp_path / "clip.mp4", [picture(0b1011)] * 3)
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40  # the track's display matrix follows 40 bytes of tkhd version 0
-    data[matrix:matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 96 << 16, 0, 1 << 30)
+    matrix = (
+        data.index(b"tkhd") + 4 + 40
+    )  # the track's display matrix follows 40 bytes of tkhd version 0
+    data[matrix : matrix + 36] = struct.pack(
+        ">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 96 << 16, 0, 1 << 30
+    )
     path.write_bytes(data)
     _, image = next(frames(path))
-    # ISO 14496-12: (x, y) -> (96 - y, x), a quarter turn clockwise; turning back must give the picture.
+    # ISO 14496-12: (x, y) -> (96 - y, x), a quarter turn clockwise; turning back must give the
+    # picture.
     assert image.shape == (128, 96, 3) and read_number(np.rot90(image)) == 0b1011
 
 
@@ -70,12 +94,16 @@ def test_truncated_header(tmp_path, make_clip, picture):
         list(frames(path))
 
 
-@pytest.mark.parametrize("suffix, reason", [(".mka", "no video stream"), (".wav", "none of the video formats")])
+@pytest.mark.parametrize(
+    "suffix, reason", [(".mka", "no video stream"), (".wav", "none of the video formats")]
+)
 def test_sound_only_is_no_video(tmp_path, suffix, reason):
     path = tmp_path / f"sound{suffix}"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        sound = av.AudioFrame.from_ndarray(
+            np.zeros((1, 8000), np.int16), format="s16", layout="mono"
+        )
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
     with pytest.raises(VideoError, match=reason):
@@ -85,12 +113,12 @@ def test_sound_only_is_no_video(tmp_path, suffix, reason):
 def test_break_in_the_middle_gives_what_there_was_then_raises(tmp_path, make_clip):
     noise = np.random.default_rng(0).integers(0, 255, (40, 96, 128, 3), dtype=np.uint8)
     path = make_clip(tmp_path / "clip.mp4", noise)
-    path.write_bytes(path.read_bytes()[:-path.stat().st_size // 3])
+    path.write_bytes(path.read_bytes()[: -path.stat().st_size // 3])
     seen = []
     with pytest.raises(VideoError):
         for seconds, _ in frames(path):
             seen.append(seconds)
-    assert seen == [0.0, 1.0, 2.0][:len(seen)] and len(seen) >= 1
+    assert seen == [0.0, 1.0, 2.0][: len(seen)] and len(seen) >= 1
 
 
 def test_rate_must_be_positive(tmp_path):
@@ -102,8 +130,19 @@ def test_error_survives_a_process_boundary():
     assert str(pickle.loads(pickle.dumps(VideoError("a.mp4", "broken")))) == "a.mp4: broken"
 
 
-def encode(path, pictures, codec="libx264", pix_fmt="yuv420p", options=None, times=None, rate=10, muxing=None):
-    """A video of ``pictures`` by any codec; ``times``: milliseconds of each; size and container as they come."""
+def encode(
+    path,
+    pictures,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    options=None,
+    times=None,
+    rate=10,
+    muxing=None,
+):
+    """A video of ``pictures`` by any codec; ``times``: milliseconds of each; size and container as
+    they come.
+    """
     with av.open(str(path), "w", options=muxing or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = pictures[0].shape[:2]
@@ -118,22 +157,30 @@ def encode(path, pictures, codec="libx264", pix_fmt="yuv420p", options=None, tim
 
 
 def moving(count, height=96, width=128):
-    """RGB pictures of noise that drifts: hard enough to predict that encoders use all their frame types."""
+    """RGB pictures of noise that drifts: hard enough to predict that encoders use all their frame
+    types.
+    """
     rng = np.random.default_rng(0)
-    ground = cv2.resize(rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), (width + count, height + count))
+    ground = cv2.resize(
+        rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), (width + count, height + count)
+    )
     grain = rng.integers(0, 12, (5, height, width, 3), dtype=np.uint8)
-    return [ground[i:i + height, i:i + width] // 2 + grain[i % 5] for i in range(count)]
+    return [ground[i : i + height, i : i + width] // 2 + grain[i % 5] for i in range(count)]
 
 
 def bare(path):
     """The oracle: every frame of the file by a plain PyAV loop, [(seconds, RGB)]."""
     with av.open(str(path)) as container:
-        shown = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        shown = [
+            (frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
+        ]
     return [(time - shown[0][0], image) for time, image in shown]
 
 
 def first_of_each(shown, per_second):
-    """The definition as a naive loop over k: the first frame at or after k / per_second, none twice."""
+    """The definition as a naive loop over k: the first frame at or after k / per_second, none
+    twice.
+    """
     wanted = {}
     for k in range(int(shown[-1][0] * per_second) + 1):
         for number, (seconds, _) in enumerate(shown):
@@ -144,8 +191,12 @@ def first_of_each(shown, per_second):
 
 
 def assert_same(found, expected):
-    assert [seconds for seconds, _ in found] == pytest.approx([seconds for seconds, _ in expected], abs=1e-6)
-    assert all(np.array_equal(image, other) for (_, image), (_, other) in zip(found, expected, strict=True))
+    assert [seconds for seconds, _ in found] == pytest.approx(
+        [seconds for seconds, _ in expected], abs=1e-6
+    )
+    assert all(
+        np.array_equal(image, other) for (_, image), (_, other) in zip(found, expected, strict=True)
+    )
 
 
 X264 = {"threads": "1", "crf": "28"}
@@ -161,7 +212,10 @@ FILES = {
     "ten_bit.mp4": {"options": X264, "pix_fmt": "yuv420p10le"},
     "hevc.mp4": {"codec": "libx265", "options": X265},
     "hevc_ten_bit.mkv": {"codec": "libx265", "options": X265, "pix_fmt": "yuv420p10le"},
-    "vp9.webm": {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "1"}},
+    "vp9.webm": {
+        "codec": "libvpx-vp9",
+        "options": {"deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "1"},
+    },
     "av1.mkv": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}},
     "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "mpeg4.avi": {"codec": "mpeg4", "options": {"bf": "2"}},
@@ -196,10 +250,17 @@ def test_unneeded_frames_are_not_decoded(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", moving(60), options=X264 | {"bf": "3"})
     decoded, jpeg = [], encode(tmp_path / "clip.avi", moving(60), codec="mjpeg", pix_fmt="yuvj420p")
     plain = decoding._time
-    monkeypatch.setattr(decoding, "_time", lambda item: decoded.append(isinstance(item, av.VideoFrame)) or plain(item))
+    monkeypatch.setattr(
+        decoding,
+        "_time",
+        lambda item: decoded.append(isinstance(item, av.VideoFrame)) or plain(item),
+    )
     with av.open(str(path)) as container:
         types = [frame.pict_type for frame in container.decode(video=0)]
-    assert len(list(frames(path))) == 6 and sum(decoded) < 60 - types.count(av.video.frame.PictureType.B) // 3
+    assert (
+        len(list(frames(path))) == 6
+        and sum(decoded) < 60 - types.count(av.video.frame.PictureType.B) // 3
+    )
     decoded.clear()
     assert len(list(frames(jpeg))) == 6 == sum(decoded)
     decoded.clear()
@@ -239,8 +300,13 @@ def test_the_main_video_is_no_cover_and_no_side_show(tmp_path, picture, read_num
 
 
 def test_live_recordings_state_no_duration(tmp_path):
-    path = encode(tmp_path / "live.webm", moving(30), codec="libvpx-vp9", options={"deadline": "realtime"},
-                  muxing={"live": "1"})
+    path = encode(
+        tmp_path / "live.webm",
+        moving(30),
+        codec="libvpx-vp9",
+        options={"deadline": "realtime"},
+        muxing={"live": "1"},
+    )
     with av.open(str(path)) as container:
         assert container.duration is None
     assert len(list(frames(path))) == 3 == len(list(frames(path, count=3)))
@@ -249,10 +315,17 @@ def test_live_recordings_state_no_duration(tmp_path):
 @pytest.mark.parametrize("count", [None, 8])
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.avi", "clip.mp4"])
 def test_a_cut_file_gives_its_frames_and_says_so(tmp_path, name, count):
-    path = encode(tmp_path / name, moving(60), options=X264, muxing={"movflags": "faststart"} if "mp4" in name else {})
-    path.write_bytes(path.read_bytes()[:path.stat().st_size * 6 // 10])
+    path = encode(
+        tmp_path / name,
+        moving(60),
+        options=X264,
+        muxing={"movflags": "faststart"} if "mp4" in name else {},
+    )
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     seen = []
-    with pytest.raises(VideoError, match="ends after . s|Invalid data|End of file|stated") as raised:
+    with pytest.raises(
+        VideoError, match="ends after . s|Invalid data|End of file|stated"
+    ) as raised:
         seen += (seconds for seconds, _ in frames(path, count=count))
         seen += iter(lambda: None, None)
     assert "\n" not in str(raised.value)
@@ -261,16 +334,22 @@ def test_a_cut_file_gives_its_frames_and_says_so(tmp_path, name, count):
 def test_absurd_sizes_are_refused_before_they_are_decoded(tmp_path):
     path = encode(tmp_path / "large.avi", moving(3), codec="mjpeg", pix_fmt="yuvj420p")
     data = path.read_bytes()
-    for mark in {place for place in range(len(data)) if data.startswith(b"\xff\xc0\x00\x11", place)}:
-        data = data[:mark + 5] + struct.pack(">HH", 60000, 60000) + data[mark + 9:]
+    for mark in {
+        place for place in range(len(data)) if data.startswith(b"\xff\xc0\x00\x11", place)
+    }:
+        data = data[: mark + 5] + struct.pack(">HH", 60000, 60000) + data[mark + 9 :]
     path.write_bytes(data)
     with pytest.raises(VideoError):
         list(frames(path))
 
 
-@pytest.mark.parametrize("text", [
-    b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:clip.mp4\n#EXT-X-ENDLIST\n",
-    b"ffconcat version 1.0\nfile clip.mp4\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:clip.mp4\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile clip.mp4\n",
+    ],
+)
 def test_play_lists_open_no_other_file(tmp_path, make_clip, picture, text):
     make_clip(tmp_path / "clip.mp4", map(picture, range(10)))
     (tmp_path / "list.mp4").write_bytes(text)

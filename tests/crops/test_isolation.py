@@ -11,7 +11,15 @@ from deepfake_repro.crops import isolation
 from deepfake_repro.crops.isolation import StoppedError, extractor
 from deepfake_repro.crops.store import CropStore
 from support.runs import GUARDED, content, guarded_processes, run
-from support.squares import OPTIONS, Dropped, Squares, Trapped, Unmakeable, dropped_by_the_decoder, index_row
+from support.squares import (
+    OPTIONS,
+    Dropped,
+    Squares,
+    Trapped,
+    Unmakeable,
+    dropped_by_the_decoder,
+    index_row,
+)
 
 HERE = Path(__file__).parent
 
@@ -19,25 +27,48 @@ HERE = Path(__file__).parent
 def test_a_video_that_crashes_or_hangs_costs_itself_only(trapped, tmp_path):
     records = []
     for name, workers in (("one", 1), ("two", 2)):
-        skipped = run(trapped, tmp_path / name, detector_factory=Trapped, workers=workers, videos_per_part=3,
-                      options=replace(OPTIONS, video_timeout=2))
+        skipped = run(
+            trapped,
+            tmp_path / name,
+            detector_factory=Trapped,
+            workers=workers,
+            videos_per_part=3,
+            options=replace(OPTIONS, video_timeout=2),
+        )
         records.append(skipped.to_numpy().tolist())
-    # The eight frames detected together before the event are kept; the ninth is among those lost with it.
-    assert records[0] == records[1] == [
-        ["ffpp/v1-segfault", "crashed", "SIGSEGV after 8 sampled frames"],
-        ["ffpp/v2-hang", "timeout", "no answer after 8 sampled frames"],
-        ["ffpp/v3-raise", "crashed", "RuntimeError: a library's own error after 8 sampled frames"]]
+    # The eight frames detected together before the event are kept; the ninth is among those lost
+    # with it.
+    assert (
+        records[0]
+        == records[1]
+        == [
+            ["ffpp/v1-segfault", "crashed", "SIGSEGV after 8 sampled frames"],
+            ["ffpp/v2-hang", "timeout", "no answer after 8 sampled frames"],
+            [
+                "ffpp/v3-raise",
+                "crashed",
+                "RuntimeError: a library's own error after 8 sampled frames",
+            ],
+        ]
+    )
     assert content(tmp_path / "one") == content(tmp_path / "two")
     faces = CropStore(tmp_path / "one").table()["video_id"].value_counts().to_dict()
-    assert faces == {"ffpp/v0": 3, "ffpp/v9": 3, **{f"ffpp/{name}": 8 for name in (
-        "v1-segfault", "v2-hang", "v3-raise")}}
+    assert faces == {
+        "ffpp/v0": 3,
+        "ffpp/v9": 3,
+        **{f"ffpp/{name}": 8 for name in ("v1-segfault", "v2-hang", "v3-raise")},
+    }
 
 
 def test_they_count_against_the_limit(trapped, tmp_path):
     root, index = trapped
     with pytest.raises(ValueError, match=r"1 of 1 videos .* first ffpp/v1-segfault \(crashed\)"):
-        run((root, index[index["path"].str.contains("segfault")]), tmp_path, detector_factory=Trapped,
-            options=replace(GUARDED, max_skipped=0.5))
+        run(
+            (root, index[index["path"].str.contains("segfault")]),
+            tmp_path,
+            detector_factory=Trapped,
+            options=replace(GUARDED, max_skipped=0.5),
+        )
 
 
 def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
@@ -45,7 +76,9 @@ def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
     left = extract(index_row("v1-segfault.mp4"), trapped[0])
     next(left)
     rows = [row for found, _ in extract(index_row("v0.mp4"), trapped[0]) for row in found]
-    assert [(row["video_id"], row["frame"]) for row in rows] == [("ffpp/v0", frame) for frame in range(3)]
+    assert [(row["video_id"], row["frame"]) for row in rows] == [
+        ("ffpp/v0", frame) for frame in range(3)
+    ]
     extract.close()
     with pytest.raises(StoppedError):
         next(extract(index_row("v0.mp4"), trapped[0]))
@@ -53,27 +86,68 @@ def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
 
 
 DROPPED = {  # a maker of detectors -> the library's words, the call, where it was met
-    dropped_by_the_decoder: (r"TypeError: .*unexpected keyword argument 'metadata_errors'",
-                             r"decoding\.py:\d+: opened = av\.open\(.*metadata_errors=.*\)", "first met at ffpp/v0"),
-    partial(Dropped, "argument"): (r"TypeError: .*'kind'.*", r"extraction\.py:\d+: .*detector\(.*", "first met at ffpp/v0"),
-    partial(Dropped, "function"): ("AttributeError: module 'cv2' has no attribute 'resized'", ".*", ".* at ffpp/v0"),
-    partial(Dropped, "OpenCV's argument"): (r"error: .*'method' is an invalid keyword argument.*", ".*", ".* at ffpp/v0"),
-    partial(Dropped, "module"): ("ImportError: cannot import name 'resized' from 'cv2' .*", ".*", ".* at ffpp/v0"),
-    partial(Dropped, "nothing"): ("NotImplementedError: gone since version 19", ".*", ".* at ffpp/v0"),
-    Unmakeable: (r"TypeError: .*'kind'.*", r"isolation\.py:\d+: detector = factory\(\)", "first met when .* was made"),
+    dropped_by_the_decoder: (
+        r"TypeError: .*unexpected keyword argument 'metadata_errors'",
+        r"decoding\.py:\d+: opened = av\.open\(.*metadata_errors=.*\)",
+        "first met at ffpp/v0",
+    ),
+    partial(Dropped, "argument"): (
+        r"TypeError: .*'kind'.*",
+        r"extraction\.py:\d+: .*detector\(.*",
+        "first met at ffpp/v0",
+    ),
+    partial(Dropped, "function"): (
+        "AttributeError: module 'cv2' has no attribute 'resized'",
+        ".*",
+        ".* at ffpp/v0",
+    ),
+    partial(Dropped, "OpenCV's argument"): (
+        r"error: .*'method' is an invalid keyword argument.*",
+        ".*",
+        ".* at ffpp/v0",
+    ),
+    partial(Dropped, "module"): (
+        "ImportError: cannot import name 'resized' from 'cv2' .*",
+        ".*",
+        ".* at ffpp/v0",
+    ),
+    partial(Dropped, "nothing"): (
+        "NotImplementedError: gone since version 19",
+        ".*",
+        ".* at ffpp/v0",
+    ),
+    Unmakeable: (
+        r"TypeError: .*'kind'.*",
+        r"isolation\.py:\d+: detector = factory\(\)",
+        "first met when .* was made",
+    ),
 }
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("factory", DROPPED, ids=lambda factory: getattr(factory, "__name__", "") or factory.args[0])
+@pytest.mark.parametrize(
+    "factory", DROPPED, ids=lambda factory: getattr(factory, "__name__", "") or factory.args[0]
+)
 def test_a_call_that_a_library_has_dropped_stops_the_run_with_the_librarys_words(
-        trapped, tmp_path, factory, workers):
-    """No property of a video: nothing is recorded of it, and ``max_skipped`` (here: all) does not excuse it."""
+    trapped, tmp_path, factory, workers
+):
+    """No property of a video: nothing is recorded of it, and ``max_skipped`` (here: all) does not
+    excuse it.
+    """
     root, index = trapped
     index = index[index["path"].isin(["v0.mp4", "v9.mp4"])]
     words, call, where = DROPPED[factory]
-    with pytest.raises(isolation.ProgramError, match=rf"^{words} \(at {call}; {where}\): an error of the program ") as raised:
-        run((root, index), tmp_path, detector_factory=factory, options=GUARDED, workers=workers, videos_per_part=2)
+    with pytest.raises(
+        isolation.ProgramError, match=rf"^{words} \(at {call}; {where}\): an error of the program "
+    ) as raised:
+        run(
+            (root, index),
+            tmp_path,
+            detector_factory=factory,
+            options=GUARDED,
+            workers=workers,
+            videos_per_part=2,
+        )
     assert "\n" not in str(raised.value) and "make environment" in str(raised.value)
     assert not list(tmp_path.iterdir()) and guarded_processes() == []
 
@@ -84,8 +158,12 @@ def missing_weights():
 
 def test_a_detector_that_cannot_be_made_ends_the_run_with_its_own_message(corpus, tmp_path):
     for workers in (1, 2):
-        with pytest.raises(FileNotFoundError, match="^no weights here; run the assets stage first$"):
-            run(corpus, tmp_path, detector_factory=missing_weights, options=GUARDED, workers=workers)
+        with pytest.raises(
+            FileNotFoundError, match="^no weights here; run the assets stage first$"
+        ):
+            run(
+                corpus, tmp_path, detector_factory=missing_weights, options=GUARDED, workers=workers
+            )
     assert not list(tmp_path.iterdir()) and guarded_processes() == []
 
 

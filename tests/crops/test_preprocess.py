@@ -1,4 +1,6 @@
-"""A run over a whole index: the same bytes whatever happens to its processes, its disk and its machines."""
+"""A run over a whole index: the same bytes whatever happens to its processes, its disk and its
+machines.
+"""
 
 import re
 import resource
@@ -31,20 +33,35 @@ def test_everything_usable_is_kept_and_the_rest_is_listed(corpus, made):
     assert faces.pop("ffpp/broken") >= 1
     assert faces == {**{f"ffpp/v{n}": 3 for n in range(5)}, "ffpp/two": 4, "ffpp/sometimes": 1}
     skipped = pd.read_csv(made / "skipped.csv").set_index("video_id")["reason"].to_dict()
-    assert skipped == {"ffpp/nobody": "no_face", "ffpp/text": "undecodable", "ffpp/zero": "empty",
-                       "ffpp/gone": "missing", "ffpp/sometimes": "frame_without_face",
-                       "ffpp/broken": "broken_off"}
+    assert skipped == {
+        "ffpp/nobody": "no_face",
+        "ffpp/text": "undecodable",
+        "ffpp/zero": "empty",
+        "ffpp/gone": "missing",
+        "ffpp/sometimes": "frame_without_face",
+        "ffpp/broken": "broken_off",
+    }
 
 
 def test_bytes_do_not_depend_on_workers_or_row_order(corpus, made, tmp_path):
     root, index = corpus
     lines = []
     run((root, index.iloc[::-1]), tmp_path / "guarded", options=GUARDED)
-    run((root, index.iloc[::-1]), tmp_path / "two", options=GUARDED, workers=2, progress=lines.append)
-    assert len(content(made)) == 5 and content(tmp_path / "guarded") == content(tmp_path / "two") == content(made)
+    run(
+        (root, index.iloc[::-1]),
+        tmp_path / "two",
+        options=GUARDED,
+        workers=2,
+        progress=lines.append,
+    )
+    assert len(content(made)) == 5 and content(tmp_path / "guarded") == content(
+        tmp_path / "two"
+    ) == content(made)
     assert lines[0].startswith("crops: dashboard at http://127.0.0.1:")
-    assert re.fullmatch(r"crops: 12/12 videos, [\d.]+ videos/s, [\d.]+ faces/s, 6 skipped records, about 0 s left",
-                        lines[-1])
+    assert re.fullmatch(
+        r"crops: 12/12 videos, [\d.]+ videos/s, [\d.]+ faces/s, 6 skipped records, about 0 s left",
+        lines[-1],
+    )
     assert guarded_processes() == []
 
 
@@ -64,7 +81,9 @@ def test_an_interrupted_run_is_completed_and_nothing_done_twice(corpus, made, tm
     (out / (victim.name + ".tmp")).write_bytes(b"half")
     run(corpus, out, detector_factory=factory, progress=lines.append)
     assert 0 < len(log.read_text().splitlines()) < everything
-    assert lines[1] == "crops: 8/12 videos are done already" and lines[2].startswith("crops: 12/12 videos, ")
+    assert lines[1] == "crops: 8/12 videos are done already" and lines[2].startswith(
+        "crops: 12/12 videos, "
+    )
     assert content(out) == content(made)
 
 
@@ -84,15 +103,21 @@ def test_changed_input_or_options_are_done_again_and_replace_the_old(corpus, tmp
     run((mine, index), tmp_path / "out", videos_per_part=1, options=replace(OPTIONS, margin=0.4))
     other = content(tmp_path / "out")
     assert len(other) == 4 and other.keys() & after.keys() == {"skipped.csv", "parts.csv"}
-    run((mine, index), tmp_path / "out", videos_per_part=1,
-        options=replace(OPTIONS, margin=0.4, max_skipped=0.5, video_timeout=9))
+    run(
+        (mine, index),
+        tmp_path / "out",
+        videos_per_part=1,
+        options=replace(OPTIONS, margin=0.4, max_skipped=0.5, video_timeout=9),
+    )
     assert content(tmp_path / "out") == other  # a limit is no property of a crop
 
 
 def test_other_corpora_in_the_folder_are_left_alone(corpus, tmp_path):
     root, _ = corpus
     for dataset in ("df40", "dfdc"):
-        index = pd.DataFrame([index_row("v0.mp4", dataset=dataset), index_row("gone.mp4", dataset=dataset)])
+        index = pd.DataFrame(
+            [index_row("v0.mp4", dataset=dataset), index_row("gone.mp4", dataset=dataset)]
+        )
         make_crops(index, {dataset: root}, tmp_path, Squares, OPTIONS, progress=[].append)
     assert CropStore(tmp_path).table()["video_id"].unique().tolist() == ["df40/v0", "dfdc/v0"]
     assert len(CropStore(tmp_path, "dfdc-*.arrow")) == 3
@@ -100,7 +125,9 @@ def test_other_corpora_in_the_folder_are_left_alone(corpus, tmp_path):
 
 
 def test_too_many_skipped_videos_end_the_run_after_everything_is_written(corpus, made, tmp_path):
-    with pytest.raises(ValueError, match="4 of 12 videos .* over crops.max_skipped = 0.3") as raised:
+    with pytest.raises(
+        ValueError, match="4 of 12 videos .* over crops.max_skipped = 0.3"
+    ) as raised:
         run(corpus, tmp_path, options=replace(OPTIONS, max_skipped=0.3))
     assert all(f"ffpp/{name} (" in str(raised.value) for name in ("gone", "nobody", "text", "zero"))
     assert "\n" not in str(raised.value) and content(tmp_path) == content(made)
@@ -119,8 +146,14 @@ def test_real_detector_on_a_video_of_two_people(assets, tile, tmp_path, make_cli
     make_clip(tmp_path / "two.mp4", [frame] * 11)
     factory = partial(detector, "retinaface", weights=assets / "retinaface_mobilenet025.onnx")
     options = replace(OPTIONS, detector="retinaface", size=224)
-    make_crops(pd.DataFrame([index_row("two.mp4")]), {"ffpp": tmp_path}, tmp_path / "out", factory, options,
-               progress=[].append)
+    make_crops(
+        pd.DataFrame([index_row("two.mp4")]),
+        {"ffpp": tmp_path},
+        tmp_path / "out",
+        factory,
+        options,
+        progress=[].append,
+    )
     store = CropStore(tmp_path / "out")
     assert store.table()[["frame", "face"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     for row in range(4):
@@ -130,20 +163,26 @@ def test_real_detector_on_a_video_of_two_people(assets, tile, tmp_path, make_cli
 
 
 class Runs:
-    """Runs of ``squares.run_to_kill``, one after the other on the same folder until one of them finishes."""
+    """Runs of ``squares.run_to_kill``, one after the other on the same folder until one of them
+    finishes.
+    """
 
     def __init__(self, root, base, expected):
         self.root, self.base, self.expected = root, base, expected
         self.finished, self.run, self.killed = 0, None, []
 
     def at_work(self):
-        """The guarded processes of the run under way; a finished run is checked, another one begun."""
+        """The guarded processes of the run under way; a finished run is checked, another one
+        begun.
+        """
         while True:
             if self.run is None or self.run.poll() is not None:
                 self.check()
                 code = "import sys, squares; squares.run_to_kill(*sys.argv[1:])"
-                self.run = psutil.Popen([sys.executable, "-c", code, self.root, self.base / str(self.finished)],
-                                        stderr=subprocess.DEVNULL)
+                self.run = psutil.Popen(
+                    [sys.executable, "-c", code, self.root, self.base / str(self.finished)],
+                    stderr=subprocess.DEVNULL,
+                )
             elif found := self.run.children():
                 return found
             time.sleep(0.02)
@@ -179,7 +218,9 @@ def test_killed_twenty_times_at_random_moments_gives_the_same_bytes(corpus, tmp_
         runs.at_work()
         time.sleep(random.uniform(0, 1.5))
         # Three deaths in one run might be at one video, which would then rightly be given up.
-        everything = runs.killed[1 - ATTEMPTS:] == ["guarded"] * (ATTEMPTS - 1) or random.random() < 0.3
+        everything = (
+            runs.killed[1 - ATTEMPTS :] == ["guarded"] * (ATTEMPTS - 1) or random.random() < 0.3
+        )
         runs.kill(runs.at_work(), everything)
     assert runs.killed.count("run") >= 5 and runs.killed.count("guarded") >= 5
     runs.finish()
@@ -187,11 +228,18 @@ def test_killed_twenty_times_at_random_moments_gives_the_same_bytes(corpus, tmp_
 
 @pytest.fixture
 def cluster():
-    """Two worker processes behind a scheduler, as somebody else's cluster would be; one death is a task's limit."""
+    """Two worker processes behind a scheduler, as somebody else's cluster would be; one death is a
+    task's limit.
+    """
     from dask import config
     from distributed import LocalCluster
-    with config.set({"distributed.scheduler.allowed-failures": 1}), LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+
+    with (
+        config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster,
+    ):
         yield cluster
 
 
@@ -212,28 +260,46 @@ def test_a_lost_worker_of_a_cluster_loses_its_part_only(corpus, tmp_path, cluste
     assert content(tmp_path / "lost") == content(tmp_path / "calm")
 
 
-def test_parts_that_always_bring_their_worker_down_are_named_when_all_others_are_done(trapped, tmp_path, cluster):
+def test_parts_that_always_bring_their_worker_down_are_named_when_all_others_are_done(
+    trapped, tmp_path, cluster
+):
     root, index = trapped
     index = index[~index["path"].str.contains("hang|raise")]
     with pytest.raises(RuntimeError, match="^1 of 3 parts were lost .* first ffpp-00001-"):
-        run((root, index), tmp_path, options=replace(GUARDED, scheduler=cluster.scheduler_address),
-            videos_per_part=1, detector_factory=Fatal)
-    assert [path.name[:10] for path in sorted(tmp_path.glob("*.arrow"))] == ["ffpp-00000", "ffpp-00002"]
+        run(
+            (root, index),
+            tmp_path,
+            options=replace(GUARDED, scheduler=cluster.scheduler_address),
+            videos_per_part=1,
+            detector_factory=Fatal,
+        )
+    assert [path.name[:10] for path in sorted(tmp_path.glob("*.arrow"))] == [
+        "ffpp-00000",
+        "ffpp-00002",
+    ]
 
 
 def test_a_scheduler_that_does_not_answer_is_named(corpus, tmp_path):
     from dask import config
+
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
-    with config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(
-            ValueError, match=f"^crops.scheduler = '{address}': no Dask scheduler answers"):
+    with (
+        config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(
+            ValueError, match=f"^crops.scheduler = '{address}': no Dask scheduler answers"
+        ),
+    ):
         run(corpus, tmp_path, options=replace(GUARDED, scheduler=address))
 
 
-def test_where_no_port_can_be_opened_the_work_is_done_all_the_same(corpus, made, tmp_path, monkeypatch):
+def test_where_no_port_can_be_opened_the_work_is_done_all_the_same(
+    corpus, made, tmp_path, monkeypatch
+):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
+
     monkeypatch.setattr(socket.socket, "bind", refuse)
     lines = []
     run(corpus, tmp_path, options=GUARDED, workers=2, progress=lines.append)
@@ -241,12 +307,16 @@ def test_where_no_port_can_be_opened_the_work_is_done_all_the_same(corpus, made,
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_ends_the_run_with_a_message_and_leaves_whole_parts(corpus, made, tmp_path, workers):
+def test_a_full_disk_ends_the_run_with_a_message_and_leaves_whole_parts(
+    corpus, made, tmp_path, workers
+):
     sizes = sorted(path.stat().st_size for path in made.glob("*.arrow"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[-1] - 1, before[1]))
     try:
-        with pytest.raises(OSError, match=r"File too large; [012] of 3 parts are finished and stay in .* make room"):
+        with pytest.raises(
+            OSError, match=r"File too large; [012] of 3 parts are finished and stay in .* make room"
+        ):
             run(corpus, tmp_path, options=GUARDED, workers=workers)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -259,8 +329,15 @@ def test_an_interrupt_leaves_no_process_and_no_half_part(corpus, made, tmp_path)
     def interrupt(line):
         if "videos/s" in line:
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run(corpus, tmp_path, options=GUARDED, workers=2, progress=interrupt,
-            detector_factory=partial(Squares, pause=0.2))
+        run(
+            corpus,
+            tmp_path,
+            options=GUARDED,
+            workers=2,
+            progress=interrupt,
+            detector_factory=partial(Squares, pause=0.2),
+        )
     assert guarded_processes() == []
     assert content(tmp_path).items() < content(made).items() and content(tmp_path)

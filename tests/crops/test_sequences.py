@@ -24,7 +24,9 @@ def add(tar, name, data):
 
 @pytest.fixture
 def sequence(tmp_path, picture):
-    """A folder with faces 1..12 whose names sort wrongly as text; the same in a plain tar named .tar.gz."""
+    """A folder with faces 1..12 whose names sort wrongly as text; the same in a plain tar named
+    .tar.gz.
+    """
     folder = tmp_path / "real" / "7"
     folder.mkdir(parents=True)
     (tmp_path / "shards").mkdir()
@@ -41,18 +43,26 @@ def sequence(tmp_path, picture):
 @pytest.mark.parametrize("place", ["real/7", "shards/1.tar.gz!1/real/7"])
 def test_sequence_in_numerical_order(sequence, read_number, picture, place):
     found = list(face_sequence(sequence, place))
-    assert [number for number, _ in found] == list(range(1, 13)) == [read_number(image) for _, image in found]
+    assert (
+        [number for number, _ in found]
+        == list(range(1, 13))
+        == [read_number(image) for _, image in found]
+    )
     assert all(np.array_equal(image, picture(number)) for number, image in found)
     assert [number for number, _ in face_sequence(sequence, place, every=5)] == [1, 6, 11]
 
 
 def test_archive_is_never_unpacked_and_read_again_after_a_change(sequence, picture, read_number):
     before = sorted(path for path in sequence.rglob("*"))
-    assert [read_number(image) for _, image in face_sequence(sequence, "shards/1.tar.gz!1/real/8")][0] == 101
+    assert [read_number(image) for _, image in face_sequence(sequence, "shards/1.tar.gz!1/real/8")][
+        0
+    ] == 101
     assert sorted(path for path in sequence.rglob("*")) == before
     with tarfile.open(sequence / "shards" / "1.tar.gz", "w:gz") as tar:
         add(tar, "1/real/8/3.png", png(picture(55)))
-    assert [read_number(image) for _, image in face_sequence(sequence, "shards/1.tar.gz!1/real/8")] == [55]
+    assert [
+        read_number(image) for _, image in face_sequence(sequence, "shards/1.tar.gz!1/real/8")
+    ] == [55]
 
 
 @pytest.mark.parametrize("name", ["../evil/1.png", "/etc/1.png", "1/../../1.png"])
@@ -64,9 +74,15 @@ def test_members_that_leave_the_archive_are_refused(tmp_path, picture, name):
         list(face_sequence(tmp_path, "a.tar!1"))
 
 
-@pytest.mark.parametrize("place, reason", [
-    ("nowhere", "no such folder"), ("real/7/12", "no such folder"), ("none.tar!x", "no such archive"),
-    ("shards/1.tar.gz!x", "no face image")])
+@pytest.mark.parametrize(
+    "place, reason",
+    [
+        ("nowhere", "no such folder"),
+        ("real/7/12", "no such folder"),
+        ("none.tar!x", "no such archive"),
+        ("shards/1.tar.gz!x", "no face image"),
+    ],
+)
 def test_missing_sequences(sequence, place, reason):
     with pytest.raises(VideoError, match=reason):
         list(face_sequence(sequence, place))
@@ -120,7 +136,7 @@ def test_cut_archives_are_one_line(tmp_path, mode):
             add(tar, f"1/{number}.png", png(noise + number))
     whole = (tmp_path / "a.tar").read_bytes()
     for part in (0.001, 0.3, 0.6):
-        (tmp_path / "a.tar").write_bytes(whole[:int(part * len(whole))])
+        (tmp_path / "a.tar").write_bytes(whole[: int(part * len(whole))])
         with pytest.raises(VideoError) as raised:
             list(face_sequence(tmp_path, "a.tar!1"))
         assert "\n" not in str(raised.value)
@@ -128,7 +144,12 @@ def test_cut_archives_are_one_line(tmp_path, mode):
 
 def test_a_negative_size_in_an_archive_ends_the_reading(tmp_path, picture):
     header = bytearray(512)
-    header[:7], header[100:107], header[156:157], header[257:265] = b"1/1.png", b"0000644", b"0", b"ustar\x0000"
+    header[:7], header[100:107], header[156:157], header[257:265] = (
+        b"1/1.png",
+        b"0000644",
+        b"0",
+        b"ustar\x0000",
+    )
     header[124:136] = (-1024).to_bytes(12, "big", signed=True)  # GNU's binary form of a number
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)

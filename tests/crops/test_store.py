@@ -9,14 +9,40 @@ import pyarrow as pa
 import pytest
 
 from deepfake_repro.crops import store as crop_store
-from deepfake_repro.crops.store import CROP_SCHEMA, CropStore, decode, encode, read_skipped, write_listing, write_part
+from deepfake_repro.crops.store import (
+    CROP_SCHEMA,
+    CropStore,
+    decode,
+    encode,
+    read_skipped,
+    write_listing,
+    write_part,
+)
 
 
 def store_rows(count, video="ffpp/a"):
     images = np.random.default_rng(count).integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)
-    box = {"x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0, "score": 0.5, "landmarks": [float("nan")] * 10}
-    rows = [{"video_id": video, "frame": i, "seconds": float(i), "face": 0, **box, "width": 9, "height": 9,
-             "image": encode(image, "png")} for i, image in enumerate(images)]
+    box = {
+        "x0": 1.0,
+        "y0": 2.0,
+        "x1": 3.0,
+        "y1": 4.0,
+        "score": 0.5,
+        "landmarks": [float("nan")] * 10,
+    }
+    rows = [
+        {
+            "video_id": video,
+            "frame": i,
+            "seconds": float(i),
+            "face": 0,
+            **box,
+            "width": 9,
+            "height": 9,
+            "image": encode(image, "png"),
+        }
+        for i, image in enumerate(images)
+    ]
     return images, rows
 
 
@@ -33,7 +59,10 @@ def test_random_access_equals_reading_in_order(tmp_path, monkeypatch):
     table = store.table()
     assert list(table) == [name for name in CROP_SCHEMA.names if name != "image"]
     assert table["frame"].tolist() == [*range(7), *range(5)] and table["frame"].dtype == np.int32
-    assert store.rows_of("ffpp/b").tolist() == [7, 8, 9, 10, 11] and store.rows_of("ffpp/c").tolist() == []
+    assert (
+        store.rows_of("ffpp/b").tolist() == [7, 8, 9, 10, 11]
+        and store.rows_of("ffpp/c").tolist() == []
+    )
     assert list(store.table(["frame", "video_id"])) == ["frame", "video_id"]
     for row in (-1, 12):
         with pytest.raises(IndexError, match="0 to 11"):
@@ -42,6 +71,7 @@ def test_random_access_equals_reading_in_order(tmp_path, monkeypatch):
 
 def test_store_pickles_and_works_in_loader_workers(tmp_path):
     import torch
+
     write_part(tmp_path / "0.arrow", store_rows(9)[1])
     store = CropStore(tmp_path)
     again = pickle.loads(pickle.dumps(store))
@@ -80,6 +110,7 @@ def test_a_failed_part_leaves_no_part(tmp_path):
     def rows():
         yield from store_rows(2)[1]
         raise RuntimeError("power cut")
+
     with pytest.raises(RuntimeError):
         write_part(tmp_path / "0.arrow", rows())
     assert not list(tmp_path.glob("*.arrow"))
@@ -99,7 +130,9 @@ def test_listing_spares_opening_the_parts_and_never_hides_a_new_one(tmp_path, mo
     write_listing(tmp_path)
     opened = []
     table = crop_store._table
-    monkeypatch.setattr(crop_store, "_table", lambda path, stamp: opened.append(path.name) or table(path, stamp))
+    monkeypatch.setattr(
+        crop_store, "_table", lambda path, stamp: opened.append(path.name) or table(path, stamp)
+    )
     store = CropStore(tmp_path)
     assert len(store) == len(without) == 6 and opened == []
     assert store.rows_of("ffpp/v2").tolist() == [1, 2] and opened == ["2.arrow"]
@@ -110,7 +143,10 @@ def test_listing_spares_opening_the_parts_and_never_hides_a_new_one(tmp_path, mo
     opened.clear()
     store = CropStore(tmp_path)
     assert len(store) == 11 and opened == ["1.arrow", "4.arrow"]
-    assert store.rows_of("ffpp/v9").tolist() == [0, 1, 2, 3, 4] and store.rows_of("ffpp/v1").tolist() == []
+    assert (
+        store.rows_of("ffpp/v9").tolist() == [0, 1, 2, 3, 4]
+        and store.rows_of("ffpp/v1").tolist() == []
+    )
     before = (tmp_path / "parts.csv").read_bytes()
     write_listing(tmp_path)
     assert (tmp_path / "parts.csv").read_bytes() != before
@@ -123,7 +159,9 @@ def test_a_table_of_more_parts_than_may_be_open(tmp_path, monkeypatch):
     monkeypatch.setattr(crop_store, "PARTS_OPEN", 3)
     for number in range(8):
         write_part(tmp_path / f"{number}.arrow", store_rows(2, f"ffpp/v{number}")[1])
-    assert CropStore(tmp_path).table(["video_id"])["video_id"].tolist() == [f"ffpp/v{n}" for n in range(8) for _ in "ab"]
+    assert CropStore(tmp_path).table(["video_id"])["video_id"].tolist() == [
+        f"ffpp/v{n}" for n in range(8) for _ in "ab"
+    ]
 
 
 def test_two_writers_of_one_part_do_not_meet(tmp_path):
@@ -135,21 +173,26 @@ def test_two_writers_of_one_part_do_not_meet(tmp_path):
         yield next(slow)
         write_part(tmp_path / "0.arrow", rows)
         yield from slow
+
     write_part(tmp_path / "0.arrow", late())
-    assert len(CropStore(tmp_path)) == 6 and [path.name for path in tmp_path.iterdir()] == ["0.arrow"]
+    assert len(CropStore(tmp_path)) == 6 and [path.name for path in tmp_path.iterdir()] == [
+        "0.arrow"
+    ]
 
 
 def test_other_programs_read_the_parts(tmp_path):
     import duckdb
     import pyarrow.dataset
     from datasets import Dataset
+
     for number in range(2):
         write_part(tmp_path / f"{number}.arrow", store_rows(3, f"ffpp/v{number}")[1])
     store = CropStore(tmp_path)
     crops = pyarrow.dataset.dataset(store.paths, format="arrow")
     assert crops.count_rows() == 6
-    assert duckdb.from_arrow(crops).aggregate("video_id, count(*)", "video_id").order("video_id").fetchall() == [
-        ("ffpp/v0", 3), ("ffpp/v1", 3)]
+    assert duckdb.from_arrow(crops).aggregate("video_id, count(*)", "video_id").order(
+        "video_id"
+    ).fetchall() == [("ffpp/v0", 3), ("ffpp/v1", 3)]
     assert pd.read_feather(store.paths[1], ["frame"])["frame"].tolist() == [0, 1, 2]
     part = Dataset(pa.ipc.open_file(pa.memory_map(str(store.paths[0]))).read_all())
     assert np.array_equal(decode(part[2]["image"]), store.image(2))

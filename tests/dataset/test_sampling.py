@@ -1,4 +1,6 @@
-"""The balanced sample (Section 4.1): its rule checked on random tables and against a slow filling."""
+"""The balanced sample (Section 4.1): its rule checked on random tables and against a slow
+filling.
+"""
 
 from hashlib import blake2b
 
@@ -12,7 +14,9 @@ from deepfake_repro.dataset.sampling import COLUMNS, balanced_sample, summary
 
 
 def crops(reals, fakes, dataset="ffpp"):
-    """A table with one video per entry, of as many crops as the entry says; some frames show two faces."""
+    """A table with one video per entry, of as many crops as the entry says; some frames show two
+    faces.
+    """
     rows = [
         (f"{dataset}/{kind}/{number:03d}", place // 2, place % 2, label, category, dataset)
         for kind, label, category, sizes in (("real", 0, "REAL", reals), ("fake", 1, "FS", fakes))
@@ -46,7 +50,9 @@ def test_rule(reals, fakes, ratio, seed):
     sizes = (reals, fakes)
     assert per_video[kept].tolist() == list(sizes[kept]), "the rarer class is kept whole"
     assert len(per_video[cut]) == len(sizes[cut]), "every video gives a crop"
-    assert per_video[cut].sum() == max(target, len(sizes[cut])), "the ratio is met unless videos outnumber it"
+    assert per_video[cut].sum() == max(target, len(sizes[cut])), (
+        "the ratio is met unless videos outnumber it"
+    )
     short = per_video[cut].to_numpy() < np.array(sizes[cut])
     if short.any():
         assert per_video[cut].max() - per_video[cut][short].min() <= 1, (
@@ -78,13 +84,15 @@ def mixed(value):
 
 
 def test_crops_are_chosen_by_hash_alone():
-    # A fixed function of seed and crop key, so no other Python, NumPy or pandas can change the sample.
+    # A fixed function of seed and crop key, so no other Python, NumPy or pandas can change the
+    # sample.
     chosen = balanced_sample(crops([4], [5, 5]), seed=7).query("label == 1")
     expected = []
     for video in ("ffpp/fake/000", "ffpp/fake/001"):
         start = int.from_bytes(blake2b(f"7\0{video}".encode(), digest_size=8).digest(), "little")
         keys = {
-            (place // 2, place % 2): mixed(mixed(start ^ (place // 2)) ^ (place % 2)) for place in range(5)
+            (place // 2, place % 2): mixed(mixed(start ^ (place // 2)) ^ (place % 2))
+            for place in range(5)
         }
         expected += [(video, *key) for key in sorted(sorted(keys, key=keys.get)[:2])]
     assert list(zip(chosen["video_id"], chosen["frame"], chosen["face"], strict=True)) == expected
@@ -109,13 +117,17 @@ def test_every_crop_of_a_video_is_equally_likely():
 
 
 def test_other_columns_are_left_out_and_rows_sorted():
-    sample = balanced_sample(crops([2, 3], [4, 4]).assign(image=b"x").sample(frac=1, random_state=0), seed=0)
+    sample = balanced_sample(
+        crops([2, 3], [4, 4]).assign(image=b"x").sample(frac=1, random_state=0), seed=0
+    )
     assert list(sample.columns) == COLUMNS
     assert sample.equals(sample.sort_values(["video_id", "frame", "face"], ignore_index=True))
 
 
 def test_summary_by_hand():
-    table = pd.concat([crops([1], [2, 3], "zeta"), crops([4, 2], [1], "dfdc"), crops([2], [2], "ffpp")])
+    table = pd.concat(
+        [crops([1], [2, 3], "zeta"), crops([4, 2], [1], "dfdc"), crops([2], [2], "ffpp")]
+    )
     assert summary(table).to_dict("split")["data"] == [
         ["ffpp", 1, 1, 2, 2],
         ["dfdc", 2, 1, 6, 1],

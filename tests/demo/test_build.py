@@ -20,7 +20,11 @@ def planned() -> list[Clip]:
 
 
 def test_every_planned_method_has_a_recipe_and_every_recipe_a_plan(planned):
-    used = {("wild" if clip.corpus in WILD else clip.corpus, clip.method) for clip in planned if clip.label}
+    used = {
+        ("wild" if clip.corpus in WILD else clip.corpus, clip.method)
+        for clip in planned
+        if clip.label
+    }
     assert used == {(corpus, method) for corpus, table in RECIPES.items() for method in table}
     for corpus, method in used:
         assert recipe(WILD[0] if corpus == "wild" else corpus, method) == RECIPES[corpus][method]
@@ -28,7 +32,9 @@ def test_every_planned_method_has_a_recipe_and_every_recipe_a_plan(planned):
 
 @pytest.mark.parametrize("corpus, method", [("ffpp", "simswap"), ("itw", "deepfakes")])
 def test_an_unknown_method_is_an_error(corpus, method):
-    with pytest.raises(ValueError, match=f"no recipe for method '{method}' of corpus '{corpus}'; known: "):
+    with pytest.raises(
+        ValueError, match=f"no recipe for method '{method}' of corpus '{corpus}'; known: "
+    ):
         recipe(corpus, method)
 
 
@@ -49,10 +55,16 @@ def test_no_person_is_in_two_splits(planned):
 
 
 def test_every_fake_has_the_real_of_its_take(planned):
-    reals = {(clip.corpus, clip.split, clip.target, clip.take, clip.kind) for clip in planned if not clip.label}
+    reals = {
+        (clip.corpus, clip.split, clip.target, clip.take, clip.kind)
+        for clip in planned
+        if not clip.label
+    }
     fakes = [clip for clip in planned if clip.label]
     assert len(fakes) > 100
-    assert all((clip.corpus, clip.split, clip.target, clip.take, clip.kind) in reals for clip in fakes)
+    assert all(
+        (clip.corpus, clip.split, clip.target, clip.take, clip.kind) in reals for clip in fakes
+    )
 
 
 def test_the_roots_file_notes_every_byte(tmp_path):
@@ -62,7 +74,10 @@ def test_the_roots_file_notes_every_byte(tmp_path):
     file.write_bytes(b"one")
     roots = build.write_roots(out, ["itw"])
     first = out.with_suffix(".yaml").read_text()
-    assert roots == {"itw": f"mini/{build.official_name('itw')}"} and f"  itw: {roots['itw']}\n" in first
+    assert (
+        roots == {"itw": f"mini/{build.official_name('itw')}"}
+        and f"  itw: {roots['itw']}\n" in first
+    )
     build.write_roots(out, ["itw"])
     assert out.with_suffix(".yaml").read_text() == first
     file.write_bytes(b"two")

@@ -1,4 +1,6 @@
-"""Rendered clips: fakes differ from their reals in the blended face only, and nothing else tells them apart."""
+"""Rendered clips: fakes differ from their reals in the blended face only, and nothing else tells
+them apart.
+"""
 
 from dataclasses import replace
 
@@ -18,7 +20,9 @@ TIMES = np.arange(3) / clips.FRAMES_PER_SECOND
 
 
 def one_of_each_kind():
-    """(corpus, method): a swap and a reenactment of each corpus that has both, with all colour transfers."""
+    """(corpus, method): a swap and a reenactment of each corpus that has both, with all colour
+    transfers.
+    """
     for corpus in PLANNERS:
         table = RECIPES["wild" if corpus in WILD else corpus]
         for kind in ("swap", "reenact"):
@@ -40,8 +44,12 @@ def test_a_fake_differs_from_its_real_inside_the_blend_mask_only(assets, corpus,
     _, still, motion, layer = take(assets, corpus, method)
     assert layer.image.shape == still.image.shape and layer.mask.shape == still.image.shape[:2]
     assert layer.mask.min() >= 0 and layer.mask.max() <= 1 + 1e-6
-    pairs = zip(clips.render(still, motion, None, 5, TIMES), clips.render(still, motion, layer, 5, TIMES),
-                TIMES, strict=True)
+    pairs = zip(
+        clips.render(still, motion, None, 5, TIMES),
+        clips.render(still, motion, layer, 5, TIMES),
+        TIMES,
+        strict=True,
+    )
     shaken = np.ones((9, 9), np.uint8)  # the mask shakes by up to some pixels
     for real, fake, seconds in pairs:
         mask = cv2.remap(layer.mask, motion.map(seconds), None, cv2.INTER_LINEAR)
@@ -54,20 +62,27 @@ def test_a_fake_differs_from_its_real_inside_the_blend_mask_only(assets, corpus,
 def test_a_mask_of_nothing_gives_the_real(assets):
     _, still, motion, layer = take(assets, "dfdc", "dfdc_1")
     empty = replace(layer, mask=np.zeros_like(layer.mask))
-    for real, fake in zip(clips.render(still, motion, None, 5, TIMES), clips.render(still, motion, empty, 5, TIMES),
-                          strict=True):
+    for real, fake in zip(
+        clips.render(still, motion, None, 5, TIMES),
+        clips.render(still, motion, empty, 5, TIMES),
+        strict=True,
+    ):
         assert np.array_equal(real, fake)
 
 
 def test_a_swap_shows_the_donor_and_a_reenactment_the_target(assets):
-    swap, drive = (build._donor(assets, take(assets, "ffpp", method)[0], kind)
-                   for method, kind in (("deepfakes", "swap"), ("face2face", "reenact")))
+    swap, drive = (
+        build._donor(assets, take(assets, "ffpp", method)[0], kind)
+        for method, kind in (("deepfakes", "swap"), ("face2face", "reenact"))
+    )
     assert any(swap is still for still in people.stills(assets, DONOR))
     assert any(drive is still for still in people.stills(assets, TARGET))
 
 
 def same_camera(one, two):
-    return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in one.__dataclass_fields__)
+    return all(
+        np.array_equal(getattr(one, name), getattr(two, name)) for name in one.__dataclass_fields__
+    )
 
 
 def test_a_take_has_one_camera_and_other_takes_others():
@@ -75,17 +90,25 @@ def test_a_take_has_one_camera_and_other_takes_others():
     assert same_camera(clips.camera("itw", TARGET, 3), clips.camera("itw", TARGET, 3))
     for other in (("dfdc", TARGET, 3), ("itw", DONOR, 3), ("itw", TARGET, 4)):
         assert not same_camera(clips.camera("itw", TARGET, 3), clips.camera(*other))
-    assert len(clips.camera("itw", TARGET, 3).wild) == 2 and clips.camera("dfdc", TARGET, 3).wild == ()
+    assert (
+        len(clips.camera("itw", TARGET, 3).wild) == 2 and clips.camera("dfdc", TARGET, 3).wild == ()
+    )
 
 
-@pytest.mark.parametrize("corpus, method", [("dfdc", "dfdc_2"), ("itw", "wild_3"), ("celebdf2", "deepfake")])
-def test_real_and_fake_of_a_take_have_the_same_length_and_surroundings(assets, tmp_path, corpus, method):
+@pytest.mark.parametrize(
+    "corpus, method", [("dfdc", "dfdc_2"), ("itw", "wild_3"), ("celebdf2", "deepfake")]
+)
+def test_real_and_fake_of_a_take_have_the_same_length_and_surroundings(
+    assets, tmp_path, corpus, method
+):
     """Through ``make_clip`` itself, codec and post-processing included."""
     fake = Clip(corpus, "fake.mp4", "video", "test", 1, method, TARGET, 2, DONOR)
     real = replace(fake, path="real.mp4", label=0, method="real", donor=None)
     for clip in (real, fake):
         build.make_clip(clip, assets, tmp_path, 0.5)
-    pictures = [[image for _, image in frames(tmp_path / name, 8)] for name in ("real.mp4", "fake.mp4")]
+    pictures = [
+        [image for _, image in frames(tmp_path / name, 8)] for name in ("real.mp4", "fake.mp4")
+    ]
     assert len(pictures[0]) == len(pictures[1]) in {4, 6, 8, 10, 12}
     difference = np.abs(np.array(pictures[0], int) - pictures[1])
     assert difference[:, :, :24].mean() < 1 and difference[:, 90:150, 130:190].mean() > 3
@@ -96,7 +119,11 @@ def test_post_processing_keeps_size_and_depends_on_the_seed_only(step):
     frame = cv2.resize(smooth(), (clips.WIDTH, clips.HEIGHT))
     one, again, other = (clips.post_process(frame, (step,), seed) for seed in (1, 1, 2))
     assert one.shape == frame.shape and one.dtype == np.uint8
-    assert np.array_equal(one, again) and not np.array_equal(one, other) and not np.array_equal(one, frame)
+    assert (
+        np.array_equal(one, again)
+        and not np.array_equal(one, other)
+        and not np.array_equal(one, frame)
+    )
 
 
 def test_clips_are_h264_at_eight_frames_a_second(assets, tmp_path):
@@ -110,7 +137,10 @@ def test_clips_are_h264_at_eight_frames_a_second(assets, tmp_path):
     seconds, pictures = zip(*frames(tmp_path / "a.mp4", 8), strict=True)
     assert seconds == pytest.approx(times)
     for read in (pictures, clips.decoded(iter(source), 23)):
-        assert max(np.abs(one.astype(int) - two).mean() for one, two in zip(read, source, strict=True)) < 8
+        assert (
+            max(np.abs(one.astype(int) - two).mean() for one, two in zip(read, source, strict=True))
+            < 8
+        )
 
 
 def test_the_same_frames_always_give_the_same_bytes(assets, tmp_path):
@@ -121,10 +151,13 @@ def test_the_same_frames_always_give_the_same_bytes(assets, tmp_path):
     assert len({file.read_bytes() for file in files}) == 1
 
 
-@pytest.mark.parametrize("corpus, method, names, side", [
-    ("df40", "lia", ["000.png", "001.png", "002.png"], 256),
-    ("wilddeepfake", "wild_2", sorted(f"{number}.png" for number in range(21)), 224),
-])
+@pytest.mark.parametrize(
+    "corpus, method, names, side",
+    [
+        ("df40", "lia", ["000.png", "001.png", "002.png"], 256),
+        ("wilddeepfake", "wild_2", sorted(f"{number}.png" for number in range(21)), 224),
+    ],
+)
 def test_face_sequences_as_published(assets, tmp_path, corpus, method, names, side):
     clip = Clip(corpus, "a/faces", "frames", "test", 1, method, TARGET, 0, DONOR)
     build.make_clip(clip, assets, tmp_path, 0.5)
@@ -151,7 +184,9 @@ def test_the_face_box_holds_the_face_of_the_rendered_frame(assets):
     quiet = replace(motion.camera, noise=0.0, expression=0.0)
     moving = clips.Motion(still, towards, quiet)
     for seconds in (0.0, 0.8, 2.1):
-        (frame,) = clips.render(people.Still(plain, still.points), moving, None, 0, np.array([seconds]))
+        (frame,) = clips.render(
+            people.Still(plain, still.points), moving, None, 0, np.array([seconds])
+        )
         ys, xs = np.nonzero(frame[..., 1].astype(int) > frame[..., 0])
         box = moving.face_box(still.points, seconds)
         assert box == pytest.approx([xs.min(), ys.min(), xs.max(), ys.max()], abs=3)

@@ -1,4 +1,6 @@
-"""The miniatures: planned clips under the official layouts, read back by the adapters that know of no demo."""
+"""The miniatures: planned clips under the official layouts, read back by the adapters that know of
+no demo.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,20 +14,43 @@ from deepfake_repro.demo.casting import Clip, plan
 from deepfake_repro.demo.layouts import NAMES, finish, official_name
 from deepfake_repro.demo.manipulations import recipe
 
-PEOPLE = {"train": ["P001", "P002", "P004", "P005", "P009"], "val": ["P003", "P007"], "test": ["P006", "P008", "P010"]}
-DEMO = {"ffpp": {"train": 4, "val": 1, "test": 2}, "celebdf2": {"train": 10, "val": 0, "test": 8},
-        "dfdc": {"train": 12, "val": 4, "test": 10}, "fakeavceleb": {"train": 8, "val": 3, "test": 6},
-        "forgerynet": {"train": 10, "val": 4, "test": 8}, "df40": {"test": 8, "per_method": 4},
-        "wilddeepfake": {"test": 12}, "itw": {"test": 12}, "dfeval2024": {"test": 12}}
-SMOKE = {"ffpp": {"train": 1, "val": 1, "test": 1}, "celebdf2": {"train": 2, "test": 2},
-         "dfdc": {"train": 2, "val": 2, "test": 2}, "fakeavceleb": {"train": 1, "val": 1, "test": 1},
-         "forgerynet": {"train": 2, "val": 1, "test": 2}, "df40": {"test": 2, "per_method": 1},
-         "wilddeepfake": {"test": 2}, "itw": {"test": 2}, "dfeval2024": {"test": 2}}
+PEOPLE = {
+    "train": ["P001", "P002", "P004", "P005", "P009"],
+    "val": ["P003", "P007"],
+    "test": ["P006", "P008", "P010"],
+}
+DEMO = {
+    "ffpp": {"train": 4, "val": 1, "test": 2},
+    "celebdf2": {"train": 10, "val": 0, "test": 8},
+    "dfdc": {"train": 12, "val": 4, "test": 10},
+    "fakeavceleb": {"train": 8, "val": 3, "test": 6},
+    "forgerynet": {"train": 10, "val": 4, "test": 8},
+    "df40": {"test": 8, "per_method": 4},
+    "wilddeepfake": {"test": 12},
+    "itw": {"test": 12},
+    "dfeval2024": {"test": 12},
+}
+SMOKE = {
+    "ffpp": {"train": 1, "val": 1, "test": 1},
+    "celebdf2": {"train": 2, "test": 2},
+    "dfdc": {"train": 2, "val": 2, "test": 2},
+    "fakeavceleb": {"train": 1, "val": 1, "test": 1},
+    "forgerynet": {"train": 2, "val": 1, "test": 2},
+    "df40": {"test": 2, "per_method": 1},
+    "wilddeepfake": {"test": 2},
+    "itw": {"test": 2},
+    "dfeval2024": {"test": 2},
+}
 
 
 def lay_out(clips: Sequence[Clip], out: Path) -> dict[str, Path]:
-    """Stand-in for the renderer: a byte per video, two images per face sequence; then ``finish``."""
-    roots = {corpus: out / official_name(corpus) for corpus in dict.fromkeys(clip.corpus for clip in clips)}
+    """Stand-in for the renderer: a byte per video, two images per face sequence; then
+    ``finish``.
+    """
+    roots = {
+        corpus: out / official_name(corpus)
+        for corpus in dict.fromkeys(clip.corpus for clip in clips)
+    }
     for clip in clips:
         place = roots[clip.corpus] / clip.path
         for file in (place,) if clip.kind == "video" else (place / "0.png", place / "10.png"):
@@ -44,7 +69,9 @@ def expected(clip: Clip) -> tuple:
 
 
 def dropped(clip: Clip, clips: Sequence[Clip]) -> bool:
-    """RealVideo-FakeAudio by its folder, Unknown as the reals beyond the number that was asked for."""
+    """RealVideo-FakeAudio by its folder, Unknown as the reals beyond the number that was asked
+    for.
+    """
     wild = [other.path for other in clips if other.corpus == "dfeval2024"]
     return "RealVideo-FakeAudio" in clip.path or clip.path in wild[-2:]
 
@@ -62,7 +89,9 @@ def indexed(planned, tmp_path_factory) -> tuple[pd.DataFrame, pd.DataFrame, dict
 
 def test_adapters_find_exactly_what_was_planned(planned, indexed):
     index, report, _ = indexed
-    found = Counter(index[["dataset", "split", "label", "manipulation"]].itertuples(index=False, name=None))
+    found = Counter(
+        index[["dataset", "split", "label", "manipulation"]].itertuples(index=False, name=None)
+    )
     assert found == Counter(expected(clip) for clip in planned if not dropped(clip, planned))
     assert sum(dropped(clip, planned) for clip in planned) == 3 + 2
     assert report["metadata_only"].sum() == 0
@@ -95,8 +124,13 @@ def test_pair_keys_lead_to_the_real_of_the_same_take(planned, indexed):
 def test_the_list_of_forgerynet_training_omits_folders_2_and_8(planned, indexed):
     _, report, roots = indexed
     lines = (roots["forgerynet"] / "Training" / "video_list.txt").read_text().splitlines()
-    omitted = [clip for clip in planned if clip.corpus == "forgerynet" and clip.split != "test"
-               and clip.method in ("fs-gan", "atvg-net")]
+    omitted = [
+        clip
+        for clip in planned
+        if clip.corpus == "forgerynet"
+        and clip.split != "test"
+        and clip.method in ("fs-gan", "atvg-net")
+    ]
     assert {line.split()[-1] for line in lines} & {"2", "8"} == set() and omitted
     assert report.loc[report["corpus"] == "forgerynet", "disk_only"].sum() == len(omitted)
 
@@ -109,8 +143,16 @@ def test_no_person_in_two_splits_and_a_real_for_every_fake(planned):
         assert clip.target != clip.donor and (clip.donor is None) == (clip.label == 0)
     assert {split for splits in where.values() for split in splits} == {"train", "val", "test"}
     assert all(len(splits) == 1 for splits in where.values())
-    reals = {(clip.corpus, clip.split, clip.target, clip.take, clip.kind) for clip in planned if not clip.label}
-    assert all((clip.corpus, clip.split, clip.target, clip.take, clip.kind) in reals for clip in planned if clip.label)
+    reals = {
+        (clip.corpus, clip.split, clip.target, clip.take, clip.kind)
+        for clip in planned
+        if not clip.label
+    }
+    assert all(
+        (clip.corpus, clip.split, clip.target, clip.take, clip.kind) in reals
+        for clip in planned
+        if clip.label
+    )
 
 
 def test_every_planned_fake_can_be_rendered(planned):
@@ -120,12 +162,20 @@ def test_every_planned_fake_can_be_rendered(planned):
 
 def test_numbers_of_fakes_and_methods(planned):
     fakes = Counter((clip.corpus, clip.split) for clip in planned if clip.label)
-    reals = Counter((clip.corpus, clip.split) for clip in planned if not dropped(clip, planned) and not clip.label)
+    reals = Counter(
+        (clip.corpus, clip.split)
+        for clip in planned
+        if not dropped(clip, planned) and not clip.label
+    )
     assert all(fakes["ffpp", split] == 5 * reals["ffpp", split] for split in PEOPLE)
     for corpus in ("celebdf2", "dfdc", "wilddeepfake", "itw", "dfeval2024"):
         assert all(fakes[corpus, split] == reals[corpus, split] for split in PEOPLE)
     assert all(fakes["fakeavceleb", split] == 2 * reals["fakeavceleb", split] for split in PEOPLE)
-    trained = {clip.method for clip in planned if (clip.corpus, clip.split, clip.label) == ("forgerynet", "train", 1)}
+    trained = {
+        clip.method
+        for clip in planned
+        if (clip.corpus, clip.split, clip.label) == ("forgerynet", "train", 1)
+    }
     assert len(trained) == 8
     swapped = Counter(clip.method for clip in planned if clip.corpus == "df40" and clip.label)
     assert len(swapped) == 21 and len(set(swapped.values())) == 1
@@ -135,9 +185,13 @@ def test_same_seed_same_bytes_and_another_seed_other_clips(tmp_path):
     assert plan(PEOPLE, SMOKE, 0) == plan(PEOPLE, SMOKE, 0) != plan(PEOPLE, SMOKE, 1)
     for name in ("a", "b"):
         lay_out(plan(PEOPLE, SMOKE, 0), tmp_path / name)
-    files = [sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("a", "b")]
-    assert [path.relative_to(tmp_path / "a") for path in files[0]] == [path.relative_to(tmp_path / "b")
-                                                                        for path in files[1]]
+    files = [
+        sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        for name in ("a", "b")
+    ]
+    assert [path.relative_to(tmp_path / "a") for path in files[0]] == [
+        path.relative_to(tmp_path / "b") for path in files[1]
+    ]
     assert all(one.read_bytes() == two.read_bytes() for one, two in zip(*files, strict=True))
 
 
@@ -145,25 +199,37 @@ def test_quirks_of_the_genuine_files(tmp_path):
     roots = lay_out(plan(PEOPLE, SMOKE, 0), tmp_path)
     listing = (roots["celebdf2"] / "List_of_testing_videos.txt").read_text()
     assert listing.startswith("1 Celeb-real/") and not listing.endswith("\n")
-    header = (roots["fakeavceleb"] / "FakeAVCeleb_v1.2" / "meta_data.csv").read_text().splitlines()[0]
+    header = (
+        (roots["fakeavceleb"] / "FakeAVCeleb_v1.2" / "meta_data.csv").read_text().splitlines()[0]
+    )
     assert header == "source,target1,target2,method,category,type,race,gender,path,"
     table = (roots["dfeval2024"] / "video-metadata-publish.csv").read_bytes()
-    assert table.startswith(b"\xef\xbb\xbfFilename,Date,Video Ground Truth,") and b'"Is this real?\nThe' in table
+    assert (
+        table.startswith(b"\xef\xbb\xbfFilename,Date,Video Ground Truth,")
+        and b'"Is this real?\nThe' in table
+    )
     archives = sorted(roots["wilddeepfake"].rglob("*.tar.gz"))
     # Plain tar: the magic of the ustar format, not gzip's 1f 8b; and nothing but archives is left.
     assert archives and all(archive.read_bytes()[257:262] == b"ustar" for archive in archives)
     assert not list(roots["wilddeepfake"].rglob("*.png"))
 
 
-@pytest.mark.parametrize("people, sizes, message", [
-    (PEOPLE, {"celebdf2": {"val": 1}}, "celebdf2: its official layout has no val split"),
-    (PEOPLE, {"itw": {"train": 1}}, "itw: its official layout has no train split"),
-    (PEOPLE, {"dfdc": {"tset": 1}}, "dfdc: unknown size 'tset'"),
-    (PEOPLE, {"dfd": {"test": 1}}, "unknown corpus 'dfd'"),
-    (PEOPLE, {"df40": {"test": 2, "per_method": 3}}, "per_method 3 exceeds its 2 real takes"),
-    ({"train": ["P001"]}, {"dfdc": {"train": 1}}, "needs two people"),
-    ({"train": ["P001", "P002"], "test": ["P002", "P003"]}, {"dfdc": {"train": 1}}, "'P002' is named twice"),
-])
+@pytest.mark.parametrize(
+    "people, sizes, message",
+    [
+        (PEOPLE, {"celebdf2": {"val": 1}}, "celebdf2: its official layout has no val split"),
+        (PEOPLE, {"itw": {"train": 1}}, "itw: its official layout has no train split"),
+        (PEOPLE, {"dfdc": {"tset": 1}}, "dfdc: unknown size 'tset'"),
+        (PEOPLE, {"dfd": {"test": 1}}, "unknown corpus 'dfd'"),
+        (PEOPLE, {"df40": {"test": 2, "per_method": 3}}, "per_method 3 exceeds its 2 real takes"),
+        ({"train": ["P001"]}, {"dfdc": {"train": 1}}, "needs two people"),
+        (
+            {"train": ["P001", "P002"], "test": ["P002", "P003"]},
+            {"dfdc": {"train": 1}},
+            "'P002' is named twice",
+        ),
+    ],
+)
 def test_plans_that_cannot_be(people, sizes, message):
     with pytest.raises(ValueError, match=message):
         plan(people, sizes, 0)

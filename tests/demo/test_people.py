@@ -22,9 +22,9 @@ def place(sheet, picture, row, column):
     """The region of a quarter-by-quarter cell of the sheet that fits ``picture`` best."""
     height, width = sheet.shape[0] // 4, sheet.shape[1] // 4
     y0, x0 = max(row * height - 60, 0), max(column * width - 60, 0)
-    region = sheet[y0:y0 + height + 120, x0:x0 + width + 120]
+    region = sheet[y0 : y0 + height + 120, x0 : x0 + width + 120]
     _, _, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(region, picture, cv2.TM_CCOEFF_NORMED))
-    return region[y:y + picture.shape[0], x:x + picture.shape[1]]
+    return region[y : y + picture.shape[0], x : x + picture.shape[1]]
 
 
 @pytest.mark.parametrize("grey", [0, 255])
@@ -41,5 +41,7 @@ def test_stills_have_faces_of_one_height_and_differ(assets):
         assert still.points.shape == (478, 2)
         assert np.ptp(oval[:, 1]) == pytest.approx(people.FACE_HEIGHT, rel=0.01)
         assert (oval.min(0) > 0).all() and (oval.max(0) < still.image.shape[1::-1]).all()
-        np.testing.assert_allclose(still.centre, [(oval[:, i].min() + oval[:, i].max()) / 2 for i in (0, 1)])
+        np.testing.assert_allclose(
+            still.centre, [(oval[:, i].min() + oval[:, i].max()) / 2 for i in (0, 1)]
+        )
     assert len({still.image.tobytes() for still in found}) == len(found)

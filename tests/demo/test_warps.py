@@ -11,7 +11,9 @@ from support.takes import smooth
 
 def cloud(count=478, seed=0):
     """Landmarks about the middle of a 240 × 200 picture."""
-    return (np.random.default_rng(seed).uniform(-50, 50, (count, 2)) + (100, 120)).astype(np.float32)
+    return (np.random.default_rng(seed).uniform(-50, 50, (count, 2)) + (100, 120)).astype(
+        np.float32
+    )
 
 
 def test_identical_landmarks_leave_the_picture_alone():
@@ -19,12 +21,18 @@ def test_identical_landmarks_leave_the_picture_alone():
     assert np.abs(warped.astype(int) - smooth()).max() <= 1
 
 
-@pytest.mark.parametrize("angle, scale, shift", [(0.2, 1.0, (5, -3)), (-0.3, 1.25, (0, 0)), (0.0, 0.8, (12, 7))])
+@pytest.mark.parametrize(
+    "angle, scale, shift", [(0.2, 1.0, (5, -3)), (-0.3, 1.25, (0, 0)), (0.0, 0.8, (12, 7))]
+)
 def test_a_pure_similarity_is_undone(angle, scale, shift):
-    """The picture as seen through a similarity, with its landmarks moved the same way, is brought back."""
+    """The picture as seen through a similarity, with its landmarks moved the same way, is brought
+    back.
+    """
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.column_stack([turn, np.array([100, 120]) - turn @ (100, 120) + shift])
-    moved = cv2.warpAffine(smooth(), matrix, (200, 240), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    moved = cv2.warpAffine(
+        smooth(), matrix, (200, 240), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
     landmarks = (cloud() @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     np.testing.assert_allclose(warps.similarity(cloud(), landmarks), matrix, atol=1e-2)
     back = warps.warp(moved, landmarks, cloud(), (240, 200))
@@ -57,19 +65,25 @@ def test_a_region_mask_is_the_grown_hull_between_0_and_1():
 def spectrum(image):
     """Share of the energy at high spatial frequencies."""
     power = np.abs(np.fft.fftshift(np.fft.fft2(image.mean(2) - image.mean()))) ** 2
-    ys, xs = np.mgrid[-1:1:power.shape[0] * 1j, -1:1:power.shape[1] * 1j]
+    ys, xs = np.mgrid[-1 : 1 : power.shape[0] * 1j, -1 : 1 : power.shape[1] * 1j]
     return power[np.hypot(ys, xs) > 0.5].sum() / power.sum()
 
 
 @pytest.mark.parametrize("up", warps.INTERPOLATIONS)
 def test_the_bottleneck_loses_high_frequencies_near_the_face_only(up):
-    noise, points = np.random.default_rng(0).integers(0, 256, (240, 200, 3), dtype=np.uint8), cloud()
+    noise, points = (
+        np.random.default_rng(0).integers(0, 256, (240, 200, 3), dtype=np.uint8),
+        cloud(),
+    )
     result = warps.bottleneck(noise, points, 32, up, 0.0)
-    low, high = points[list(OVAL)].min(0).astype(int) - 13, points[list(OVAL)].max(0).astype(int) + 14
+    low, high = (
+        points[list(OVAL)].min(0).astype(int) - 13,
+        points[list(OVAL)].max(0).astype(int) + 14,
+    )
     outside = np.ones((240, 200), bool)
-    outside[low[1]:high[1], low[0]:high[0]] = False
+    outside[low[1] : high[1], low[0] : high[0]] = False
     assert np.array_equal(result[outside], noise[outside])
-    face = np.s_[low[1] + 2:high[1] - 2, low[0] + 2:high[0] - 2]
+    face = np.s_[low[1] + 2 : high[1] - 2, low[0] + 2 : high[0] - 2]
     assert (result[face] != noise[face]).mean() > 0.9
     assert spectrum(result[face]) < 0.5 * spectrum(noise[face])
     sharp = warps.bottleneck(noise, points, 32, up, 0.8)
@@ -80,8 +94,10 @@ def test_the_bottleneck_loses_high_frequencies_near_the_face_only(up):
 def patches():
     """(layer, target, mask): the same texture in two colours, and a disc."""
     texture = smooth().astype(np.float32)
-    layer, target = (np.clip(texture * gain + add, 0, 255).astype(np.uint8)
-                     for gain, add in ((0.5, (90, 20, 10)), (0.8, (5, 40, 30))))
+    layer, target = (
+        np.clip(texture * gain + add, 0, 255).astype(np.uint8)
+        for gain, add in ((0.5, (90, 20, 10)), (0.8, (5, 40, 30)))
+    )
     return layer, target, cv2.circle(np.zeros((240, 200), np.float32), (100, 120), 60, 1.0, -1)
 
 
@@ -94,7 +110,9 @@ def test_colour_transfer_brings_mean_and_spread_to_those_of_the_target(patches):
     layer, target, mask = patches
     goal = lab(target, mask)
     assert warps.match_colour(layer, target, mask, "none") is layer
-    by_mean, by_both = (lab(warps.match_colour(layer, target, mask, how), mask) for how in ("mean", "lab"))
+    by_mean, by_both = (
+        lab(warps.match_colour(layer, target, mask, how), mask) for how in ("mean", "lab")
+    )
     assert np.abs(lab(layer, mask).mean(0) - goal.mean(0)).max() > 10
     for found in (by_mean, by_both):
         assert np.abs(found.mean(0) - goal.mean(0)).max() < 3
@@ -106,12 +124,16 @@ def test_poisson_cloning_keeps_the_target_outside_and_the_layers_gradients_insid
     cloned = warps.match_colour(layer, target, mask, "poisson")
     far = cv2.dilate(mask, np.ones((5, 5))) == 0
     changed = np.abs(cloned.astype(int) - target)
-    assert changed[far].max() < 12 < changed[mask > 0.5].max()  # OpenCV solves in the mask's rectangle, to some levels
+    assert (
+        changed[far].max() < 12 < changed[mask > 0.5].max()
+    )  # OpenCV solves in the mask's rectangle, to some levels
     rectangle = np.zeros_like(far)
     rectangle[55:186, 35:166] = True
     assert np.array_equal(cloned[~rectangle], target[~rectangle])
     deep = cv2.erode(mask, np.ones((21, 21))) > 0
-    edges, wanted, other = (cv2.Laplacian(i.astype(np.float32), cv2.CV_32F, ksize=5)[deep] for i in
-                            (cloned, layer, target))
+    edges, wanted, other = (
+        cv2.Laplacian(i.astype(np.float32), cv2.CV_32F, ksize=5)[deep]
+        for i in (cloned, layer, target)
+    )
     assert np.abs(edges - wanted).mean() < np.abs(edges - other).mean()
     assert np.abs(cloned[deep].astype(int) - layer[deep]).mean() > 5

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from deepfake_repro.evaluation.metrics import auc, balanced_accuracy, roc, sbi_protocol, table_row, video_scores
+from deepfake_repro.evaluation.metrics import (
+    auc,
+    balanced_accuracy,
+    roc,
+    sbi_protocol,
+    table_row,
+    video_scores,
+)
 from deepfake_repro.project.vocabulary import SETS
 
 FS = ["fsgan", "faceswap", "simswap"]
@@ -19,7 +26,15 @@ RE = ["fomm", "wav2lip"]
 def predictions(*videos):
     """A row per crop from ``(video_id, label, {frame: [p_fake of each face]})``."""
     rows = [
-        (name, name.split("/")[0], "x" if label else "real", "FS" if label else "REAL", label, frame, p)
+        (
+            name,
+            name.split("/")[0],
+            "x" if label else "real",
+            "FS" if label else "REAL",
+            label,
+            frame,
+            p,
+        )
         for name, label, frames in videos
         for frame, faces in frames.items()
         for p in faces
@@ -30,7 +45,11 @@ def predictions(*videos):
 
 THREE = predictions(
     ("ffpp/a", 0, {0: [0.2], 1: [0.4], 2: [0.6]}),  # mean 0.4
-    ("ffpp/b", 1, {0: [0.9, 0.1], 1: [0.2]}),  # two faces in frame 0: mean 0.4, SBI's rule (0.9 + 0.2) / 2
+    (
+        "ffpp/b",
+        1,
+        {0: [0.9, 0.1], 1: [0.2]},
+    ),  # two faces in frame 0: mean 0.4, SBI's rule (0.9 + 0.2) / 2
     ("ffpp/c", 1, {0: [0.5]}),
 )
 
@@ -40,9 +59,18 @@ def test_three_videos_by_hand():
     assert videos["video_id"].tolist() == ["ffpp/a", "ffpp/b", "ffpp/c"]
     assert videos["p_fake"].tolist() == pytest.approx([0.4, 0.4, 0.5])
     assert videos["crops"].tolist() == [3, 3, 1]
-    assert list(videos.loc[1, ["dataset", "manipulation", "category", "label"]]) == ["ffpp", "x", "FS", 1]
-    assert auc(videos["label"], videos["p_fake"].round(9)) == pytest.approx((0.5 + 1) / 2)  # a tie and a win
-    assert balanced_accuracy(videos["label"], videos["p_fake"]) == pytest.approx((1 + 0.5) / 2)  # 0.5 is fake
+    assert list(videos.loc[1, ["dataset", "manipulation", "category", "label"]]) == [
+        "ffpp",
+        "x",
+        "FS",
+        1,
+    ]
+    assert auc(videos["label"], videos["p_fake"].round(9)) == pytest.approx(
+        (0.5 + 1) / 2
+    )  # a tie and a win
+    assert balanced_accuracy(videos["label"], videos["p_fake"]) == pytest.approx(
+        (1 + 0.5) / 2
+    )  # 0.5 is fake
 
 
 def test_highest_face_of_a_frame_is_sbis_rule():
@@ -66,7 +94,8 @@ def test_order_of_crops_does_not_change_a_bit(scores, order):
 
 
 def test_same_folder_name_under_two_methods_stays_two_videos():
-    # DeepfakeBench groups by the parent folder: FF++ pair 000_003 of all methods would be one video.
+    # DeepfakeBench groups by the parent folder: FF++ pair 000_003 of all methods would be one
+    # video.
     table = predictions(
         ("ffpp/Deepfakes/000_003", 1, {0: [0.9]}),
         ("ffpp/Face2Face/000_003", 1, {0: [0.1]}),
@@ -99,9 +128,9 @@ def test_unknown_reduction_is_refused():
         video_scores(THREE, reduce="max")
 
 
-LABELLED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=2, max_size=40).filter(
-    lambda pairs: len({label for label, _ in pairs}) == 2
-)
+LABELLED = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=2, max_size=40
+).filter(lambda pairs: len({label for label, _ in pairs}) == 2)
 
 
 @settings(max_examples=100, deadline=None)
@@ -127,7 +156,12 @@ def test_threshold_moves_balanced_accuracy():
 
 @pytest.mark.parametrize(
     ("labels", "scores"),
-    [([1, 1], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([0, 1, 1], [0.1, 0.2]), ([0, 1, 2], [0.1, 0.2, 0.3])],
+    [
+        ([1, 1], [0.1, 0.2]),
+        ([0, 1], [0.1, np.nan]),
+        ([0, 1, 1], [0.1, 0.2]),
+        ([0, 1, 2], [0.1, 0.2, 0.3]),
+    ],
 )
 def test_auc_needs_both_classes_and_finite_scores(labels, scores):
     with pytest.raises(ValueError, match="give"):
@@ -172,7 +206,10 @@ def test_table_row_holds_each_column_of_table_3(benchmark):
     assert list(row) == ["auc", "bacc", "videos"]
     assert list(row["auc"]) == list(row["bacc"]) == list(SETS)
     assert row["videos"]["unscored"] == {"ffpp": 1, "itw": 3}
-    assert row["videos"]["scored"]["df40"] == 6 + 3 * 9 + 2 * 2 and row["videos"]["scored"]["dfdc"] == 12
+    assert (
+        row["videos"]["scored"]["df40"] == 6 + 3 * 9 + 2 * 2
+        and row["videos"]["scored"]["dfdc"] == 12
+    )
     for name in ("ffpp", "dfeval2024"):
         part = benchmark[benchmark["dataset"] == name]
         assert row["auc"][name] == round(100 * roc_auc_score(part["label"], part["p_fake"]), 2)
@@ -196,7 +233,9 @@ def test_df40_methods_share_the_reals_and_weigh_the_same(benchmark):
 
 def test_averages_are_taken_before_rounding(benchmark):
     row = table_row(benchmark, {})["auc"]
-    wild = [benchmark[benchmark["dataset"] == name] for name in ("wilddeepfake", "itw", "dfeval2024")]
+    wild = [
+        benchmark[benchmark["dataset"] == name] for name in ("wilddeepfake", "itw", "dfeval2024")
+    ]
     expected = 100 * np.mean([roc_auc_score(t["label"], t["p_fake"]) for t in wild])
     assert row["in_the_wild"] == round(expected, 2)
 
@@ -211,15 +250,29 @@ def test_absent_sets_take_their_average_with_them(benchmark):
 
 
 def test_df40_without_reals_and_other_datasets():
-    table = pd.concat([videos("df40", [], [0.5]), videos("zoo", [0.1], [0.9]), videos("dfd", [0.9], [0.1])])
+    table = pd.concat(
+        [videos("df40", [], [0.5]), videos("zoo", [0.1], [0.9]), videos("dfd", [0.9], [0.1])]
+    )
     assert table_row(table, {})["auc"] == {"dfd": 0.0, "zoo": 100.0}
 
 
 def test_own_protocol_takes_the_highest_face_of_each_frame():
-    """One real and one fake video; the fake face is the second in each frame. Mean of all faces: a tie, and too low."""
-    rows = [("r", 0, 0, 0, 0.3), ("r", 1, 0, 0, 0.5), ("f", 0, 0, 1, 0.1), ("f", 0, 1, 1, 0.9), ("f", 1, 0, 1, 0.1),
-            ("f", 1, 1, 1, 0.5)]
-    predictions = pd.DataFrame(rows, columns=["video_id", "frame", "face", "label", "p_fake"]).assign(
-        dataset="itw", manipulation="x", category="UNK")
+    """One real and one fake video; the fake face is the second in each frame. Mean of all faces: a
+    tie, and too low.
+    """
+    rows = [
+        ("r", 0, 0, 0, 0.3),
+        ("r", 1, 0, 0, 0.5),
+        ("f", 0, 0, 1, 0.1),
+        ("f", 0, 1, 1, 0.9),
+        ("f", 1, 0, 1, 0.1),
+        ("f", 1, 1, 1, 0.5),
+    ]
+    predictions = pd.DataFrame(
+        rows, columns=["video_id", "frame", "face", "label", "p_fake"]
+    ).assign(dataset="itw", manipulation="x", category="UNK")
     assert table_row(video_scores(predictions), {})["auc"] == {"itw": 50.0}
-    assert sbi_protocol(video_scores(predictions, "frame_max")) == {"auc": {"itw": 100.0}, "bacc": {"itw": 100.0}}
+    assert sbi_protocol(video_scores(predictions, "frame_max")) == {
+        "auc": {"itw": 100.0},
+        "bacc": {"itw": 100.0},
+    }

@@ -1,4 +1,6 @@
-"""Perturbations against closed forms and a second library; the study against a loop over crops by hand."""
+"""Perturbations against closed forms and a second library; the study against a loop over crops by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,24 @@ from deepfake_repro.project.params import Predict, Robustness
 
 ROOT = Path(__file__).resolve().parents[2]
 PREDICT = Predict(batch_size=3, precision="32-true", devices=1, workers=0)
-FACTS = {"views": "windows", "input_size": 8, "mean": [0, 0, 0], "std": [1, 1, 1], "classes": ["REAL", "FAKE"]}
+FACTS = {
+    "views": "windows",
+    "input_size": 8,
+    "mean": [0, 0, 0],
+    "std": [1, 1, 1],
+    "classes": ["REAL", "FAKE"],
+}
 
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
     """A smooth coloured picture with a hard edge, RGB uint8 [64, 64, 3]."""
     y, x = np.mgrid[:64, :64]
-    return np.stack([4 * x, 255 - 2 * y, np.where(x > 30, 220, 20)], axis=-1).clip(0, 255).astype(np.uint8)
+    return (
+        np.stack([4 * x, 255 - 2 * y, np.where(x > 30, 220, 20)], axis=-1)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize("name", robustness.PERTURBATIONS)
@@ -38,10 +50,22 @@ def test_size_type_and_repetition(name: str, image: np.ndarray) -> None:
     assert (first == again).all() and (image == before).all() and (first != image).any()
 
 
-@pytest.mark.parametrize(("name", "severities"), [
-    ("jpeg", [90, 50, 10]), ("resolution", [48, 24, 8]), ("blur", [0.5, 1, 4]), ("noise", [3, 10, 30])])
-def test_severer_is_further_from_the_crop(name: str, severities: list[float], image: np.ndarray) -> None:
-    errors = [np.square(robustness.PERTURBATIONS[name](image, s).astype(float) - image).mean() for s in severities]
+@pytest.mark.parametrize(
+    ("name", "severities"),
+    [
+        ("jpeg", [90, 50, 10]),
+        ("resolution", [48, 24, 8]),
+        ("blur", [0.5, 1, 4]),
+        ("noise", [3, 10, 30]),
+    ],
+)
+def test_severer_is_further_from_the_crop(
+    name: str, severities: list[float], image: np.ndarray
+) -> None:
+    errors = [
+        np.square(robustness.PERTURBATIONS[name](image, s).astype(float) - image).mean()
+        for s in severities
+    ]
     assert 0 < errors[0] < errors[1] < errors[2]
 
 
@@ -54,7 +78,9 @@ def test_jpeg_keeps_colours_in_their_order_as_pillow_does(image: np.ndarray) -> 
 
 
 def test_halving_averages_blocks_of_four(image: np.ndarray) -> None:
-    """The middle of each coarse pixel's 2 x 2 block interpolates it with its neighbours by 3/4 and 1/4."""
+    """The middle of each coarse pixel's 2 x 2 block interpolates it with its neighbours by 3/4 and
+    1/4.
+    """
     small = image.reshape(32, 2, 32, 2, 3).mean((1, 3)).round()
     found = robustness.resolution(image, 32)[33, 21]  # row 16 with 17, column 10 with 11
     across = 0.75 * small[[16, 17], 10] + 0.25 * small[[16, 17], 11]
@@ -77,10 +103,17 @@ def test_noise_has_the_stated_spread_and_one_pattern_for_all_severities() -> Non
 
 def test_the_grid_begins_clean_and_an_unknown_perturbation_is_named(image: np.ndarray) -> None:
     grid = list(robustness.conditions(Robustness((), 0, {"blur": (1.0, 2.0), "noise": (5.0,)})))
-    assert [(name, severity) for name, severity, _ in grid] == [("none", 0), ("blur", 1), ("blur", 2), ("noise", 5)]
+    assert [(name, severity) for name, severity, _ in grid] == [
+        ("none", 0),
+        ("blur", 1),
+        ("blur", 2),
+        ("noise", 5),
+    ]
     assert grid[0][2](image) is image
     assert (grid[1][2](image) == robustness.blur(image, 1)).all()  # each keeps its own severity
-    with pytest.raises(ValueError, match="severities has 'fog'; known: jpeg, resolution, blur, noise"):
+    with pytest.raises(
+        ValueError, match="severities has 'fog'; known: jpeg, resolution, blur, noise"
+    ):
         list(robustness.conditions(Robustness((), 0, {"fog": (1.0,)})))
 
 
@@ -89,14 +122,19 @@ def test_crops_are_spread_over_each_video(kept: int) -> None:
     rows = pd.DataFrame({"video_id": ["a"] * 6 + ["b"] * 2, "frame": [*range(6), 0, 1]})
     counts = robustness.spread(rows, kept).groupby("video_id").size().to_dict()
     assert counts == {"a": min(kept, 6), "b": min(kept, 2)}
-    assert robustness.spread(rows, 3)["frame"].tolist() == [0, 2, 4, 0, 1] and robustness.spread(rows, 0) is rows
+    assert (
+        robustness.spread(rows, 3)["frame"].tolist() == [0, 2, 4, 0, 1]
+        and robustness.spread(rows, 0) is rows
+    )
 
 
 def test_sets_are_those_named_or_all() -> None:
     sets = {"ffpp": pd.DataFrame({"n": [1]}), "dfdc": pd.DataFrame({"n": [2]})}
     assert robustness.chosen_sets(sets, ["dfdc"])["n"].tolist() == [2]
     assert robustness.chosen_sets(sets, [])["n"].tolist() == [1, 2]
-    with pytest.raises(ValueError, match="sets has 'itw', of which there is no test crop; there are ffpp, dfdc"):
+    with pytest.raises(
+        ValueError, match="sets has 'itw', of which there is no test crop; there are ffpp, dfdc"
+    ):
         robustness.chosen_sets(sets, ["itw"])
 
 
@@ -115,28 +153,40 @@ class Store:
         self.images = images
 
     def table(self, _columns: list[str]) -> pd.DataFrame:
-        return pd.DataFrame({"video_id": [f"v{n:02d}" for n in range(len(self.images))], "frame": 0, "face": 0})
+        return pd.DataFrame(
+            {"video_id": [f"v{n:02d}" for n in range(len(self.images))], "frame": 0, "face": 0}
+        )
 
     def image(self, row: int) -> np.ndarray:
         return self.images[row]
 
 
 def test_study_equals_a_loop_over_crops() -> None:
-    """Fakes are grainier than reals; blur hides it, so the AUC falls to what a loop by hand finds."""
+    """Fakes are grainier than reals; blur hides it, so the AUC falls to what a loop by hand
+    finds.
+    """
     rng, labels = np.random.default_rng(0), np.arange(16) % 2
     graininess = np.where(labels, 22, 20)[:, None, None, None]
     images = (128 + graininess * rng.standard_normal((16, 16, 16, 3))).clip(0, 255).astype(np.uint8)
     store = Store(images)
     rows = store.table([]).assign(dataset="ffpp", manipulation="any", category="FS", label=labels)
     options = Robustness((), 0, {"blur": (2.0,)})
-    found = robustness.study(Sharpness(), FACTS, store, rows, options, PREDICT, 0.5, Fabric(accelerator="cpu"))
+    found = robustness.study(
+        Sharpness(), FACTS, store, rows, options, PREDICT, 0.5, Fabric(accelerator="cpu")
+    )
     corners = [(y, x) for y in (1, 7) for x in (1, 7)]  # of four 8-pixel windows in 16 pixels
-    for line, change in zip(found.itertuples(), (lambda crop: crop, lambda crop: robustness.blur(crop, 2)), strict=True):
+    for line, change in zip(
+        found.itertuples(), (lambda crop: crop, lambda crop: robustness.blur(crop, 2)), strict=True
+    ):
         scores = []
         for crop in images:
-            views = [change(crop)[y:y + 8, x:x + 8].astype(np.float32) / 255 for y, x in corners]
+            views = [
+                change(crop)[y : y + 8, x : x + 8].astype(np.float32) / 255 for y, x in corners
+            ]
             steps = [np.abs(np.diff(view, axis=1)).mean() for view in views]
-            scores.append(np.mean([1 / (1 + np.exp(-40 * (step - 0.1))) for step in steps]).round(6))
+            scores.append(
+                np.mean([1 / (1 + np.exp(-40 * (step - 0.1))) for step in steps]).round(6)
+            )
         assert line.set == "ffpp" and line.auc == round(100 * auc(labels, np.array(scores)), 2)
     assert found["perturbation"].tolist() == ["none", "blur"] and list(found) == robustness.COLUMNS
     assert found["auc"][0] > found["auc"][1]

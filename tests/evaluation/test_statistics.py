@@ -17,15 +17,22 @@ DRAWS = 120  # of the loop
 
 
 def videos(dataset: str, groups: list[Group], scores: np.ndarray) -> pd.DataFrame:
-    """A table like ``videos.csv``: for each (manipulation, category, count) so many videos; ``scores`` in that order."""
-    rows = [(f"{dataset}/{name}/{number:04d}", dataset, name, category, int(category != "REAL"))
-            for name, category, count in groups for number in range(count)]
+    """A table like ``videos.csv``: for each (manipulation, category, count) so many videos;
+    ``scores`` in that order.
+    """
+    rows = [
+        (f"{dataset}/{name}/{number:04d}", dataset, name, category, int(category != "REAL"))
+        for name, category, count in groups
+        for number in range(count)
+    ]
     columns = ["video_id", "dataset", "manipulation", "category", "label"]
     return pd.DataFrame(rows, columns=columns).assign(p_fake=scores)
 
 
 def plain(dataset: str, real: np.ndarray, fake: np.ndarray) -> pd.DataFrame:
-    return videos(dataset, [("real", "REAL", len(real)), ("x", "FS", len(fake))], np.concatenate([real, fake]))
+    return videos(
+        dataset, [("real", "REAL", len(real)), ("x", "FS", len(fake))], np.concatenate([real, fake])
+    )
 
 
 METHODS: list[Group] = [("real", "REAL", 12), ("a", "FS", 7), ("b", "FS", 5), ("c", "RE", 9)]
@@ -33,7 +40,9 @@ METHODS: list[Group] = [("real", "REAL", 12), ("a", "FS", 7), ("b", "FS", 5), ("
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, pd.DataFrame]:
-    """Two seeds of one row, one of another, on DF40 and the three in-the-wild sets; scores with many ties."""
+    """Two seeds of one row, one of another, on DF40 and the three in-the-wild sets; scores with
+    many ties.
+    """
     rng = np.random.default_rng(5)
     base = {name: rng.normal(size=33) for name in ("df40", "wilddeepfake", "itw", "dfeval2024")}
 
@@ -45,6 +54,7 @@ def runs() -> dict[str, pd.DataFrame]:
             noisy = common + 0.8 * rng.normal(size=33) + label
             parts.append(videos(name, groups, (1 / (1 + np.exp(-noisy))).round(1)))
         return pd.concat(parts).sample(frac=1, random_state=3)
+
     return {"fsfm-0": run(), "fsfm-1": run(), "fsfm_ba-0": run()}
 
 
@@ -55,26 +65,41 @@ def slow_cells(table: pd.DataFrame) -> dict[tuple[str, str], float]:
     dataset, method = (table[name].to_numpy(object) for name in ("dataset", "manipulation"))
     cells = {}
     for metric, function in metrics.items():
+
         def of(name: str, manipulation: str, function: callable = function) -> float:
             chosen = (dataset == name) & ((label == 0) | (method == manipulation))
             return 100 * function(label[chosen], score[chosen])
+
         methods = {m: of("df40", m) for m in "abc"}
-        cells[metric, "df40_fs"], cells[metric, "df40_re"] = (methods["a"] + methods["b"]) / 2, methods["c"]
+        cells[metric, "df40_fs"], cells[metric, "df40_re"] = (
+            (methods["a"] + methods["b"]) / 2,
+            methods["c"],
+        )
         cells[metric, "df40"] = sum(methods.values()) / 3
         cells |= {(metric, name): of(name, "x") for name in ("wilddeepfake", "itw", "dfeval2024")}
-        cells[metric, "in_the_wild"] = sum(cells[metric, n] for n in ("wilddeepfake", "itw", "dfeval2024")) / 3
+        cells[metric, "in_the_wild"] = (
+            sum(cells[metric, n] for n in ("wilddeepfake", "itw", "dfeval2024")) / 3
+        )
     return cells
 
 
 def test_intervals_equal_a_bootstrap_written_as_a_loop(runs: dict[str, pd.DataFrame]) -> None:
-    """Each draw resamples rows of the tables, the same for all runs, and scores them by scikit-learn."""
-    tables = {name: table.sort_values("video_id", ignore_index=True) for name, table in runs.items()}
+    """Each draw resamples rows of the tables, the same for all runs, and scores them by
+    scikit-learn.
+    """
+    tables = {
+        name: table.sort_values("video_id", ignore_index=True) for name, table in runs.items()
+    }
     keys = tables["fsfm-0"]
     rng = np.random.default_rng(0)
     found: dict[tuple, list[float]] = {}
     for _ in range(DRAWS):
-        drawn = np.concatenate([rng.choice(rows.index, len(rows)) for _, rows in
-                                keys.groupby(["dataset", "label", "manipulation"])])
+        drawn = np.concatenate(
+            [
+                rng.choice(rows.index, len(rows))
+                for _, rows in keys.groupby(["dataset", "label", "manipulation"])
+            ]
+        )
         cells = {name: slow_cells(table.loc[drawn]) for name, table in tables.items()}
         for key in cells["fsfm-0"]:
             fsfm = (cells["fsfm-0"][key] + cells["fsfm-1"][key]) / 2
@@ -86,7 +111,9 @@ def test_intervals_equal_a_bootstrap_written_as_a_loop(runs: dict[str, pd.DataFr
         drawn = ours.cell(key[0], "fsfm", key[1])
         if what == "gap":
             drawn = ours.cell(key[0], "fsfm_ba", key[1]) - drawn
-        assert drawn.mean() == pytest.approx(np.mean(values), abs=5 * np.std(values) / DRAWS**0.5 + 1e-9), key
+        assert drawn.mean() == pytest.approx(
+            np.mean(values), abs=5 * np.std(values) / DRAWS**0.5 + 1e-9
+        ), key
         assert drawn.std() == pytest.approx(np.std(values), rel=0.3), key
 
 
@@ -100,27 +127,42 @@ def test_delongs_areas_are_the_cells_of_table_3(runs: dict[str, pd.DataFrame]) -
 
 
 def test_delong_by_hand() -> None:
-    # Reals 1, 3; fakes 2, 4: of 4 pairs 3 are in order. Reals' shares 1, 1/2; fakes' 1/2, 1: variance 1/8 each, over 2.
-    (area, spread), = delong({"fsfm-0": plain("itw", np.array([0.1, 0.3]), np.array([0.2, 0.4]))}).values()
-    assert area == pytest.approx([75.0]) and spread == pytest.approx(np.array([[1e4 * (1 / 16 + 1 / 16)]]))
+    # Reals 1, 3; fakes 2, 4: of 4 pairs 3 are in order. Reals' shares 1, 1/2; fakes' 1/2, 1:
+    # variance 1/8 each, over 2.
+    ((area, spread),) = delong(
+        {"fsfm-0": plain("itw", np.array([0.1, 0.3]), np.array([0.2, 0.4]))}
+    ).values()
+    assert area == pytest.approx([75.0]) and spread == pytest.approx(
+        np.array([[1e4 * (1 / 16 + 1 / 16)]])
+    )
 
 
 def test_delong_agrees_with_the_bootstrap_where_both_hold() -> None:
     rng = np.random.default_rng(2)
     common = rng.normal(size=600)
-    runs = {f"{row}-0": plain("itw", *np.split(common + rng.normal(size=600) + np.repeat([0, 1.2], 300), 2))
-            for row in ("fsfm", "fsfm_ba")}
-    (area, spread), = delong(runs).values()
+    runs = {
+        f"{row}-0": plain(
+            "itw", *np.split(common + rng.normal(size=600) + np.repeat([0, 1.2], 300), 2)
+        )
+        for row in ("fsfm", "fsfm_ba")
+    }
+    ((area, spread),) = delong(runs).values()
     drawn = paired_bootstrap(runs, 3000, seed=1).cells["auc", "itw"]
     assert np.cov(drawn.T) == pytest.approx(spread, rel=0.15)
     assert drawn.mean(0) == pytest.approx(area, abs=0.2)
 
 
-def coverage(simulate: callable, truth: dict[str, float], sets: int = 1000, draws: int = 300) -> dict[str, float]:
-    """Share of simulated test sets whose interval covers the truth, by cell and for the difference of two rows."""
-    inside = {key: 0 for key in truth}
+def coverage(
+    simulate: callable, truth: dict[str, float], sets: int = 1000, draws: int = 300
+) -> dict[str, float]:
+    """Share of simulated test sets whose interval covers the truth, by cell and for the difference
+    of two rows.
+    """
+    inside = dict.fromkeys(truth, 0)
     for number in range(sets):
-        drawn = paired_bootstrap(simulate(np.random.default_rng([2025, number])), draws, seed=number)
+        drawn = paired_bootstrap(
+            simulate(np.random.default_rng([2025, number])), draws, seed=number
+        )
         for key, value in truth.items():
             name = key.removeprefix("gap_")
             values = drawn.cell("auc", "fsfm", name)
@@ -132,7 +174,8 @@ def coverage(simulate: callable, truth: dict[str, float], sets: int = 1000, draw
 
 
 def test_intervals_cover_the_true_auc_and_the_true_difference() -> None:
-    """Normal scores, fakes shifted by d: the AUC is Phi(d / sqrt 2). Two rows that share most of their noise.
+    """Normal scores, fakes shifted by d: the AUC is Phi(d / sqrt 2). Two rows that share most of
+    their noise.
 
     112 reals are those of Deepfake-Eval-2024, the fewest of Table 3.
     """
@@ -140,57 +183,94 @@ def test_intervals_cover_the_true_auc_and_the_true_difference() -> None:
 
     def simulate(rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         common = rng.normal(size=412)
-        scores = {row: 0.8 * common + 0.6 * rng.normal(size=412) + d * label for row, d in shifts.items()}
+        scores = {
+            row: 0.8 * common + 0.6 * rng.normal(size=412) + d * label for row, d in shifts.items()
+        }
         return {f"{row}-0": plain("itw", *np.split(score, [112])) for row, score in scores.items()}
+
     areas = [100 * norm.cdf(d / np.sqrt(2)) for d in shifts.values()]
     found = coverage(simulate, {"itw": areas[0], "gap_itw": areas[1] - areas[0]})
     assert all(0.93 <= share <= 0.97 for share in found.values()), found
 
 
 def test_intervals_of_df40_cover_because_the_shared_reals_are_drawn_once() -> None:
-    """178 reals for all methods. As if every method had reals of its own, the interval would be far too short."""
-    methods: list[Group] = [("real", "REAL", 178), *((f"m{n}", "FS" if n < 2 else "RE", 60) for n in range(4))]
+    """178 reals for all methods. As if every method had reals of its own, the interval would be far
+    too short.
+    """
+    methods: list[Group] = [
+        ("real", "REAL", 178),
+        *((f"m{n}", "FS" if n < 2 else "RE", 60) for n in range(4)),
+    ]
     shift = (np.arange(418) >= 178).astype(float)
 
     def simulate(rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         return {"fsfm-0": videos("df40", methods, rng.normal(size=418) + shift)}
+
     found = coverage(simulate, {"df40": 100 * norm.cdf(1 / np.sqrt(2))}, sets=500)
     assert 0.93 <= found["df40"] <= 0.97, found
     table = simulate(np.random.default_rng(0))["fsfm-0"]
-    own = [delong({"fsfm-0": table[table["manipulation"].isin(["real", f"m{n}"])].assign(dataset="itw")})["itw"][1]
-           for n in range(4)]
+    own = [
+        delong(
+            {"fsfm-0": table[table["manipulation"].isin(["real", f"m{n}"])].assign(dataset="itw")}
+        )["itw"][1]
+        for n in range(4)
+    ]
     assert delong({"fsfm-0": table})["df40"][1][0, 0] > 1.5 * np.sum(own) / 16
 
 
-def test_a_further_test_set_and_the_order_of_runs_change_no_interval(runs: dict[str, pd.DataFrame]) -> None:
+def test_a_further_test_set_and_the_order_of_runs_change_no_interval(
+    runs: dict[str, pd.DataFrame],
+) -> None:
     both = intervals(paired_bootstrap(runs, 200, seed=4)).set_index(["row", "metric", "set"])
-    turned = intervals(paired_bootstrap(dict(reversed(runs.items())), 200, seed=4)).set_index(["row", "metric", "set"])
+    turned = intervals(paired_bootstrap(dict(reversed(runs.items())), 200, seed=4)).set_index(
+        ["row", "metric", "set"]
+    )
     pd.testing.assert_frame_equal(both.sort_index(), turned.sort_index())
     only = {name: table[table["dataset"] != "itw"] for name, table in runs.items()}
     fewer = intervals(paired_bootstrap(only, 200, seed=4)).set_index(["row", "metric", "set"])
-    assert fewer.equals(both.loc[fewer.index]) and len(fewer) == len(both) - 2 * 2 * 2  # ITW and its average
+    assert (
+        fewer.equals(both.loc[fewer.index]) and len(fewer) == len(both) - 2 * 2 * 2
+    )  # ITW and its average
 
 
 def test_perfect_rows_have_an_interval_of_no_width() -> None:
-    drawn = paired_bootstrap({"fsfm-0": plain("itw", np.array([0.1, 0.2]), np.array([0.8, 0.9]))}, 50, seed=0)
+    drawn = paired_bootstrap(
+        {"fsfm-0": plain("itw", np.array([0.1, 0.2]), np.array([0.8, 0.9]))}, 50, seed=0
+    )
     assert intervals(drawn)[["low", "high"]].to_numpy().tolist() == [[100.0, 100.0]] * 2
 
 
-def test_memory_is_bounded_by_chunks_of_draws(runs: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_by_chunks_of_draws(
+    runs: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes = []
     chunk = statistics._chunk
     monkeypatch.setattr(statistics, "_AT_ONCE", 400)
-    monkeypatch.setattr(statistics, "_chunk", lambda part, scores, draws, *rest: (
-        sizes.append(draws * max(len(part.real), *map(len, part.fakes))), chunk(part, scores, draws, *rest))[1])
+    monkeypatch.setattr(
+        statistics,
+        "_chunk",
+        lambda part, scores, draws, *rest: (
+            sizes.append(draws * max(len(part.real), *map(len, part.fakes))),
+            chunk(part, scores, draws, *rest),
+        )[1],
+    )
     assert paired_bootstrap(runs, 100, seed=0).cells["auc", "df40"].shape == (100, 2)
     assert max(sizes) <= 400 and len(sizes) > 4
 
 
-def test_comparisons_hold_both_differences_and_both_intervals(runs: dict[str, pd.DataFrame]) -> None:
-    published = {"fsfm": {"auc": {"itw": 82.8}}, "fsfm_ba": {"auc": {"itw": 83.7}}, "sbi": {"auc": {"itw": 68.0}}}
+def test_comparisons_hold_both_differences_and_both_intervals(
+    runs: dict[str, pd.DataFrame],
+) -> None:
+    published = {
+        "fsfm": {"auc": {"itw": 82.8}},
+        "fsfm_ba": {"auc": {"itw": 83.7}},
+        "sbi": {"auc": {"itw": 68.0}},
+    }
     reproduced = {"fsfm": {"auc": {"itw": 80.0}}, "fsfm_ba": {"auc": {"itw": 70.5}}}
     drawn, closed = paired_bootstrap(runs, 500, seed=0), delong(runs)
-    table = comparisons([("fsfm_ba", "fsfm"), ("sbi", "fsfm")], published, reproduced, drawn, closed)
+    table = comparisons(
+        [("fsfm_ba", "fsfm"), ("sbi", "fsfm")], published, reproduced, drawn, closed
+    )
     table = table.set_index(["first", "metric", "set"])
     ours = table.loc[("fsfm_ba", "auc", "itw")]
     assert (ours["published"], ours["reproduced"]) == (0.9, -9.5)
@@ -198,18 +278,33 @@ def test_comparisons_hold_both_differences_and_both_intervals(runs: dict[str, pd
     assert [ours["low"], ours["high"]] == pytest.approx(np.percentile(gap, [2.5, 97.5]), abs=0.006)
     areas, spread = closed["itw"]
     assert ours["delong_high"] - ours["delong_low"] == pytest.approx(
-        2 * 1.96 * np.sqrt(np.array([-1, 1]) @ spread @ [-1, 1]), abs=0.02)
+        2 * 1.96 * np.sqrt(np.array([-1, 1]) @ spread @ [-1, 1]), abs=0.02
+    )
     assert (table["differs"] == "yes").equals((table["low"] > 0) | (table["high"] < 0))
     absent = table.loc[("sbi", "auc", "itw")]
-    assert absent["published"] == -14.8 and absent[["reproduced", "low", "delong_low", "differs"]].isna().all()
+    assert (
+        absent["published"] == -14.8
+        and absent[["reproduced", "low", "delong_low", "differs"]].isna().all()
+    )
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda runs: {}, "^no run to resample"),
-    (lambda runs: {"fsfm": runs["fsfm-0"]}, "^run 'fsfm' is not named <row>-<seed>: rename it$"),
-    (lambda runs: {**runs, "sbi-0": runs["fsfm-0"].iloc[1:]},
-     "^runs fsfm-0 and sbi-0 have different videos: predict and score both on the same crops$")])
-def test_runs_that_cannot_be_paired_are_refused(runs: dict[str, pd.DataFrame], change: callable, message: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda runs: {}, "^no run to resample"),
+        (
+            lambda runs: {"fsfm": runs["fsfm-0"]},
+            "^run 'fsfm' is not named <row>-<seed>: rename it$",
+        ),
+        (
+            lambda runs: {**runs, "sbi-0": runs["fsfm-0"].iloc[1:]},
+            "^runs fsfm-0 and sbi-0 have different videos: predict and score both on the same crops$",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_paired_are_refused(
+    runs: dict[str, pd.DataFrame], change: callable, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         paired_bootstrap(change(runs), 10, seed=0)
 

@@ -1,4 +1,6 @@
-"""Detector arithmetic against torchvision and naive loops; both detectors on pictures of synthetic people."""
+"""Detector arithmetic against torchvision and naive loops; both detectors on pictures of synthetic
+people.
+"""
 
 import cv2
 import numpy as np
@@ -29,20 +31,27 @@ def retinaface(assets):
 def random_boxes(count, seed=0):
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 100, (count, 2))
-    return np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
+    return np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("overlap", [0.2, 0.4, 0.7])
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_suppression_equals_torchvision(count, overlap):
-    boxes, scores = random_boxes(count), np.random.default_rng(1).permutation(count).astype(np.float32)
+    boxes, scores = (
+        random_boxes(count),
+        np.random.default_rng(1).permutation(count).astype(np.float32),
+    )
     expected = torchvision.ops.nms(torch.tensor(boxes), torch.tensor(scores), overlap)
     assert non_maximum_suppression(boxes, scores, overlap).tolist() == expected.tolist()
 
 
 def test_overlap_by_hand():
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10], [2, 2, 4, 4]], np.float32)
-    assert intersection_over_union(boxes[0], boxes).tolist() == pytest.approx([1, 50 / 150, 0, 4 / 100])
+    assert intersection_over_union(boxes[0], boxes).tolist() == pytest.approx(
+        [1, 50 / 150, 0, 4 / 100]
+    )
 
 
 def test_anchors_equal_a_naive_loop():
@@ -50,7 +59,8 @@ def test_anchors_equal_a_naive_loop():
     expected = [
         ((x + 0.5) * stride, (y + 0.5) * stride, side, side)
         for stride, sides in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
-        for y in range(int(np.ceil(height / stride))) for x in range(int(np.ceil(width / stride)))
+        for y in range(int(np.ceil(height / stride)))
+        for x in range(int(np.ceil(width / stride)))
         for side in sides
     ]
     assert np.array_equal(anchor_boxes(height, width), np.array(expected, np.float32))
@@ -62,7 +72,9 @@ def test_decoding_by_hand():
     box = decode_boxes(np.array([[1, 2, 5 * np.log(2), 0]], np.float32), anchor)
     assert box[0].tolist() == pytest.approx([102 - 20, 58 - 20, 102 + 20, 58 + 20])
     points = decode_points(np.arange(10, dtype=np.float32)[None], anchor)
-    assert points[0].ravel().tolist() == pytest.approx([100, 54, 104, 62, 108, 70, 112, 78, 116, 86])
+    assert points[0].ravel().tolist() == pytest.approx(
+        [100, 54, 104, 62, 108, 70, 112, 78, 116, 86]
+    )
 
 
 def test_shrink_keeps_aspect_and_small_images():
@@ -82,7 +94,9 @@ def test_missing_weights(tmp_path):
 
 
 def test_all_sixteen_faces_of_a_sheet(assets, sheet):
-    (faces,) = detector("retinaface", weights=assets / "retinaface_mobilenet025.onnx", max_side=1600)([sheet])
+    (faces,) = detector(
+        "retinaface", weights=assets / "retinaface_mobilenet025.onnx", max_side=1600
+    )([sheet])
     assert len(faces) == 16 and np.all(np.diff(faces.scores) <= 0)
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     cells = {(int(x // 600), int(y // 448)) for x, y in centres}
@@ -105,9 +119,11 @@ def test_two_faces_nothing_and_other_sizes_in_one_call(retinaface, tile):
 def test_boxes_are_mapped_back_and_clipped(retinaface, tile):
     large = cv2.resize(tile, (1600, 1200))
     (small,), (faces,) = retinaface([shrink(large, 640)]), retinaface([large])
-    assert np.allclose(faces.boxes, small.boxes * 2.5) and np.allclose(faces.points, small.points * 2.5)
+    assert np.allclose(faces.boxes, small.boxes * 2.5) and np.allclose(
+        faces.points, small.points * 2.5
+    )
     x0, _, x1, _ = retinaface([tile])[0].boxes[0].astype(int)
-    (cut,) = retinaface([tile[:, (x0 + x1) // 2 - 40:]])  # the face leaves the image on the left
+    (cut,) = retinaface([tile[:, (x0 + x1) // 2 - 40 :]])  # the face leaves the image on the left
     assert len(cut) == 1 and cut.boxes[0, 0] == 0
     assert cut.boxes.dtype == cut.points.dtype == cut.scores.dtype == np.float32
 
@@ -122,16 +138,25 @@ def test_mtcnn_agrees_with_retinaface(retinaface, tile):
     threads = torch.get_num_threads()
     nothing, found = mtcnn([np.full((120, 160, 3), 90, np.uint8), tile])
     assert torch.get_num_threads() == threads
-    assert isinstance(nothing, Faces) and nothing.boxes.shape == (0, 4) and nothing.points.shape == (0, 5, 2)
+    assert (
+        isinstance(nothing, Faces)
+        and nothing.boxes.shape == (0, 4)
+        and nothing.points.shape == (0, 5, 2)
+    )
     (expected,) = retinaface([tile])
     assert len(found) == 1 and found.boxes.dtype == np.float32
     assert intersection_over_union(found.boxes[0], expected.boxes)[0] > 0.5
-    assert np.abs(found.points - expected.points).max() < 0.15 * (expected.boxes[0, 2] - expected.boxes[0, 0])
+    assert np.abs(found.points - expected.points).max() < 0.15 * (
+        expected.boxes[0, 2] - expected.boxes[0, 0]
+    )
 
 
 def test_mtcnn_gives_nothing_for_what_is_smaller_than_a_face(tile):
     strip = np.zeros((900, 9, 3), np.uint8)
-    counts = [len(faces) for faces in detector("mtcnn")([strip, np.zeros((1, 1, 3), np.uint8), tile, strip])]
+    counts = [
+        len(faces)
+        for faces in detector("mtcnn")([strip, np.zeros((1, 1, 3), np.uint8), tile, strip])
+    ]
     assert counts == [0, 0, 1, 0]
 
 
@@ -144,7 +169,13 @@ def test_no_size_is_too_odd(retinaface, size):
 def test_batches_of_one_size_give_what_single_images_give(assets, tile, name):
     options = {"weights": assets / "retinaface_mobilenet025.onnx"} if name == "retinaface" else {}
     finder = detector(name, **options)
-    images = [tile, cv2.flip(tile, 1), cv2.resize(tile, (500, 300)), np.roll(tile, 20, axis=0), tile[:, :400].copy()]
+    images = [
+        tile,
+        cv2.flip(tile, 1),
+        cv2.resize(tile, (500, 300)),
+        np.roll(tile, 20, axis=0),
+        tile[:, :400].copy(),
+    ]
     singles = [finder([image])[0] for image in images]
     if name == "retinaface":
         finder._network.batch = 8  # as on a GPU
@@ -170,7 +201,9 @@ def test_the_image_enters_as_bgr_less_the_mean(retinaface, tile, monkeypatch):
 
 
 def variant(source, path, size=None, logits=False):
-    """The demo's network as other exporters write it: other names, another order, logits, a fixed size."""
+    """The demo's network as other exporters write it: other names, another order, logits, a fixed
+    size.
+    """
     model = onnx.load(source)
     graph = model.graph
     if logits:
@@ -186,12 +219,17 @@ def variant(source, path, size=None, logits=False):
     outputs = {renamed.get(value.name, value.name): value for value in graph.output}
     for name, value in outputs.items():
         value.name = name
-    ordered = [onnx.ValueInfoProto.FromString(outputs[name].SerializeToString()) for name in ("ldm", "bbox", "conf")]
+    ordered = [
+        onnx.ValueInfoProto.FromString(outputs[name].SerializeToString())
+        for name in ("ldm", "bbox", "conf")
+    ]
     del graph.output[:]
     graph.output.extend(ordered)
     graph.input[0].name = "input0"
     if size:
-        for dimension, value in zip(graph.input[0].type.tensor_type.shape.dim, (1, 3, *size), strict=True):
+        for dimension, value in zip(
+            graph.input[0].type.tensor_type.shape.dim, (1, 3, *size), strict=True
+        ):
             dimension.dim_value = value
     onnx.save(model, path)
     return path
@@ -218,11 +256,19 @@ def test_a_fixed_size_is_filled_up_not_stretched(assets, retinaface, tile, tmp_p
 def constant_model(path, shapes, image=(1, 3, 64, 96)):
     """An ONNX file with outputs of ``shapes`` whatever the image."""
     make = onnx.helper
-    values = [onnx.numpy_helper.from_array(np.zeros(shape, np.float32), f"c{i}") for i, shape in enumerate(shapes)]
+    values = [
+        onnx.numpy_helper.from_array(np.zeros(shape, np.float32), f"c{i}")
+        for i, shape in enumerate(shapes)
+    ]
     nodes = [make.make_node("Identity", [f"c{i}"], [f"o{i}"]) for i in range(len(shapes))]
     info = make.make_tensor_value_info
-    graph = make.make_graph(nodes, "g", [info("x", 1, image)],
-                            [info(f"o{i}", 1, shape) for i, shape in enumerate(shapes)], values)
+    graph = make.make_graph(
+        nodes,
+        "g",
+        [info("x", 1, image)],
+        [info(f"o{i}", 1, shape) for i, shape in enumerate(shapes)],
+        values,
+    )
     onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -230,13 +276,24 @@ def constant_model(path, shapes, image=(1, 3, 64, 96)):
 ANCHORS = 2 * (8 * 12 + 4 * 6 + 2 * 3)  # two on each cell of 64 × 96 pixels
 
 
-@pytest.mark.parametrize("shapes, image, says", [
-    ([(1, ANCHORS, 4), (1, ANCHORS, 2)], (1, 3, 64, 96), r"64 × 96 pixels it gives .*expected the shapes"),
-    ([(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 8)], (1, 3, 64, 96), r"\(1, 252, 8\)"),
-    ([(1, 99, 4), (1, 99, 2), (1, 99, 10)], (1, 3, 64, 96), r"\(1, 99, 4\).*\(1, 252, 4\)"),
-    ([(1, 99, 1)] * 9, (1, 3, 64, 96), "it gives"),
-    ([(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 10)], (1, 64, 96, 3), r"input x is \[1, 64, 96, 3\]"),
-])
+@pytest.mark.parametrize(
+    "shapes, image, says",
+    [
+        (
+            [(1, ANCHORS, 4), (1, ANCHORS, 2)],
+            (1, 3, 64, 96),
+            r"64 × 96 pixels it gives .*expected the shapes",
+        ),
+        ([(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 8)], (1, 3, 64, 96), r"\(1, 252, 8\)"),
+        ([(1, 99, 4), (1, 99, 2), (1, 99, 10)], (1, 3, 64, 96), r"\(1, 99, 4\).*\(1, 252, 4\)"),
+        ([(1, 99, 1)] * 9, (1, 3, 64, 96), "it gives"),
+        (
+            [(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 10)],
+            (1, 64, 96, 3),
+            r"input x is \[1, 64, 96, 3\]",
+        ),
+    ],
+)
 def test_other_networks_are_named_in_one_line(tmp_path, shapes, image, says):
     path = constant_model(tmp_path / "other.onnx", shapes, image)
     with pytest.raises(ValueError, match=f"other.onnx: not a RetinaFace.*{says}") as raised:

@@ -13,7 +13,16 @@ from deepfake_repro.faces.landmarks import FaceMesh
 from deepfake_repro.methods.sbi.faces import crop_points
 from deepfake_repro.training.loading import CROP_KEY
 
-POLYGONS = ("OVAL", "LIPS", "INNER_LIPS", "LEFT_EYE", "RIGHT_EYE", "LEFT_BROW", "RIGHT_BROW", "NOSE")
+POLYGONS = (
+    "OVAL",
+    "LIPS",
+    "INNER_LIPS",
+    "LEFT_EYE",
+    "RIGHT_EYE",
+    "LEFT_BROW",
+    "RIGHT_BROW",
+    "NOSE",
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,10 @@ def test_agrees_with_the_detectors_own_points(meshes, faces):
 def test_left_is_the_persons_own(meshes):
     for points in meshes:
         for kind in ("EYE", "BROW"):
-            assert polygon(points, f"RIGHT_{kind}")[:, 0].max() < polygon(points, f"LEFT_{kind}")[:, 0].min()
+            assert (
+                polygon(points, f"RIGHT_{kind}")[:, 0].max()
+                < polygon(points, f"LEFT_{kind}")[:, 0].min()
+            )
 
 
 def test_features_lie_in_the_oval_and_in_order(meshes):
@@ -57,13 +69,20 @@ def test_features_lie_in_the_oval_and_in_order(meshes):
         oval = polygon(points, "OVAL")
         middles = {name: polygon(points, name).mean(axis=0) for name in POLYGONS}
         assert all(inside(oval, middle) for middle in middles.values())
-        assert middles["LEFT_BROW"][1] < middles["LEFT_EYE"][1] < middles["NOSE"][1] < middles["LIPS"][1]
+        assert (
+            middles["LEFT_BROW"][1]
+            < middles["LEFT_EYE"][1]
+            < middles["NOSE"][1]
+            < middles["LIPS"][1]
+        )
         assert inside(polygon(points, "LIPS"), middles["INNER_LIPS"])
 
 
 @pytest.mark.parametrize("name", POLYGONS)
 def test_polygons_are_ordered(meshes, name):
-    """Walking a polygon in order, no edge crosses another on the face whose mouth is widest open."""
+    """Walking a polygon in order, no edge crosses another on the face whose mouth is widest
+    open.
+    """
     index = list(getattr(landmarks, name))
     assert len(set(index)) == len(index)
     open_mouth = max(meshes, key=lambda points: np.ptp(polygon(points, "INNER_LIPS")[:, 1]))
@@ -103,7 +122,9 @@ def test_missing_model(tmp_path):
 
 def test_another_model_is_named(mesh, sheet, monkeypatch):
     monkeypatch.setattr(landmarks, "POINTS", 68)
-    with pytest.raises(ValueError, match=r"face_landmarks\.tflite: no landmark model, no output has 68 points"):
+    with pytest.raises(
+        ValueError, match=r"face_landmarks\.tflite: no landmark model, no output has 68 points"
+    ):
         FaceMesh(mesh.model)(sheet, np.array([0, 0, 99, 99]))
 
 
@@ -116,7 +137,9 @@ class Dropped(FaceMesh):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_call_that_the_runtime_has_dropped_stops_the_landmarks_with_its_own_words(mesh, tmp_path, workers):
+def test_a_call_that_the_runtime_has_dropped_stops_the_landmarks_with_its_own_words(
+    mesh, tmp_path, workers
+):
     """In the processes of the loader too: no crop is passed over."""
     write_part(tmp_path / "a.arrow", store_rows(3)[1])
     store = CropStore(tmp_path)

@@ -1,4 +1,6 @@
-"""Tracks: people who stay apart keep their number, cuts begin new ones, lost faces come back or do not."""
+"""Tracks: people who stay apart keep their number, cuts begin new ones, lost faces come back or do
+not.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ def boxes(*of: list[float]) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(people=st.integers(1, 5), frames=st.integers(1, 12), seed=st.integers(0, 2**16))
-def test_people_who_stay_apart_keep_their_number_in_any_order(people: int, frames: int, seed: int) -> None:
+def test_people_who_stay_apart_keep_their_number_in_any_order(
+    people: int, frames: int, seed: int
+) -> None:
     rng, tracker = np.random.default_rng(seed), Tracker()
     place = np.arange(people) * 400.0
     number: dict[int, int] = {}
     for frame in range(frames):
         place += rng.uniform(-30, 30, people)
         order = rng.permutation(people)
-        for person, track in zip(order, tracker.add(frame, boxes(*(box(place[p]) for p in order))), strict=True):
+        for person, track in zip(
+            order, tracker.add(frame, boxes(*(box(place[p]) for p in order))), strict=True
+        ):
             assert number.setdefault(int(person), track) == track
     assert sorted(number.values()) == list(range(people)) and tracker.count == people
 

@@ -1,4 +1,6 @@
-"""The plan's arithmetic by hand, its counts from the paper's tables, its operations against closed forms."""
+"""The plan's arithmetic by hand, its counts from the paper's tables, its operations against closed
+forms.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,21 @@ from deepfake_repro.training.detector import Detector, build_detector
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = params.load(ROOT / "params.yaml")
 PAPER = PARAMS.profile("paper")
-COUNTS = Counts(videos=10, crops=90_000, train=36_000, validation=1_000, test=72_000, sbi=720, crop_bytes=1e5,
-                     source="by hand")
-NETWORKS = {"finetune": Network("vit", 30e9, 10e9, 100, 100, 1e6),
-            "sbi": Network("b4", 60e9, 20e9, 50, 50, 2e6),
-            "lnclip": Network("clip", 90e9, 45e9, 1000, 10, 4e6)}
+COUNTS = Counts(
+    videos=10,
+    crops=90_000,
+    train=36_000,
+    validation=1_000,
+    test=72_000,
+    sbi=720,
+    crop_bytes=1e5,
+    source="by hand",
+)
+NETWORKS = {
+    "finetune": Network("vit", 30e9, 10e9, 100, 100, 1e6),
+    "sbi": Network("b4", 60e9, 20e9, 50, 50, 2e6),
+    "lnclip": Network("clip", 90e9, 45e9, 1000, 10, 4e6),
+}
 
 
 def table(speeds: dict[str, Speed]) -> dict[tuple[str, str], float]:
@@ -53,13 +65,23 @@ def test_speeds_of_other_networks_follow_from_their_operations() -> None:
 
 
 def test_hours_by_hand() -> None:
-    """36,000 x 30 at 100/s are 10,800 s, 1,000 x 30 in validation at 300/s 100 s; 90,000 frames at 25/s one hour."""
+    """36,000 x 30 at 100/s are 10,800 s, 1,000 x 30 in validation at 300/s 100 s; 90,000 frames at
+    25/s one hour.
+    """
     found = table(scaled(NETWORKS, "finetune", 100.0))
     assert found["crops", "-"] == 1.0
-    assert found["train", "fsfm_ba"] == found["train", "imagenet"] == pytest.approx((10_800 + 100) / 3600)
+    assert (
+        found["train", "fsfm_ba"]
+        == found["train", "imagenet"]
+        == pytest.approx((10_800 + 100) / 3600)
+    )
     assert found["predict", "fsfm_ba"] == pytest.approx(72_000 / 300 / 3600)
-    assert found["train", "sbi"] == pytest.approx(2 * 720 * 100 * 2 / 50 / 3600)  # pairs, 100 epochs, SAM's two passes
-    assert found["train", "lnclip"] == pytest.approx((36_000 * 20 * 90 / 3e3 + 1_000 * 20 * 45 / 3e3) / 3600)
+    assert found["train", "sbi"] == pytest.approx(
+        2 * 720 * 100 * 2 / 50 / 3600
+    )  # pairs, 100 epochs, SAM's two passes
+    assert found["train", "lnclip"] == pytest.approx(
+        (36_000 * 20 * 90 / 3e3 + 1_000 * 20 * 45 / 3e3) / 3600
+    )
     assert len(found) == 1 + 2 * len(PARAMS.run.variants)
 
 
@@ -68,27 +90,44 @@ def test_at_the_needed_speed_nine_rows_take_a_day() -> None:
     found = table(scaled(NETWORKS, "finetune", needed))
     rows = shared_rows(PARAMS)
     assert len(rows) == 9
-    assert sum(found[stage, row] for stage in ("train", "predict") for row in rows) == pytest.approx(24.0)
+    assert sum(
+        found[stage, row] for stage in ("train", "predict") for row in rows
+    ) == pytest.approx(24.0)
 
 
 def test_disk_and_memory_by_hand() -> None:
     assert costs.disk(PARAMS, COUNTS, NETWORKS)["GB"].tolist() == pytest.approx(
-        [9.0, 4 * (9 * 100 + 50 + 1000) / 1e9, 72_000 * 11 * PREDICTION_BYTES / 1e9, 1600 / 1e9])
+        [9.0, 4 * (9 * 100 + 50 + 1000) / 1e9, 72_000 * 11 * PREDICTION_BYTES / 1e9, 1600 / 1e9]
+    )
     lines = costs.memory(PARAMS, PAPER, NETWORKS).set_index("network")["GB"]
     assert lines["vit"] == pytest.approx((4 * 100 + 12 * 100 + 64 * 1e6) / 1e9)
     assert lines["clip"] == pytest.approx((4 * 1000 + 12 * 10 + 128 * 4e6) / 1e9)
 
 
 def test_counts_of_the_paper() -> None:
-    """591K training crops; of FF++ 720 real training videos gave 12K crops, so its 840 test videos give 14K."""
+    """591K training crops; of FF++ 720 real training videos gave 12K crops, so its 840 test videos
+    give 14K.
+    """
     found = paper_counts(ROOT / "results" / "published", PAPER)
     assert (found.train, found.sbi) == (591_000, 720 * 8)
     assert found.videos == 208_401 + 17_971 + 23_052 + 11_544 + 7_314 + 740 + 1_076
-    per_video = {"ffpp": 12_000 / 720, "celebdf2": 9_000 / (889 * 6010 / 6528),
-                 "dfdc": 198_000 / (23_654 * 119_154 / 128_154),
-                 "fakeavceleb": 3_000 / (498 * 14_720 / 21_041), "forgerynet": 82_000 / (48_164 * 64_197 / 87_701)}
-    videos = {"ffpp": 840, "celebdf2": 518 + 11_544, "dfdc": 5_000, "fakeavceleb": 3_172, "forgerynet": 13_522}
-    assert found.test == pytest.approx(278_000 + sum(videos[key] * per_video[key] for key in videos), abs=1)
+    per_video = {
+        "ffpp": 12_000 / 720,
+        "celebdf2": 9_000 / (889 * 6010 / 6528),
+        "dfdc": 198_000 / (23_654 * 119_154 / 128_154),
+        "fakeavceleb": 3_000 / (498 * 14_720 / 21_041),
+        "forgerynet": 82_000 / (48_164 * 64_197 / 87_701),
+    }
+    videos = {
+        "ffpp": 840,
+        "celebdf2": 518 + 11_544,
+        "dfdc": 5_000,
+        "fakeavceleb": 3_172,
+        "forgerynet": 13_522,
+    }
+    assert found.test == pytest.approx(
+        278_000 + sum(videos[key] * per_video[key] for key in videos), abs=1
+    )
 
 
 def test_a_profile_without_sample_is_planned_from_the_paper(tmp_path: Path) -> None:
@@ -106,13 +145,23 @@ def linear_operations(tokens: int, width: int, depth: int) -> float:
 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_operations_of_a_vit_are_those_of_the_closed_form(tuned: bool) -> None:
-    """A frozen network has no gradients of weights: its backward pass costs about as much as its forward one."""
+    """A frozen network has no gradients of weights: its backward pass costs about as much as its
+    forward one.
+    """
+
     def build() -> Detector:
         detector = build_detector("vit_tiny_patch16_224", 2, depth=3)
         return detector if tuned else detector.requires_grad_(False)
 
-    found = plan.count(build if tuned else lambda: sphere.empty(
-        replace(PAPER.lnclip, architecture="vit_tiny_patch16_224", depth=3)), "vit_tiny_patch16_224", 224)
+    found = plan.count(
+        build
+        if tuned
+        else lambda: sphere.empty(
+            replace(PAPER.lnclip, architecture="vit_tiny_patch16_224", depth=3)
+        ),
+        "vit_tiny_patch16_224",
+        224,
+    )
     forward = linear_operations(197, 192, 3) + 2 * 196 * 768 * 192
     assert found.predicting == pytest.approx(forward, rel=0.01)
     assert found.training / found.predicting == pytest.approx(3.0 if tuned else 2.0, rel=0.05)
@@ -120,7 +169,10 @@ def test_operations_of_a_vit_are_those_of_the_closed_form(tuned: bool) -> None:
 
 
 def test_bytes_for_the_backward_pass_are_those_autograd_keeps() -> None:
-    """One linear map of D numbers, then its square: autograd keeps the input and the output, 4 bytes each."""
+    """One linear map of D numbers, then its square: autograd keeps the input and the output, 4
+    bytes each.
+    """
+
     class Two(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -132,7 +184,9 @@ def test_bytes_for_the_backward_pass_are_those_autograd_keeps() -> None:
 
     found = plan.count(Two, "two", 8)
     assert found.activations == 4 * (3 * 8 * 8 + 10)
-    assert found.training == 2 * 2 * 192 * 10  # forward, and the gradient of the weights: images need none
+    assert (
+        found.training == 2 * 2 * 192 * 10
+    )  # forward, and the gradient of the weights: images need none
     assert math.isclose(found.predicting, 2 * 192 * 10)
 
 
@@ -140,6 +194,11 @@ def test_the_committed_plan_is_this_codes() -> None:
     text = (ROOT / "results" / "benchmarks" / "plan_paper.txt").read_text()
     found = paper_counts(ROOT / "results" / "published", PAPER)
     recipe, build = builders(PAPER)["finetune"]
-    needed = needed_speed(PARAMS, PAPER, found, plan.count(build, recipe.architecture, recipe.input_size))
-    assert f"training {found.train:,}, validation {found.validation:,}, test {found.test:,} crops" in text
+    needed = needed_speed(
+        PARAMS, PAPER, found, plan.count(build, recipe.architecture, recipe.input_size)
+    )
+    assert (
+        f"training {found.train:,}, validation {found.validation:,}, test {found.test:,} crops"
+        in text
+    )
     assert f"fit into 24 hours from {needed:,.0f} training images/s on" in text

@@ -16,9 +16,13 @@ from deepfake_repro.training.detector import build_detector
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "params.yaml").read_text()
 PARAMS = params.load(ROOT / "params.yaml")
-TINY = {"paper.train.architecture": "vit_tiny_patch16_224", "paper.train.depth": 1,
-        "paper.lnclip.architecture": "vit_tiny_patch16_224", "paper.lnclip.depth": 1,
-        "paper.sbi.architecture": "tf_efficientnet_b0"}
+TINY = {
+    "paper.train.architecture": "vit_tiny_patch16_224",
+    "paper.train.depth": 1,
+    "paper.lnclip.architecture": "vit_tiny_patch16_224",
+    "paper.lnclip.depth": 1,
+    "paper.sbi.architecture": "tf_efficientnet_b0",
+}
 
 
 def derived(folder: Path, values: dict[str, object]) -> params.Params:
@@ -27,7 +31,9 @@ def derived(folder: Path, values: dict[str, object]) -> params.Params:
 
 
 @pytest.mark.parametrize("gpu", [True, False])
-def test_the_rehearsal_is_the_paper_profile_but_for_its_documented_keys(tmp_path: Path, gpu: bool) -> None:
+def test_the_rehearsal_is_the_paper_profile_but_for_its_documented_keys(
+    tmp_path: Path, gpu: bool
+) -> None:
     found = derived(tmp_path, rehearsal.changed(PARAMS, (), gpu))
     paper, run = PARAMS.profile("paper"), found.run
     assert run.variants == PARAMS.run.variants and run.finetune == PARAMS.run.finetune
@@ -45,21 +51,42 @@ def test_some_rows_only() -> None:
     values = rehearsal.changed(PARAMS, ("sbi", "fsfm_ba"), gpu=True)
     assert (values["run.variants"], values["run.finetune"]) == (["sbi", "fsfm_ba"], ["fsfm_ba"])
     assert (values["run.sbi"], values["run.lnclip"]) == (["sbi"], [])
-    with pytest.raises(ValueError, match="^rehearse: unknown row 'fsfm_xy'; run.variants knows sbi, imagenet"):
+    with pytest.raises(
+        ValueError, match="^rehearse: unknown row 'fsfm_xy'; run.variants knows sbi, imagenet"
+    ):
         rehearsal.changed(PARAMS, ("fsfm_xy",), gpu=True)
 
 
-def test_missing_weights_are_told_and_their_random_files_load(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_missing_weights_are_told_and_their_random_files_load(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
     monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: None)
     options = derived(tmp_path, TINY).profile("paper")
     values = rehearsal.start_weights(options, tmp_path, tmp_path)
     told = capsys.readouterr().out.splitlines()
-    assert set(values) == {"paper.start.imagenet", "paper.start.fsfm", "paper.start.sbi", "paper.lnclip.start"}
+    assert set(values) == {
+        "paper.start.imagenet",
+        "paper.start.fsfm",
+        "paper.start.sbi",
+        "paper.lnclip.start",
+    }
     assert len(told) == 4 and all("STARTS FROM RANDOM WEIGHTS" in line for line in told)
-    for key, recipe in (("start.fsfm", options.train), ("start.sbi", options.sbi), ("lnclip.start", options.lnclip)):
-        detector = build_detector(recipe.architecture, 6, depth=recipe.depth, input_size=recipe.input_size,
-                               sphere=key.startswith("lnclip"))
-        assert checkpoints.load_start(detector, str(tmp_path / values[f"paper.{key}"])).mean == (0.5,) * 3
+    for key, recipe in (
+        ("start.fsfm", options.train),
+        ("start.sbi", options.sbi),
+        ("lnclip.start", options.lnclip),
+    ):
+        detector = build_detector(
+            recipe.architecture,
+            6,
+            depth=recipe.depth,
+            input_size=recipe.input_size,
+            sphere=key.startswith("lnclip"),
+        )
+        assert (
+            checkpoints.load_start(detector, str(tmp_path / values[f"paper.{key}"])).mean
+            == (0.5,) * 3
+        )
 
 
 def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -78,8 +105,18 @@ def test_the_summary_counts_test_sets_and_no_averages(tmp_path: Path) -> None:
     folder = Places("paper", tmp_path).runs / "fsfm_ba-0"
     folder.mkdir(parents=True)
     run = {"seconds": 9.5, "peak_memory_mib": 3000, "speed": {"crops_per_second": 0.8}}
-    scores = {"auc": {"ffpp": 50.0, "dfdc": 50.0, "in_distribution": 50.0}, "videos": {"scored": {"ffpp": 4, "dfdc": 2}}}
+    scores = {
+        "auc": {"ffpp": 50.0, "dfdc": 50.0, "in_distribution": 50.0},
+        "videos": {"scored": {"ffpp": 4, "dfdc": 2}},
+    }
     (folder / "provenance.json").write_text(json.dumps(run))
     (folder / "scores.json").write_text(json.dumps(scores))
     assert rehearsal.summary(Places("paper", tmp_path)).to_dict("records") == [
-        {"row": "fsfm_ba", "seconds": 9.5, "peak_memory_mib": 3000, "crops_per_second": 0.8, "test_sets": 2}]
+        {
+            "row": "fsfm_ba",
+            "seconds": 9.5,
+            "peak_memory_mib": 3000,
+            "crops_per_second": 0.8,
+            "test_sets": 2,
+        }
+    ]

@@ -1,4 +1,6 @@
-"""The code of each stage: what ``dvc.yaml`` runs is what is hashed, and no change of a number can be missed."""
+"""The code of each stage: what ``dvc.yaml`` runs is what is hashed, and no change of a number can
+be missed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from deepfake_repro.operations import stage_code
 from deepfake_repro.project.closure import Code
 
 ROOT = Path(__file__).resolve().parents[2]
-PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[
+    "stages"
+]
 TRAINING = {"train", "train_sbi", "train_lnclip"}
 
 
@@ -34,7 +38,9 @@ def test_the_stages_are_those_of_the_pipeline() -> None:
 @pytest.mark.parametrize("stage", stage_code.STAGES)
 def test_the_code_is_that_of_the_commands_which_the_stage_runs(stage: str) -> None:
     lines = definition(stage)["cmd"]
-    for line, command in zip([lines] if isinstance(lines, str) else lines, stage_code.STAGES[stage], strict=True):
+    for line, command in zip(
+        [lines] if isinstance(lines, str) else lines, stage_code.STAGES[stage], strict=True
+    ):
         assert line.split()[: 1 + len(command.split())] == ["${command}", *command.split()]
 
 
@@ -50,7 +56,9 @@ def test_each_stage_depends_on_its_code_and_its_notebook(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", stage_code.STAGES)
-def test_the_committed_files_are_those_of_the_committed_code(stage: str, today: dict[str, Code]) -> None:
+def test_the_committed_files_are_those_of_the_committed_code(
+    stage: str, today: dict[str, Code]
+) -> None:
     committed = json.loads((ROOT / "results" / "code" / f"{stage}.json").read_text())
     assert committed["definitions"] == today[stage].definitions
     assert committed["libraries"] == today[stage].libraries
@@ -79,7 +87,9 @@ REACHED = {
     "sampling": {"sample"},
     "a figure": {"audit", "report"},
 }
-"""Stages whose results it can change. The detector makes miniatures too: a face must be found where one is pasted."""
+"""Stages whose results it can change. The detector makes miniatures too: a face must be found where
+one is pasted.
+"""
 
 
 @pytest.mark.parametrize("what", FIRST_LINES)
@@ -88,9 +98,13 @@ def test_a_change_of_what_a_number_is_made_of_marks_every_stage_that_can_reach_i
 ) -> None:
     path, old, new = FIRST_LINES[what]
     source = tmp_path / "deepfake_repro"
-    shutil.copytree(ROOT / "src" / "deepfake_repro", source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "src" / "deepfake_repro", source, ignore=shutil.ignore_patterns("__pycache__")
+    )
     text = (source / path).read_text(encoding="utf-8")
     assert old in text
     (source / path).write_text(text.replace(old, new, 1), encoding="utf-8")
     changed = stage_code.stage_codes(ROOT, cli.functions(), source)
-    assert {stage for stage in today if changed[stage].digest() != today[stage].digest()} == REACHED[what]
+    assert {
+        stage for stage in today if changed[stage].digest() != today[stage].digest()
+    } == REACHED[what]

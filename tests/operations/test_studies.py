@@ -17,11 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "params.yaml").read_text()
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q")
 NAMES = tuple(params.load(ROOT / "params.yaml").studies)
-RUN = tuple(path.parent.name for path in sorted((ROOT / "results" / "studies").glob("*/study.json")))
+RUN = tuple(
+    path.parent.name for path in sorted((ROOT / "results" / "studies").glob("*/study.json"))
+)
 
 
 def test_values_replace_exactly_their_keys_and_comments_stay(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(clones.with_values(TEXT, {"demo.train.head_std": 2e-5, "run.seeds": [3]}))
+    (tmp_path / "params.yaml").write_text(
+        clones.with_values(TEXT, {"demo.train.head_std": 2e-5, "run.seeds": [3]})
+    )
     before, after = params.load(ROOT / "params.yaml"), params.load(tmp_path / "params.yaml")
     assert (after.profile("demo").train.head_std, after.run.seeds) == (2e-5, (3,))
     assert after.profile("smoke") == before.profile("smoke")
@@ -29,9 +33,13 @@ def test_values_replace_exactly_their_keys_and_comments_stay(tmp_path: Path) -> 
     assert "# spread of the fresh head" in (tmp_path / "params.yaml").read_text()
 
 
-@pytest.mark.parametrize("key", ["demo.train.depht", "demo.nothing.here", "demo.train.depth.deeper"])
+@pytest.mark.parametrize(
+    "key", ["demo.train.depht", "demo.nothing.here", "demo.train.depth.deeper"]
+)
 def test_a_key_that_the_file_lacks_is_named(key: str) -> None:
-    with pytest.raises(ValueError, match=f"^params.yaml: studies change '{key}', which is no key of the file$"):
+    with pytest.raises(
+        ValueError, match=f"^params.yaml: studies change '{key}', which is no key of the file$"
+    ):
         clones.with_values(TEXT, {key: 1})
 
 
@@ -39,7 +47,12 @@ def test_a_key_that_the_file_lacks_is_named(key: str) -> None:
 def test_every_study_asks_for_rows_and_keys_that_exist(name: str) -> None:
     loaded = params.load(ROOT / "params.yaml")
     study = loaded.study(name)
-    assert study.question.endswith("?") and study.rows and study.seeds and study.profile in params.PROFILES
+    assert (
+        study.question.endswith("?")
+        and study.rows
+        and study.seeds
+        and study.profile in params.PROFILES
+    )
     assert set(study.rows) <= {*loaded.variants, *loaded.run.lnclip}
     for values in study.options.values():
         clones.with_values(TEXT, values)
@@ -51,7 +64,9 @@ def test_the_study_of_the_start_has_run() -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_committed_studies_belong_to_the_committed_code(name: str) -> None:
-    """A study that has results: if they are of other code, run ``make studies`` and commit ``results/studies``."""
+    """A study that has results: if they are of other code, run ``make studies`` and commit
+    ``results/studies``.
+    """
     assert studies.is_current(ROOT, name)
     study = params.load(ROOT / "params.yaml").study(name)
     for option in study.options:
@@ -63,14 +78,18 @@ def test_committed_studies_belong_to_the_committed_code(name: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A committed repository whose ``dvc repro`` is a script that writes what each row of params.yaml would give."""
+    """A committed repository whose ``dvc repro`` is a script that writes what each row of
+    params.yaml would give.
+    """
     base = tmp_path / "base"
     (base / "bin").mkdir(parents=True)
     (base / ".dvc" / "cache").mkdir(parents=True)
     (base / "params.yaml").write_text(TEXT)
     (base / "dvc.yaml").write_text("stages: {}\n")
-    (base / "dvc.lock").write_text('stages: {train@demo-imagenet-0: {deps: [{path: src/a.py, md5: "1"}, '
-                                   '{path: results/demo/weights/x, md5: "2"}]}}\n')
+    (base / "dvc.lock").write_text(
+        'stages: {train@demo-imagenet-0: {deps: [{path: src/a.py, md5: "1"}, '
+        '{path: results/demo/weights/x, md5: "2"}]}}\n'
+    )
     (base / "bin" / "dvc").write_text(FAKE_DVC)
     (base / "bin" / "dvc").chmod(0o755)
     (base / ".gitignore").write_text(".scratch\n.dvc\n")
@@ -99,18 +118,29 @@ if sys.argv[1] == "repro":
 """
 
 
-@pytest.mark.parametrize("command", [("study", "head_std"), ("rehearse",)], ids=lambda command: command[0])
-def test_what_runs_in_a_clone_asks_an_archive_for_a_commit(tmp_path: Path, monkeypatch, capsys, command) -> None:
+@pytest.mark.parametrize(
+    "command", [("study", "head_std"), ("rehearse",)], ids=lambda command: command[0]
+)
+def test_what_runs_in_a_clone_asks_an_archive_for_a_commit(
+    tmp_path: Path, monkeypatch, capsys, command
+) -> None:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert main(list(command)) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {' '.join(command)}: this folder has no git history") and error.count("\n") == 1
+    assert (
+        error.startswith(f"error: {' '.join(command)}: this folder has no git history")
+        and error.count("\n") == 1
+    )
 
 
-def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(repository: Path, monkeypatch) -> None:
-    text = TEXT.replace("      default: {}\n", "      default: {}\n      long: {demo.train.epochs: 7}\n")
+def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(
+    repository: Path, monkeypatch
+) -> None:
+    text = TEXT.replace(
+        "      default: {}\n", "      default: {}\n      long: {demo.train.epochs: 7}\n"
+    )
     (repository / "params.yaml").write_text(text)
     with pytest.raises(ValueError, match="commit your changes first"):
         studies.run_study(repository, "start_over_seeds")

@@ -97,7 +97,9 @@ def changed(name: str, old: str, new: str) -> dict[str, str]:
     return {name: FILES[name].replace(old, new)}
 
 
-def reach(folder: Path, text: str = "from deepfake_repro.model import build\nbuild(1)", **options: object) -> Code:
+def reach(
+    folder: Path, text: str = "from deepfake_repro.model import build\nbuild(1)", **options: object
+) -> Code:
     return Closure(folder, **options).of_text(text)
 
 
@@ -113,32 +115,50 @@ def test_names_are_followed_through_packages_modules_and_attributes(plain: Code)
                      "model.layers:<import>", "project.params:Recipe", "project.params:dataclass"}  # fmt: skip
 
 
-@pytest.mark.parametrize("change", [
-    ("model/build.py", "WIDTH = 4", "WIDTH = 6"),
-    ("model/build.py", "recipe.size", "recipe.size + 1"),
-    ("model/build.py", "@cache\n", "\n"),
-    ("model/layers.py", "return 2", "return 2.5"),
-    ("model/layers.py", "by * _factor()", "by + _factor()"),
-    ("model/layers.py", "class Dense(Base)", "class Dense"),
-    ("model/layers.py", "register(Base)", "register(Base), register(int)"),
-    ("project/params.py", '"small"', '"large"'),
-])
-def test_a_change_that_can_be_reached_counts(tmp_path: Path, plain: Code, change: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("model/build.py", "WIDTH = 4", "WIDTH = 6"),
+        ("model/build.py", "recipe.size", "recipe.size + 1"),
+        ("model/build.py", "@cache\n", "\n"),
+        ("model/layers.py", "return 2", "return 2.5"),
+        ("model/layers.py", "by * _factor()", "by + _factor()"),
+        ("model/layers.py", "class Dense(Base)", "class Dense"),
+        ("model/layers.py", "register(Base)", "register(Base), register(int)"),
+        ("project/params.py", '"small"', '"large"'),
+    ],
+)
+def test_a_change_that_can_be_reached_counts(
+    tmp_path: Path, plain: Code, change: tuple[str, str, str]
+) -> None:
     assert reach(write(tmp_path / "changed", **changed(*change))).digest() != plain.digest()
 
 
-@pytest.mark.parametrize("change", [
-    ("model/build.py", "'''Build it.'''", "'''Build it better.'''\n            # as described in Section 3"),
-    ("model/build.py", "HEIGHT = 5", "HEIGHT = 7"),
-    ("model/build.py", "cache, partial", "cache, partial, reduce"),
-    ("model/build.py", "layers.Dense(WIDTH)", "layers.Dense(\n                WIDTH,\n            )"),
-    ("model/layers.py", "'''A layer.'''", "'''One layer.'''"),
-    ("model/layers.py", "return 3", "return 4"),
-    ("model/layers.py", "import Never", "import Never, draw"),
-    ("figures.py", "plt.plot", "plt.bar"),
-    ("project/params.py", "size: int", "size: int\n            depth: int"),
-])
-def test_prose_form_and_what_cannot_be_reached_do_not(tmp_path: Path, plain: Code, change: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        (
+            "model/build.py",
+            "'''Build it.'''",
+            "'''Build it better.'''\n            # as described in Section 3",
+        ),
+        ("model/build.py", "HEIGHT = 5", "HEIGHT = 7"),
+        ("model/build.py", "cache, partial", "cache, partial, reduce"),
+        (
+            "model/build.py",
+            "layers.Dense(WIDTH)",
+            "layers.Dense(\n                WIDTH,\n            )",
+        ),
+        ("model/layers.py", "'''A layer.'''", "'''One layer.'''"),
+        ("model/layers.py", "return 3", "return 4"),
+        ("model/layers.py", "import Never", "import Never, draw"),
+        ("figures.py", "plt.plot", "plt.bar"),
+        ("project/params.py", "size: int", "size: int\n            depth: int"),
+    ],
+)
+def test_prose_form_and_what_cannot_be_reached_do_not(
+    tmp_path: Path, plain: Code, change: tuple[str, str, str]
+) -> None:
     assert reach(write(tmp_path / "changed", **changed(*change))).digest() == plain.digest()
 
 
@@ -148,27 +168,37 @@ def test_a_module_passed_on_as_a_whole_counts_as_a_whole(tmp_path: Path) -> None
     assert "deepfake_repro.model.layers:_idle" in names
 
 
-@pytest.mark.parametrize("text", [
-    "import deepfake_repro.model.layers as l\nl._idle()",
-    "import deepfake_repro.model.layers\ndeepfake_repro.model.layers._idle()",
-    "from deepfake_repro import model\nmodel.layers._idle()",
-    "def later():\n    from deepfake_repro.model.layers import _idle\n    return _idle()",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import deepfake_repro.model.layers as l\nl._idle()",
+        "import deepfake_repro.model.layers\ndeepfake_repro.model.layers._idle()",
+        "from deepfake_repro import model\nmodel.layers._idle()",
+        "def later():\n    from deepfake_repro.model.layers import _idle\n    return _idle()",
+    ],
+)
 def test_every_form_of_import_is_followed(tmp_path: Path, text: str) -> None:
     names = reach(write(tmp_path), text).definitions
-    assert "deepfake_repro.model.layers:_idle" in names and "deepfake_repro.model.build:build" not in names
+    assert (
+        "deepfake_repro.model.layers:_idle" in names
+        and "deepfake_repro.model.build:build" not in names
+    )
 
 
 def test_libraries_count_with_their_pinned_versions(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text("matplotlib==3.11.2\nnumpy==2.4.6\npandas==3.1.1\n")
     folder = write(tmp_path)
-    used = reach(folder, "import pandas\nfrom deepfake_repro.figures import draw\ndraw(1)", lock=lock)
+    used = reach(
+        folder, "import pandas\nfrom deepfake_repro.figures import draw\ndraw(1)", lock=lock
+    )
     assert used.libraries == {"matplotlib": "3.11.2", "pandas": "3.1.1"}
     assert reach(folder, lock=lock).libraries == {}
     other = tmp_path / "other.lock"
     other.write_text(lock.read_text().replace("3.11.2", "3.12.0"))
-    newer = reach(folder, "import pandas\nfrom deepfake_repro.figures import draw\ndraw(1)", lock=other)
+    newer = reach(
+        folder, "import pandas\nfrom deepfake_repro.figures import draw\ndraw(1)", lock=other
+    )
     assert newer.digest() != used.digest()
 
 
@@ -180,5 +210,7 @@ def test_modules_that_only_draw_can_be_left_out(tmp_path: Path) -> None:
 
 def test_only_functions_of_the_package_can_be_followed() -> None:
     assert closure.code_digest(closure.code_digest) == closure.code_digest(closure.code_digest)
-    with pytest.raises(ValueError, match="^pathlib.*:Path.exists: not a function at the top level of a module of"):
+    with pytest.raises(
+        ValueError, match="^pathlib.*:Path.exists: not a function at the top level of a module of"
+    ):
         closure.code_digest(Path.exists)

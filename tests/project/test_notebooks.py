@@ -30,14 +30,22 @@ def parameters(source: str) -> nbformat.NotebookNode:
 
 
 def test_clean_keeps_code_and_tags_only(tmp_path: Path) -> None:
-    ran = new_code_cell("print(profile)", execution_count=3, metadata={"collapsed": True},
-                        outputs=[nbformat.v4.new_output("stream", text="demo")])
-    book = write(tmp_path / "book.ipynb", new_markdown_cell("# Title"), parameters('profile = "demo"'), ran)
+    ran = new_code_cell(
+        "print(profile)",
+        execution_count=3,
+        metadata={"collapsed": True},
+        outputs=[nbformat.v4.new_output("stream", text="demo")],
+    )
+    book = write(
+        tmp_path / "book.ipynb", new_markdown_cell("# Title"), parameters('profile = "demo"'), ran
+    )
     notebooks.clean(book, tmp_path / "new" / "clean.ipynb")
     result = nbformat.read(tmp_path / "new" / "clean.ipynb", as_version=4)
     nbformat.validate(result)
     assert [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in result.cells] == [
-        ("code", 'profile = "demo"', {"tags": ["parameters"]}), ("code", "print(profile)", {})]
+        ("code", 'profile = "demo"', {"tags": ["parameters"]}),
+        ("code", "print(profile)", {}),
+    ]
     assert not [cell for cell in result.cells if cell.outputs or cell.execution_count is not None]
 
 
@@ -49,7 +57,9 @@ def cleaned(tmp_path: Path, *cells: nbformat.NotebookNode) -> bytes:
 def test_clean_follows_code_and_never_prose(tmp_path: Path) -> None:
     code = "x = 1\nx"
     before = cleaned(tmp_path, new_markdown_cell("# One"), new_code_cell(code))
-    assert before == cleaned(tmp_path, new_code_cell(code, execution_count=9), new_markdown_cell("after"))
+    assert before == cleaned(
+        tmp_path, new_code_cell(code, execution_count=9), new_markdown_cell("after")
+    )
     assert before != cleaned(tmp_path, new_markdown_cell("# One"), new_code_cell("x = 2\nx"))
     assert before != cleaned(tmp_path, parameters(code))
 
@@ -72,13 +82,18 @@ def test_unknown_parameter_is_an_error_naming_it_and_nothing_is_written(tmp_path
     book = write(tmp_path / "book.ipynb", parameters('profile = "demo"\nseed = 0'))
     with pytest.raises(ValueError) as error:
         notebooks.run(book, tmp_path / "out" / "book.ipynb", {"profile": "demo", "sede": 1})
-    assert str(error.value) == "book.ipynb: unknown parameter 'sede'; its parameters cell has profile, seed"
+    assert (
+        str(error.value)
+        == "book.ipynb: unknown parameter 'sede'; its parameters cell has profile, seed"
+    )
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("in_checkout")
-def test_two_runs_are_the_same_bytes_whatever_they_print_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str],
-                                                                   ) -> None:
+def test_two_runs_are_the_same_bytes_whatever_they_print_to_stderr(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     noise = "import sys, time\nprint('took', time.perf_counter(), file=sys.stderr)\nprint('seed', seed)\nseed + 1"
     book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell(noise))
     targets = [tmp_path / name / "deep" / "book.ipynb" for name in ("first", "second")]
@@ -86,23 +101,38 @@ def test_two_runs_are_the_same_bytes_whatever_they_print_to_stderr(tmp_path: Pat
         notebooks.run(book, target, {"seed": 7})
     assert targets[0].read_bytes() == targets[1].read_bytes()
     cell = nbformat.read(targets[0], as_version=4).cells[-1]
-    assert [output.get("text") or output["data"]["text/plain"] for output in cell.outputs] == ["seed 7\n", "8"]
+    assert [output.get("text") or output["data"]["text/plain"] for output in cell.outputs] == [
+        "seed 7\n",
+        "8",
+    ]
     printed = capfd.readouterr().out
-    assert printed.count("seed 7") == 2 and printed.count("took") == 2, "cell output is streamed live"
+    assert printed.count("seed 7") == 2 and printed.count("took") == 2, (
+        "cell output is streamed live"
+    )
     assert "Executing" not in printed and "\x1b" not in printed
 
 
 def test_two_runs_at_once_from_one_folder_do_not_hear_each_other(tmp_path: Path) -> None:
     """Both kernels live at the same time: each waits until the other has run this cell too."""
-    meet = (f"import pathlib, time\nhere, end = pathlib.Path({str(tmp_path)!r}), time.monotonic() + 60\n"
-            "(here / f'{seed}.here').touch()\n"
-            "while len(list(here.glob('*.here'))) < 2 and time.monotonic() < end:\n    time.sleep(0.05)\nseed")
+    meet = (
+        f"import pathlib, time\nhere, end = pathlib.Path({str(tmp_path)!r}), time.monotonic() + 60\n"
+        "(here / f'{seed}.here').touch()\n"
+        "while len(list(here.glob('*.here'))) < 2 and time.monotonic() < end:\n    time.sleep(0.05)\nseed"
+    )
     book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell(meet))
-    code = ("import sys; from pathlib import Path; from deepfake_repro.project import notebooks; "
-            "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), {'seed': int(sys.argv[3])})")
+    code = (
+        "import sys; from pathlib import Path; from deepfake_repro.project import notebooks; "
+        "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), {'seed': int(sys.argv[3])})"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    runs = [subprocess.Popen([sys.executable, "-c", code, book, tmp_path / f"{seed}.ipynb", str(seed)], cwd=ROOT,
-                             env=environment) for seed in (1, 2)]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, book, tmp_path / f"{seed}.ipynb", str(seed)],
+            cwd=ROOT,
+            env=environment,
+        )
+        for seed in (1, 2)
+    ]
     assert [process.wait(120) for process in runs] == [0, 0]
     for seed in (1, 2):
         last = nbformat.read(tmp_path / f"{seed}.ipynb", as_version=4).cells[-1]
@@ -111,20 +141,30 @@ def test_two_runs_at_once_from_one_folder_do_not_hear_each_other(tmp_path: Path)
 
 @pytest.mark.usefixtures("in_checkout")
 def test_failing_cell_ends_the_run_with_its_number_and_a_plain_traceback(tmp_path: Path) -> None:
-    book = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell("print('before')"),
-                 new_code_cell("1 / seed"), new_code_cell("print('after')"))
+    book = write(
+        tmp_path / "book.ipynb",
+        parameters("seed = 0"),
+        new_code_cell("print('before')"),
+        new_code_cell("1 / seed"),
+        new_code_cell("print('after')"),
+    )
     target = tmp_path / "out" / "book.ipynb"
     with pytest.raises(SystemExit) as error:
         notebooks.run(book, target, {})
     message = str(error.value)
     assert message.startswith("book.ipynb failed in cell 2:\n") and message.rstrip().endswith(
-        "ZeroDivisionError: division by zero")
+        "ZeroDivisionError: division by zero"
+    )
     assert "1 / seed" in message and "\x1b" not in message
-    kept = "".join(str(cell) for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs"))
+    kept = "".join(
+        str(cell) for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs")
+    )
     assert "before" in kept and "after\\n" not in kept
 
 
-def test_another_checkouts_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_checkouts_package_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     book = write(tmp_path / "book.ipynb", parameters("seed = 0"))
@@ -135,35 +175,62 @@ def test_another_checkouts_package_is_refused(tmp_path: Path, monkeypatch: pytes
 
 def executed(tmp_path: Path, *codes: str) -> Path:
     injected = new_code_cell("seed = 7", metadata={"tags": ["injected-parameters"]})
-    results = [new_code_cell(code, outputs=[nbformat.v4.new_output("stream", text=f"ran {code}")]) for code in codes]
+    results = [
+        new_code_cell(code, outputs=[nbformat.v4.new_output("stream", text=f"ran {code}")])
+        for code in codes
+    ]
     return write(tmp_path / "executed.ipynb", parameters("seed = 0"), injected, *results)
 
 
 def test_weave_puts_prose_and_results_in_the_sources_order(tmp_path: Path) -> None:
-    source = write(tmp_path / "book.ipynb", new_markdown_cell("# Title"), parameters("seed = 0"),
-                   new_markdown_cell("why"), new_code_cell("a"), new_code_cell("b"), new_markdown_cell("end"))
+    source = write(
+        tmp_path / "book.ipynb",
+        new_markdown_cell("# Title"),
+        parameters("seed = 0"),
+        new_markdown_cell("why"),
+        new_code_cell("a"),
+        new_code_cell("b"),
+        new_markdown_cell("end"),
+    )
     for name in ("once", "again"):
         notebooks.weave(executed(tmp_path, "a", "b"), source, tmp_path / f"{name}.ipynb")
     cells = nbformat.read(tmp_path / "once.ipynb", as_version=4).cells
-    assert [cell.source for cell in cells] == ["# Title", "seed = 0", "why", "seed = 7", "a", "b", "end"]
+    assert [cell.source for cell in cells] == [
+        "# Title",
+        "seed = 0",
+        "why",
+        "seed = 7",
+        "a",
+        "b",
+        "end",
+    ]
     assert [cell.outputs[0].text for cell in cells if cell.get("outputs")] == ["ran a", "ran b"]
     assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "again.ipynb").read_bytes()
 
 
-@pytest.mark.parametrize("codes", [("a", "changed"), ("a",), ("a", "b", "c")], ids=["changed", "fewer", "more"])
+@pytest.mark.parametrize(
+    "codes", [("a", "changed"), ("a",), ("a", "b", "c")], ids=["changed", "fewer", "more"]
+)
 def test_weave_refuses_a_stale_run(tmp_path: Path, codes: tuple[str, ...]) -> None:
-    source = write(tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell("a"), new_code_cell("b"))
-    with pytest.raises(ValueError, match=r"^executed\.ipynb was not made from today's book\.ipynb: run its stage"):
+    source = write(
+        tmp_path / "book.ipynb", parameters("seed = 0"), new_code_cell("a"), new_code_cell("b")
+    )
+    with pytest.raises(
+        ValueError, match=r"^executed\.ipynb was not made from today's book\.ipynb: run its stage"
+    ):
         notebooks.weave(executed(tmp_path, *codes), source, tmp_path / "woven.ipynb")
 
 
 def test_parameters_on_the_command_line() -> None:
-    assert notebooks.parse(["profile=demo", "seed=3", "shift=-1", "note=a=b", "empty=", "rate=1e-4"]) == {
-        "profile": "demo", "seed": 3, "shift": -1, "note": "a=b", "empty": "", "rate": "1e-4"}
+    assert notebooks.parse(
+        ["profile=demo", "seed=3", "shift=-1", "note=a=b", "empty=", "rate=1e-4"]
+    ) == {"profile": "demo", "seed": 3, "shift": -1, "note": "a=b", "empty": "", "rate": "1e-4"}
     with pytest.raises(ValueError, match="'demo' must be name=value"):
         notebooks.parse(["demo"])
 
 
 def test_wrong_command_is_answered_with_the_usage() -> None:
-    with pytest.raises(SystemExit, match="usage: deepfake_repro.project.notebooks clean SOURCE TARGET"):
+    with pytest.raises(
+        SystemExit, match="usage: deepfake_repro.project.notebooks clean SOURCE TARGET"
+    ):
         notebooks.main(["tidy", "book.ipynb"])

@@ -1,4 +1,6 @@
-"""``params.yaml``: what is in it is known to the code, and what is not is an error naming the key."""
+"""``params.yaml``: what is in it is known to the code, and what is not is an error naming the
+key.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def loaded() -> params.Params:
 
 
 def raw() -> dict[str, Any]:
-    return json.loads(json.dumps(YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))))  # no aliases
+    return json.loads(
+        json.dumps(YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8")))
+    )  # no aliases
 
 
 def put(content: dict[str, Any], key: str, value: object) -> None:
@@ -53,16 +57,26 @@ def put(content: dict[str, Any], key: str, value: object) -> None:
 
 def test_every_value_of_the_file_arrives_with_its_type(loaded: params.Params) -> None:
     content = raw()
-    assert list(loaded.variants) == list(content["variants"]) and list(loaded.miniatures) == ["demo", "smoke"]
-    assert loaded.profile("demo").train.learning_rate == 2e-4 and loaded.profile("paper").train.head_std == 2e-5
+    assert list(loaded.variants) == list(content["variants"]) and list(loaded.miniatures) == [
+        "demo",
+        "smoke",
+    ]
+    assert (
+        loaded.profile("demo").train.learning_rate == 2e-4
+        and loaded.profile("paper").train.head_std == 2e-5
+    )
     for name in params.PROFILES:
         for block, values in content[name].items():
-            arrived = json.loads(json.dumps(asdict(getattr(loaded.profile(name), block))))  # tuples as lists
+            arrived = json.loads(
+                json.dumps(asdict(getattr(loaded.profile(name), block)))
+            )  # tuples as lists
             assert arrived == values, f"{name}.{block}"
     assert loaded.miniature("smoke").videos == content["miniatures"]["smoke"]["videos"]
 
 
-def test_numbers_with_an_exponent_are_floats_and_whole_numbers_may_stand_for_floats(tmp_path: Path) -> None:
+def test_numbers_with_an_exponent_are_floats_and_whole_numbers_may_stand_for_floats(
+    tmp_path: Path,
+) -> None:
     text = FILE.read_text(encoding="utf-8").replace("learning_rate: 1.0e-4 ", "learning_rate: 1 ")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     rate = params.load(tmp_path / "params.yaml").profile("paper").train.learning_rate
@@ -70,29 +84,42 @@ def test_numbers_with_an_exponent_are_floats_and_whole_numbers_may_stand_for_flo
     assert params.load(FILE).profile("paper").train.learning_rate == 1e-4
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [
-    ("bogus", 1, "unknown key params.yaml.bogus"),
-    ("demo.train.momentum", 0.9, "unknown key demo.train.momentum"),
-    ("paper.crops.detector_size", 1, "unknown key paper.crops.detector_size"),
-    ("variants.fsfm.temperature", 1.0, "unknown key variants.fsfm.temperature"),
-    ("smoke", REMOVED, "missing key params.yaml.smoke"),
-    ("paper.train.precision", REMOVED, "missing key paper.train.precision"),
-    ("run.seeds", REMOVED, "missing key run.seeds"),
-    ("miniatures.demo.seed", REMOVED, "missing key miniatures.demo.seed"),
-    ("demo.train.learning_rate", "1e-4", "demo.train.learning_rate must be float, found '1e-4'"),
-    ("demo.train.epochs", 3.5, "demo.train.epochs must be int, found 3.5"),
-    ("demo.train.epochs", True, "demo.train.epochs must be int, found True"),
-    ("demo.train.compile", 1, "demo.train.compile must be bool, found 1"),
-    ("demo.crops.detector", None, "demo.crops.detector must be str, found None"),
-    ("run.variants", "fsfm", "run.variants must be a list, found 'fsfm'"),
-    ("run.seeds", [0, "one"], "run.seeds must be int, found 'one'"),
-    ("demo.start", [], "demo.start must hold the keys fsfm, imagenet"),
-    ("variants", ["fsfm"], "variants must be a mapping, found ['fsfm']"),
-    ("variants.fsfm", None, "variants.fsfm must hold the keys"),
-    ("miniatures.demo.videos", 3, "miniatures.demo.videos must be a mapping, found 3"),
-    ("miniatures.demo.videos.ffpp.train", "4", "miniatures.demo.videos.ffpp.train must be int, found '4'"),
-])
-def test_wrong_file_is_one_line_naming_the_key(tmp_path: Path, key: str, value: object, message: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("bogus", 1, "unknown key params.yaml.bogus"),
+        ("demo.train.momentum", 0.9, "unknown key demo.train.momentum"),
+        ("paper.crops.detector_size", 1, "unknown key paper.crops.detector_size"),
+        ("variants.fsfm.temperature", 1.0, "unknown key variants.fsfm.temperature"),
+        ("smoke", REMOVED, "missing key params.yaml.smoke"),
+        ("paper.train.precision", REMOVED, "missing key paper.train.precision"),
+        ("run.seeds", REMOVED, "missing key run.seeds"),
+        ("miniatures.demo.seed", REMOVED, "missing key miniatures.demo.seed"),
+        (
+            "demo.train.learning_rate",
+            "1e-4",
+            "demo.train.learning_rate must be float, found '1e-4'",
+        ),
+        ("demo.train.epochs", 3.5, "demo.train.epochs must be int, found 3.5"),
+        ("demo.train.epochs", True, "demo.train.epochs must be int, found True"),
+        ("demo.train.compile", 1, "demo.train.compile must be bool, found 1"),
+        ("demo.crops.detector", None, "demo.crops.detector must be str, found None"),
+        ("run.variants", "fsfm", "run.variants must be a list, found 'fsfm'"),
+        ("run.seeds", [0, "one"], "run.seeds must be int, found 'one'"),
+        ("demo.start", [], "demo.start must hold the keys fsfm, imagenet"),
+        ("variants", ["fsfm"], "variants must be a mapping, found ['fsfm']"),
+        ("variants.fsfm", None, "variants.fsfm must hold the keys"),
+        ("miniatures.demo.videos", 3, "miniatures.demo.videos must be a mapping, found 3"),
+        (
+            "miniatures.demo.videos.ffpp.train",
+            "4",
+            "miniatures.demo.videos.ffpp.train must be int, found '4'",
+        ),
+    ],
+)
+def test_wrong_file_is_one_line_naming_the_key(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
     content = raw()
     put(content, key, value)
     (tmp_path / "params.yaml").write_text(json.dumps(content))  # JSON is YAML
@@ -102,8 +129,12 @@ def test_wrong_file_is_one_line_naming_the_key(tmp_path: Path, key: str, value: 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("text", "line"), [("run:\n  seeds: [0\nvariants: {}\n", 3), ("run: 1\nrun: 2\n", 2)])
-def test_broken_yaml_and_doubled_keys_are_one_line_with_the_line_number(tmp_path: Path, text: str, line: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "line"), [("run:\n  seeds: [0\nvariants: {}\n", 3), ("run: 1\nrun: 2\n", 2)]
+)
+def test_broken_yaml_and_doubled_keys_are_one_line_with_the_line_number(
+    tmp_path: Path, text: str, line: int
+) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ValueError, match=rf"^params\.yaml line {line} is no valid YAML: [^\n]+$"):
         params.load(tmp_path / "params.yaml")
@@ -112,7 +143,11 @@ def test_broken_yaml_and_doubled_keys_are_one_line_with_the_line_number(tmp_path
 @pytest.mark.parametrize("kind", ["profile", "variant", "miniature"])
 def test_unknown_names_are_answered_with_the_known_ones(loaded: params.Params, kind: str) -> None:
     lookup: Callable[[str], object] = getattr(loaded, kind)
-    known = {"profile": "demo, smoke, paper", "variant": ", ".join(loaded.variants), "miniature": "demo, smoke"}
+    known = {
+        "profile": "demo, smoke, paper",
+        "variant": ", ".join(loaded.variants),
+        "miniature": "demo, smoke",
+    }
     with pytest.raises(ValueError) as error:
         lookup("bogus")
     assert str(error.value) == f"unknown {kind} 'bogus'; params.yaml knows {known[kind]}"
@@ -127,7 +162,9 @@ def test_root_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_runs_is_defined(loaded: params.Params) -> None:
-    assert set(loaded.run.finetune) <= set(loaded.variants) and set(loaded.run.profiles) <= set(params.PROFILES)
+    assert set(loaded.run.finetune) <= set(loaded.variants) and set(loaded.run.profiles) <= set(
+        params.PROFILES
+    )
     assert set(loaded.run.variants) == {*loaded.run.finetune, *loaded.run.sbi, *loaded.run.lnclip}
     assert set(loaded.run.miniatures) <= set(loaded.miniatures) and loaded.run.seeds
 
@@ -135,13 +172,23 @@ def test_what_runs_is_defined(loaded: params.Params) -> None:
 def test_every_variant_is_a_row_of_table_3_that_the_code_can_train(loaded: params.Params) -> None:
     starts = {field.name for field in fields(params.Start)}
     for name, row in loaded.variants.items():
-        assert row.init in starts and row.labels in set(Scheme) and row.triplet in {"none", *TRIPLET_LOSSES}, name
+        assert (
+            row.init in starts
+            and row.labels in set(Scheme)
+            and row.triplet in {"none", *TRIPLET_LOSSES}
+        ), name
         assert name in ROW_NAMES
-        assert (row.triplet == "none") == (row.weight == 0), f"{name}: a triplet loss and its weight go together"
+        assert (row.triplet == "none") == (row.weight == 0), (
+            f"{name}: a triplet loss and its weight go together"
+        )
 
 
 def test_variant_names_say_what_they_do(loaded: params.Params) -> None:
-    triplets = {"ba": "batch_all", "hphn": "hard_positive_hard_negative", "ephn": "easy_positive_hard_negative"}
+    triplets = {
+        "ba": "batch_all",
+        "hphn": "hard_positive_hard_negative",
+        "ephn": "easy_positive_hard_negative",
+    }
     for name, row in loaded.variants.items():
         init, *rest = name.split("_")
         labels = next((part for part in rest if part in set(Scheme)), "binary")
@@ -153,8 +200,14 @@ def test_variant_names_say_what_they_do(loaded: params.Params) -> None:
 def test_choices_are_known_to_the_code(loaded: params.Params, name: str) -> None:
     profile = loaded.profile(name)
     assert profile.crops.encoding in ENCODINGS and profile.crops.detector in DETECTORS
-    assert profile.train.augmentation in AUGMENTATIONS and profile.train.triplet_labels in {"attribution", "binary"}
-    assert profile.train.selection in {"total", "cross_entropy"} and profile.train.balance in {"none", "first_epoch"}
+    assert profile.train.augmentation in AUGMENTATIONS and profile.train.triplet_labels in {
+        "attribution",
+        "binary",
+    }
+    assert profile.train.selection in {"total", "cross_entropy"} and profile.train.balance in {
+        "none",
+        "first_epoch",
+    }
     assert profile.train.input_size <= profile.crops.size
 
 
@@ -163,12 +216,19 @@ def test_values_that_the_paper_states(loaded: params.Params) -> None:
     for name in params.PROFILES:
         profile = loaded.profile(name)
         crops = profile.crops
-        assert (crops.frames_per_second, crops.detector, crops.margin, crops.size) == (1.0, "retinaface", 0.3, 224)
+        assert (crops.frames_per_second, crops.detector, crops.margin, crops.size) == (
+            1.0,
+            "retinaface",
+            0.3,
+            224,
+        )
         assert (profile.sampling.real_to_fake, profile.scoring.threshold) == (1.0, 0.5)
 
 
 def test_miniatures_are_split_as_the_profile_that_reads_them(loaded: params.Params) -> None:
-    """The planner puts people into splits by the adapters' default rule; other options would undo that."""
+    """The planner puts people into splits by the adapters' default rule; other options would undo
+    that.
+    """
     for name in loaded.miniatures:
         options = loaded.profile(name).index
         assert options.split_seed == fakeavceleb.SEED == forgerynet.SEED
@@ -184,22 +244,45 @@ def test_miniatures_hold_every_corpus_of_the_paper(loaded: params.Params) -> Non
 
 def attribute_reads() -> set[tuple[str, str]]:
     """All (owner, attribute) pairs in the package and the notebooks, as ``("recipe", "depth")``."""
-    notebooks = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "notebooks").rglob("*.ipynb")]
-    cells = ["".join(cell["source"]) for book in notebooks for cell in book["cells"] if cell["cell_type"] == "code"]
+    notebooks = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "notebooks").rglob("*.ipynb")
+    ]
+    cells = [
+        "".join(cell["source"])
+        for book in notebooks
+        for cell in book["cells"]
+        if cell["cell_type"] == "code"
+    ]
     codes = [path.read_text(encoding="utf-8") for path in SOURCES] + cells
-    return {(ast.unparse(node.value), node.attr) for code in codes for node in ast.walk(ast.parse(code))
-            if isinstance(node, ast.Attribute)}
+    return {
+        (ast.unparse(node.value), node.attr)
+        for code in codes
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Attribute)
+    }
 
 
-@pytest.mark.parametrize(("block", "owners"), [
-    (params.Variant, {"row", "variant"}), (params.Miniature, {"size"}), (params.IndexOptions, {"options"}),
-    (params.CropOptions, {"options"}), (params.Sampling, {"options"}), (recipes.Train, {"recipe", "self.recipe"}),
-    (Sbi, {"recipe", "self.recipe", "task.recipe", "options.sbi"}), (Blend, {"blend", "recipe.blend", "self.blend"}),
-    (params.Predict, {"options", "options.predict"}), (params.Scoring, {"options", "scoring"}),
-])
+@pytest.mark.parametrize(
+    ("block", "owners"),
+    [
+        (params.Variant, {"row", "variant"}),
+        (params.Miniature, {"size"}),
+        (params.IndexOptions, {"options"}),
+        (params.CropOptions, {"options"}),
+        (params.Sampling, {"options"}),
+        (recipes.Train, {"recipe", "self.recipe"}),
+        (Sbi, {"recipe", "self.recipe", "task.recipe", "options.sbi"}),
+        (Blend, {"blend", "recipe.blend", "self.blend"}),
+        (params.Predict, {"options", "options.predict"}),
+        (params.Scoring, {"options", "scoring"}),
+    ],
+)
 def test_every_key_has_a_reader(block: type, owners: set[str]) -> None:
     reads = attribute_reads()
-    assert not [f.name for f in fields(block) if not any((owner, f.name) in reads for owner in owners)]
+    assert not [
+        f.name for f in fields(block) if not any((owner, f.name) in reads for owner in owners)
+    ]
 
 
 def test_every_key_of_run_is_read_by_the_pipeline() -> None:
@@ -232,17 +315,32 @@ def other(value: object) -> object:
 
 @pytest.mark.parametrize("key", PROFILE_KEYS)
 def test_a_changed_value_changes_exactly_what_it_names(key: str) -> None:
-    """The blocks that profiles share are merged, not aliased: a change for one profile is one for that profile only."""
+    """The blocks that profiles share are merged, not aliased: a change for one profile is one for
+    that profile only.
+    """
     before = dict(leaves(raw()))
-    changed = YAML(typ="safe", pure=True).load(with_values(FILE.read_text(), {key: other(before[key])}))
+    changed = YAML(typ="safe", pure=True).load(
+        with_values(FILE.read_text(), {key: other(before[key])})
+    )
     after = dict(leaves(changed))
     assert {name for name in before if before[name] != after[name]} == {key}
 
 
-@pytest.mark.parametrize("key", ["demo.crops.margin", "paper.scoring.threshold", "smoke.sbi.blend.flip",
-                                 "demo.index.compression", "paper.sampling.seed", "demo.train.epochs"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "demo.crops.margin",
+        "paper.scoring.threshold",
+        "smoke.sbi.blend.flip",
+        "demo.index.compression",
+        "paper.sampling.seed",
+        "demo.train.epochs",
+    ],
+)
 def test_dvc_exp_run_obeys_an_override(key: str, tmp_path: Path) -> None:
-    """``dvc exp run -S key=value`` writes the key with this function of DVC's; on an alias it would be lost silently."""
+    """``dvc exp run -S key=value`` writes the key with this function of DVC's; on an alias it would
+    be lost silently.
+    """
     file = tmp_path / "params.yaml"
     file.write_bytes(FILE.read_bytes())
     before = dict(leaves(raw()))

@@ -19,16 +19,25 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_relative_roots_count_from_the_file_and_absolute_ones_stay(tmp_path: Path) -> None:
-    file = write(tmp_path, f"roots:\n  ffpp: paper/ffpp\n  dfdc: {tmp_path}/elsewhere\n  df40: ../df40\n")
-    assert corpus_roots(file) == {"ffpp": tmp_path / "paper" / "ffpp", "dfdc": tmp_path / "elsewhere",
-                                  "df40": tmp_path / ".." / "df40"}
+    file = write(
+        tmp_path, f"roots:\n  ffpp: paper/ffpp\n  dfdc: {tmp_path}/elsewhere\n  df40: ../df40\n"
+    )
+    assert corpus_roots(file) == {
+        "ffpp": tmp_path / "paper" / "ffpp",
+        "dfdc": tmp_path / "elsewhere",
+        "df40": tmp_path / ".." / "df40",
+    }
 
 
 def test_corpora_without_a_folder_are_left_out(tmp_path: Path) -> None:
-    assert list(corpus_roots(write(tmp_path, 'roots:\n  ffpp:\n  dfdc: ""\n  itw: mine\n'))) == ["itw"]
+    assert list(corpus_roots(write(tmp_path, 'roots:\n  ffpp:\n  dfdc: ""\n  itw: mine\n'))) == [
+        "itw"
+    ]
 
 
-def test_missing_roots_file_is_named_with_its_folder_and_the_page_that_helps(tmp_path: Path) -> None:
+def test_missing_roots_file_is_named_with_its_folder_and_the_page_that_helps(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(FileNotFoundError) as error:
         corpus_roots(tmp_path / "paper.yaml")
     message = str(error.value)
@@ -36,9 +45,14 @@ def test_missing_roots_file_is_named_with_its_folder_and_the_page_that_helps(tmp
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("text", ["", "ffpp: here\n", "roots:\n", "roots: here\n", "- ffpp\n", "ffpp\n"])
+@pytest.mark.parametrize(
+    "text", ["", "ffpp: here\n", "roots:\n", "roots: here\n", "- ffpp\n", "ffpp\n"]
+)
 def test_roots_file_without_roots_says_what_to_write(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"^paper\.yaml: key 'roots' with one line 'corpus: folder' each is missing$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^paper\.yaml: key 'roots' with one line 'corpus: folder' each is missing$",
+    ):
         corpus_roots(write(tmp_path, text))
 
 
@@ -51,7 +65,9 @@ def test_the_paper_profiles_file_in_git_is_readable_and_claims_no_corpus() -> No
     assert corpus_roots(ROOT / "data" / "corpora" / "paper.yaml") == {}
 
 
-def test_places_are_those_of_the_nearest_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_are_those_of_the_nearest_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
@@ -69,15 +85,31 @@ def declared_outputs(profile: str) -> set[Path]:
     text = (ROOT / "dvc.yaml").read_text()
     for name, value in {"": profile, ".profile": profile, ".variant": "fsfm", ".seed": "0"}.items():
         text = text.replace(f"${{item{name}}}", value)
-    bodies = [stage.get("do", stage) for stage in YAML(typ="safe", pure=True).load(text)["stages"].values()]
-    entries = [entry for body in bodies for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
+    bodies = [
+        stage.get("do", stage)
+        for stage in YAML(typ="safe", pure=True).load(text)["stages"].values()
+    ]
+    entries = [
+        entry
+        for body in bodies
+        for kind in ("outs", "metrics", "plots")
+        for entry in body.get(kind, [])
+    ]
     return {Path(entry if isinstance(entry, str) else next(iter(entry))) for entry in entries}
 
 
 def test_places_agree_with_the_outputs_in_dvc_yaml() -> None:
     outputs, place = declared_outputs("demo"), Places("demo", Path())
-    assert {place.roots, place.index.parent, place.crops, place.samples, place.report, place.weights("fsfm", 0),
-            place.predictions("fsfm", 0), place.runs / "fsfm-0" / "scores.json"} <= outputs
+    assert {
+        place.roots,
+        place.index.parent,
+        place.crops,
+        place.samples,
+        place.report,
+        place.weights("fsfm", 0),
+        place.predictions("fsfm", 0),
+        place.runs / "fsfm-0" / "scores.json",
+    } <= outputs
 
 
 def test_scratch_is_outside_every_output_because_dvc_empties_those() -> None:

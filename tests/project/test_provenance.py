@@ -1,4 +1,6 @@
-"""Digests that follow content only, and a provenance record that tells nothing about who ran it where."""
+"""Digests that follow content only, and a provenance record that tells nothing about who ran it
+where.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +54,17 @@ def test_digest_of_a_folder_ignores_times_and_place(folder: Path) -> None:
     assert provenance.file_digest(folder.rename(folder.with_name("moved"))) == before
 
 
-@pytest.mark.parametrize("change", [
-    lambda tree: (tree / "b.txt").write_bytes(b"Second"),
-    lambda tree: (tree / "b.txt").rename(tree / "c.txt"),
-    lambda tree: (tree / "b.txt").rename(tree / "inner" / "b.txt"),
-    lambda tree: (tree / "new.txt").touch(),
-    lambda tree: (tree / "inner" / "a.txt").unlink(),
-], ids=["content", "name", "place", "more", "less"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "b.txt").write_bytes(b"Second"),
+        lambda tree: (tree / "b.txt").rename(tree / "c.txt"),
+        lambda tree: (tree / "b.txt").rename(tree / "inner" / "b.txt"),
+        lambda tree: (tree / "new.txt").touch(),
+        lambda tree: (tree / "inner" / "a.txt").unlink(),
+    ],
+    ids=["content", "name", "place", "more", "less"],
+)
 def test_digest_of_a_folder_changes_with(folder: Path, change: object) -> None:
     before = provenance.file_digest(folder)
     change(folder)
@@ -73,20 +79,33 @@ def test_fingerprint_is_the_same_for_equal_parts_and_short() -> None:
 
 def test_fingerprint_follows_every_part_and_their_order() -> None:
     recipe = Recipe()
-    parts = [(recipe, 0, "a"), (replace(recipe, epochs=4), 0, "a"), (replace(recipe, rate=1e-5), 0, "a"),
-             (recipe, 1, "a"), (recipe, 0, "b"), (recipe, "a", 0), (recipe, 0)]
+    parts = [
+        (recipe, 0, "a"),
+        (replace(recipe, epochs=4), 0, "a"),
+        (replace(recipe, rate=1e-5), 0, "a"),
+        (recipe, 1, "a"),
+        (recipe, 0, "b"),
+        (recipe, "a", 0),
+        (recipe, 0),
+    ]
     assert len({provenance.fingerprint(*some) for some in parts}) == len(parts)
 
 
 @pytest.fixture(scope="module")
 def record() -> dict:
     started = datetime.now(UTC) - timedelta(seconds=90)
-    return provenance.collect(ROOT, params=Recipe(), seed=7, data=[ROOT / "params.yaml"], started=started)
+    return provenance.collect(
+        ROOT, params=Recipe(), seed=7, data=[ROOT / "params.yaml"], started=started
+    )
 
 
 def test_record_says_which_code_data_and_environment(record: dict) -> None:
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert record["commit"] == (commit.stdout.strip() if provenance.has_history(ROOT) else provenance.NO_HISTORY)
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    assert record["commit"] == (
+        commit.stdout.strip() if provenance.has_history(ROOT) else provenance.NO_HISTORY
+    )
     assert record["code"] == provenance.package_digest()
     assert record["data"] == {"params.yaml": sha256((ROOT / "params.yaml").read_bytes())}
     assert record["environment_lock"] == sha256((ROOT / "requirements.lock").read_bytes())
@@ -94,8 +113,22 @@ def test_record_says_which_code_data_and_environment(record: dict) -> None:
 
 
 def test_record_says_on_what_and_how_long(record: dict) -> None:
-    assert set(record) == {"commit", "dirty", "code", "params", "params_digest", "data", "environment_lock", "seed",
-                           "started", "seconds", "peak_memory_mib", "energy_joules", "hardware", "versions"}
+    assert set(record) == {
+        "commit",
+        "dirty",
+        "code",
+        "params",
+        "params_digest",
+        "data",
+        "environment_lock",
+        "seed",
+        "started",
+        "seconds",
+        "peak_memory_mib",
+        "energy_joules",
+        "hardware",
+        "versions",
+    }
     assert set(record["hardware"]) == {"machine", "system", "cores", "gpu", "gpu_peak_memory_mib"}
     assert {"python", "torch", "timm", "dvc"} <= set(record["versions"])
     assert 90 <= record["seconds"] < 150 and 50 < record["peak_memory_mib"] < 100_000
@@ -132,7 +165,9 @@ def test_energy_of_a_run_is_a_difference_or_nothing(monkeypatch: pytest.MonkeyPa
     def energy(before: float | None, after: float | None) -> float | None:
         monkeypatch.setattr(provenance, "_ENERGY_AT_IMPORT", before)
         monkeypatch.setattr(provenance, "gpu_energy", lambda: after)
-        return provenance.collect(ROOT, params={}, seed=0, data=[], started=datetime.now(UTC))["energy_joules"]
+        return provenance.collect(ROOT, params={}, seed=0, data=[], started=datetime.now(UTC))[
+            "energy_joules"
+        ]
 
     assert energy(100.0, 350.26) == 250.3
     assert energy(None, None) is None
@@ -168,7 +203,9 @@ def test_a_downloaded_archive_without_git_says_so(tmp_path: Path, around: bool) 
     assert (record["commit"], record["dirty"]) == ("none: no git history", None)
 
 
-def test_where_git_is_not_installed_provenance_is_written_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_git_is_not_installed_provenance_is_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "")
     record = provenance.collect(ROOT, params={}, seed=0, data=[], started=datetime.now(UTC))
     assert (record["commit"], record["dirty"]) == ("none: no git history", None)
@@ -183,7 +220,9 @@ def test_only_what_decides_a_result_makes_a_checkout_dirty(tmp_path: Path) -> No
         subprocess.run([*git, *arguments], check=True)
 
     def dirty() -> bool:
-        return provenance.collect(tmp_path, params={}, seed=0, data=[], started=datetime.now(UTC))["dirty"]
+        return provenance.collect(tmp_path, params={}, seed=0, data=[], started=datetime.now(UTC))[
+            "dirty"
+        ]
 
     (tmp_path / "report.md").write_text("generated\n")
     assert not dirty()

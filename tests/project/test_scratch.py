@@ -1,4 +1,6 @@
-"""A run's scratch folder is named by what the run uses: other changes of the package do not throw its checkpoints away."""
+"""A run's scratch folder is named by what the run uses: other changes of the package do not throw
+its checkpoints away.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,21 @@ print(code_digest(train_row), code_digest(predict_row))
 
 
 def digests(source: Path) -> list[str]:
-    """Code digests of training and prediction, as a process with the package in ``source`` computes them."""
+    """Code digests of training and prediction, as a process with the package in ``source`` computes
+    them.
+    """
     command = [sys.executable, "-c", NAMES]
-    result = subprocess.run(command, env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        command, env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=True
+    )
     return result.stdout.split()
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(
+        ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
     return tmp_path / "src"
 
 
@@ -40,9 +48,16 @@ def change(package: Path, name: str, old: str, new: str) -> None:
 
 def test_only_what_a_run_uses_names_its_scratch_folder(package: Path) -> None:
     before = digests(package)
-    change(package, "report/tables.py", "from __future__ import annotations", "from __future__ import annotations\n\nNEW = 1")
+    change(
+        package,
+        "report/tables.py",
+        "from __future__ import annotations",
+        "from __future__ import annotations\n\nNEW = 1",
+    )
     change(package, "training/losses.py", '"""', '"""Better prose. ')
-    (package / "deepfake_repro" / "corpora" / "adapters" / "another.py").write_text("NAME = 'another'\n")
+    (package / "deepfake_repro" / "corpora" / "adapters" / "another.py").write_text(
+        "NAME = 'another'\n"
+    )
     assert digests(package) == before
     change(package, "training/losses.py", "return F.cross_entropy(", "return 2 * F.cross_entropy(")
     training, prediction = digests(package)

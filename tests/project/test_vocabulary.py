@@ -24,7 +24,9 @@ RUN = params.load(Path(__file__).resolve().parents[2] / "params.yaml").run
 
 def test_every_row_has_a_name_and_is_trained_by_exactly_one_list() -> None:
     trained = [*RUN.finetune, *RUN.sbi, *RUN.lnclip]
-    assert sorted(trained) == sorted(RUN.variants) == sorted(ROW_NAMES) and len(set(trained)) == len(trained)
+    assert sorted(trained) == sorted(RUN.variants) == sorted(ROW_NAMES) and len(
+        set(trained)
+    ) == len(trained)
 
 
 @pytest.mark.parametrize("method", [FINETUNE, SBI, LNCLIP])

@@ -1,4 +1,6 @@
-"""Figures: same bytes twice, the right data in the axes, no trace left in the caller's Matplotlib."""
+"""Figures: same bytes twice, the right data in the axes, no trace left in the caller's
+Matplotlib.
+"""
 
 import matplotlib
 import numpy as np
@@ -45,8 +47,13 @@ def history(losses):
 
 def faces():
     """Four faces of a corpus and two of another."""
-    return pd.DataFrame({"dataset": ["ffpp"] * 4 + ["dfdc"] * 2, "side": [50.0, 60, 80, 200, 90, 100],
-                         "score": [0.6, 0.7, 0.8, 0.9, 0.99, 1.0]})
+    return pd.DataFrame(
+        {
+            "dataset": ["ffpp"] * 4 + ["dfdc"] * 2,
+            "side": [50.0, 60, 80, 200, 90, 100],
+            "score": [0.6, 0.7, 0.8, 0.9, 0.99, 1.0],
+        }
+    )
 
 
 def scores(a, b, c):
@@ -54,7 +61,9 @@ def scores(a, b, c):
 
 
 def differences(profile="demo"):
-    """FSFM is 2 points above the paper on FF++ with an interval that leaves it out, 4 below on ITW; SBI was not run."""
+    """FSFM is 2 points above the paper on FF++ with an interval that leaves it out, 4 below on ITW;
+    SBI was not run.
+    """
     published = {"sbi": {"auc": {"ffpp": 88.2}}, "fsfm": {"auc": {"ffpp": 96.0, "itw": 82.8}}}
     reproduced = {"fsfm": {"auc": {"ffpp": 98.0, "itw": 78.8}, "bacc": {"ffpp": 90.0}}}
     rows = [("fsfm", "auc", "ffpp", 97.0, 99.0), ("fsfm", "auc", "itw", 70.0, 85.0)]
@@ -71,19 +80,31 @@ def cloud(seed):
     return features / np.linalg.norm(features, axis=1, keepdims=True), np.arange(20) % 2
 
 
-MEANS = pd.DataFrame({"perturbation": ["none", "jpeg", "jpeg", "blur"], "severity": [0.0, 50, 20, 0.5],
-                      "sbi": [85.0, 83, 80, 70], "fsfm_ba": [97.0, 96, 95, 90]})
+MEANS = pd.DataFrame(
+    {
+        "perturbation": ["none", "jpeg", "jpeg", "blur"],
+        "severity": [0.0, 50, 20, 0.5],
+        "sbi": [85.0, 83, 80, 70],
+        "fsfm_ba": [97.0, 96, 95, 90],
+    }
+)
 BINS = pd.DataFrame({"confidence": [0.2, 0.7], "fakes": [0.1, 0.9], "weight": [0.25, 0.75]})
-YEARS = pd.DataFrame({"method": ["sbi", "sbi", "effort"], "year": [2019, 2021, 2019], "auroc": [93.0, 83.2, 95.6]})
+YEARS = pd.DataFrame(
+    {"method": ["sbi", "sbi", "effort"], "year": [2019, 2021, 2019], "auroc": [93.0, 83.2, 95.6]}
+)
 MAKERS = {
     "roc": lambda: roc_figure(curves()),
     "history": lambda: history_figure(
         {"fsfm": history([0.9, 0.4, 0.6]), "fsfm_ba": history([0.8, 0.7, 0.5])}
     ),
-    "crops": lambda: crop_sheet({"real": [image(v) for v in (0, 90, 200)], "fake": [image(255)]}, columns=2),
+    "crops": lambda: crop_sheet(
+        {"real": [image(v) for v in (0, 90, 200)], "fake": [image(255)]}, columns=2
+    ),
     "faces": lambda: faces_figure(faces()),
     "differences": differences,
-    "auc": lambda: auc_figure({"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}),
+    "auc": lambda: auc_figure(
+        {"imagenet": scores(96.5, 78.0, 74.0), "fsfm": scores(96.4, 85.6, 77.7)}
+    ),
     "sphere": lambda: sphere_figure({"before": cloud(0), "after": cloud(1)}),
     "robustness": lambda: robustness_figure(MEANS),
     "reliability": lambda: reliability_figure({"fsfm": BINS}),
@@ -114,7 +135,9 @@ def test_each_row_has_one_colour_everywhere():
     line = roc_figure(curves()).axes[0].lines[0]
     assert (line.get_label(), to_hex(line.get_color())) == ("FSFM + BA", COLOURS["fsfm_ba"])
     bars = (
-        auc_figure({"sbi": scores(83.2, 67.6, 65.7), "fsfm_ba": scores(96.6, 86.2, 77.9)}).axes[0].containers
+        auc_figure({"sbi": scores(83.2, 67.6, 65.7), "fsfm_ba": scores(96.6, 86.2, 77.9)})
+        .axes[0]
+        .containers
     )
     assert to_hex(bars[1][0].get_facecolor()) == COLOURS["fsfm_ba"]
 
@@ -128,12 +151,16 @@ def test_bars_end_at_the_average_and_a_missing_one_has_none():
 
 def test_dot_marks_the_lowest_validation_loss():
     axes = history_figure({"fsfm": history([0.9, 0.4, 0.6])}).axes[1]
-    assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"] == [[[2.0, 0.4]]]
+    assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"] == [
+        [[2.0, 0.4]]
+    ]
 
 
 def test_face_sizes_rise_in_steps_to_all_faces():
     sizes, scores_ = faces_figure(faces()).axes
-    curves_ = {line.get_label(): line.get_xydata()[1:] for line in sizes.lines}  # the first point is minus infinity
+    curves_ = {
+        line.get_label(): line.get_xydata()[1:] for line in sizes.lines
+    }  # the first point is minus infinity
     assert curves_["ffpp"].tolist() == [[50, 0.25], [60, 0.5], [80, 0.75], [200, 1]]
     assert curves_["dfdc"].tolist() == [[90, 0.5], [100, 1]] and len(scores_.lines) == 2
 
@@ -142,23 +169,35 @@ def test_sphere_shows_three_dimensional_features_up_to_a_turn():
     features, labels = cloud(0)
     features = features[:, :3] / np.linalg.norm(features[:, :3], axis=1, keepdims=True)
     (axes,) = sphere_figure({"all": (features, labels)}).axes
-    clouds = [np.stack([np.asarray(one) for one in part._offsets3d], 1) for part in axes.collections[:2]]
+    clouds = [
+        np.stack([np.asarray(one) for one in part._offsets3d], 1) for part in axes.collections[:2]
+    ]
     assert [len(part) for part in clouds] == [10, 10]
     points = np.concatenate(clouds)
     truth = np.concatenate([features[labels == 0], features[labels == 1]])
-    np.testing.assert_allclose(points @ points.T, truth @ truth.T, atol=1e-9)  # turning keeps all angles
+    np.testing.assert_allclose(
+        points @ points.T, truth @ truth.T, atol=1e-9
+    )  # turning keeps all angles
 
 
 def test_years_figure_draws_every_figure_of_each_method():
     lines = MAKERS["years"]().axes[0].lines
     assert [(line.get_label(), line.get_ydata().tolist()) for line in lines] == [
-        ("SBI", [93.0, 83.2]), ("Effort", [95.6])]
+        ("SBI", [93.0, 83.2]),
+        ("Effort", [95.6]),
+    ]
 
 
 def test_each_panel_of_robustness_begins_with_the_clean_crops() -> None:
     panels = MAKERS["robustness"]().axes
-    drawn = [{line.get_label(): line.get_ydata().tolist() for line in axes.lines[:-1]} for axes in panels[:2]]
-    assert drawn == [{"SBI": [85, 83, 80], "FSFM + BA": [97, 96, 95]}, {"SBI": [85, 70], "FSFM + BA": [97, 90]}]
+    drawn = [
+        {line.get_label(): line.get_ydata().tolist() for line in axes.lines[:-1]}
+        for axes in panels[:2]
+    ]
+    assert drawn == [
+        {"SBI": [85, 83, 80], "FSFM + BA": [97, 96, 95]},
+        {"SBI": [85, 70], "FSFM + BA": [97, 90]},
+    ]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["clean", "50", "20"]
     assert not any(axes.axison for axes in panels[2:])
 
@@ -179,7 +218,10 @@ def test_crop_sheet_fills_lines_of_the_asked_width():
     axes = MAKERS["crops"]().axes
     shown = [[int(picture.get_array()[0, 0, 0]) for picture in place.images] for place in axes]
     assert shown == [[0], [90], [200], [], [255], []]
-    assert [text.get_text() for place in axes for text in place.texts if text.get_text()] == ["real", "fake"]
+    assert [text.get_text() for place in axes for text in place.texts if text.get_text()] == [
+        "real",
+        "fake",
+    ]
     assert len(crop_sheet({"real": [image(0)]}, columns=1).axes) == 1
     with pytest.raises(ValueError, match="no image"):
         crop_sheet({"real": []})
@@ -190,7 +232,10 @@ def test_heat_map_shows_each_difference_and_what_was_not_run():
     panel = figure.axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["SBI", "FSFM"]
     shown = {text.get_position(): (text.get_text(), text.get_fontweight()) for text in panel.texts}
-    assert shown == {(0, 1): ("+2.0", "bold"), (10, 1): ("-4.0", "normal")}  # ITW is the eleventh column
+    assert shown == {
+        (0, 1): ("+2.0", "bold"),
+        (10, 1): ("-4.0", "normal"),
+    }  # ITW is the eleventh column
     drawn = panel.images[0]
     assert drawn.get_clim() == (-4, 4) and drawn.get_array().mask.sum() == 2 * 13 - 2
     above, below = (drawn.cmap(drawn.norm(value))[:3] for value in (4, -4))
@@ -199,7 +244,11 @@ def test_heat_map_shows_each_difference_and_what_was_not_run():
 
 
 def test_a_picture_of_few_colours_is_smaller_and_the_same_each_time():
-    small, again, full = picture(differences(), colours=64), picture(differences(), colours=64), picture(differences())
+    small, again, full = (
+        picture(differences(), colours=64),
+        picture(differences(), colours=64),
+        picture(differences()),
+    )
     assert small.data == again.data and len(small.data) < len(full.data)
 
 

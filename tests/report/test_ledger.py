@@ -1,4 +1,6 @@
-"""Decisions and paper map: everything they name exists, and the measured effects are those of the files."""
+"""Decisions and paper map: everything they name exists, and the measured effects are those of the
+files.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,12 @@ def resolve(name: str) -> object:
 
 def headings(notebook: str) -> list[str]:
     cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
-    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
+    lines = [
+        line
+        for cell in cells
+        if cell["cell_type"] == "markdown"
+        for line in "".join(cell["source"]).splitlines()
+    ]
     return [line.lstrip("# ") for line in lines if line.startswith("#")]
 
 
@@ -75,18 +82,30 @@ def test_everything_that_the_paper_map_names_exists(entry: Statement) -> None:
         assert heading in headings(notebook), entry.notebook
 
 
-@pytest.mark.parametrize(("name", "error"), [
-    ("training.losses.batch_none", AttributeError), ("training.looses.batch_all", AttributeError),
-    ("looses.batch_all", ModuleNotFoundError)])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("training.losses.batch_none", AttributeError),
+        ("training.looses.batch_all", AttributeError),
+        ("looses.batch_all", ModuleNotFoundError),
+    ],
+)
 def test_a_name_that_is_gone_does_not_resolve(name: str, error: type[Exception]) -> None:
-    assert resolve("corpora.adapters.df40.read").__name__ == "read" and resolve("training.detector.Detector.embed")
+    assert resolve("corpora.adapters.df40.read").__name__ == "read" and resolve(
+        "training.detector.Detector.embed"
+    )
     with pytest.raises(error):
         resolve(name)
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision.question[:40])
 def test_each_decision_is_what_params_or_the_code_have(decision: Decision) -> None:
-    assert decision.question.endswith("?") and len(decision.options) >= 2 and decision.evidence and decision.default
+    assert (
+        decision.question.endswith("?")
+        and len(decision.options) >= 2
+        and decision.evidence
+        and decision.default
+    )
     assert bool(decision.key) != bool(decision.where)
     if decision.where:
         resolve(decision.where)
@@ -101,21 +120,45 @@ def test_each_decision_is_what_params_or_the_code_have(decision: Decision) -> No
 def test_studies_of_the_ledger_stay_cheap() -> None:
     loaded = params.load(ROOT / "params.yaml")
     names = {decision.study for decision in DECISIONS if decision.study}
-    runs = [len(study.rows) * len(study.seeds) * (len(study.options) - 1) for study in map(loaded.study, names)]
+    runs = [
+        len(study.rows) * len(study.seeds) * (len(study.options) - 1)
+        for study in map(loaded.study, names)
+    ]
     assert sum(runs) <= 8
-    assert all(len(loaded.study(name).seeds) == 1 for name in names), "decisions.md says that each has one seed"
+    assert all(len(loaded.study(name).seeds) == 1 for name in names), (
+        "decisions.md says that each has one seed"
+    )
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A study of two rows, one of them with two seeds; the second option lacks a row and an average."""
+    """A study of two rows, one of them with two seeds; the second option lacks a row and an
+    average.
+    """
+
     def write(option: str, run: str, auc: dict[str, float], bacc: dict[str, float]) -> None:
         folder = tmp_path / "results" / "studies" / "margin" / option / run
         folder.mkdir(parents=True)
         (folder / "scores.json").write_text(json.dumps({"auc": auc, "bacc": bacc}))
-    write("default", "fsfm_ba-0", {"in_distribution": 96.0, "df40": 80.0}, {"in_distribution": 90.0, "df40": 60.0})
-    write("default", "fsfm_ba-1", {"in_distribution": 97.0, "df40": 82.0}, {"in_distribution": 92.0, "df40": 62.0})
-    write("half", "fsfm_ba-0", {"in_distribution": 95.5, "df40": 84.0}, {"in_distribution": 91.0, "df40": 61.0})
+
+    write(
+        "default",
+        "fsfm_ba-0",
+        {"in_distribution": 96.0, "df40": 80.0},
+        {"in_distribution": 90.0, "df40": 60.0},
+    )
+    write(
+        "default",
+        "fsfm_ba-1",
+        {"in_distribution": 97.0, "df40": 82.0},
+        {"in_distribution": 92.0, "df40": 62.0},
+    )
+    write(
+        "half",
+        "fsfm_ba-0",
+        {"in_distribution": 95.5, "df40": 84.0},
+        {"in_distribution": 91.0, "df40": 61.0},
+    )
     write("default", "fsfm-0", {"df40": 75.0}, {"df40": 55.0})
     write("twice", "fsfm-0", {"df40": 74.0}, {"df40": 55.0})
     (tmp_path / "results" / "studies" / "margin" / "study.json").write_text("{}")
@@ -125,7 +168,8 @@ def base(tmp_path: Path) -> Path:
 def test_effects_are_option_minus_default_of_the_means_over_seeds(base: Path) -> None:
     assert effects(base, "margin") == [
         "half, FSFM + BA: in-dist. -1.0 / +0.0, out-of-dist. +3.0 / +0.0, in the wild —",
-        "twice, FSFM: in-dist. —, out-of-dist. -1.0 / +0.0, in the wild —"]
+        "twice, FSFM: in-dist. —, out-of-dist. -1.0 / +0.0, in the wild —",
+    ]
 
 
 def test_the_spread_over_seeds_is_the_range_of_one_row(tmp_path: Path) -> None:
@@ -134,9 +178,13 @@ def test_the_spread_over_seeds_is_the_range_of_one_row(tmp_path: Path) -> None:
         folder = tmp_path / "results" / "studies" / "start_over_seeds" / "default" / f"fsfm-{seed}"
         folder.mkdir(parents=True)
         scores = {"in_distribution": auc, "df40": auc - 10, "in_the_wild": 50.0}
-        (folder / "scores.json").write_text(json.dumps({"auc": scores, "bacc": scores | {"df40": bacc}}))
-    assert ("The row FSFM alone, over 3 seeds of the same options, differs by in-dist. 4.4 / 4.4, "
-            "out-of-dist. 4.4 / 5.5, in the wild 0.0 / 0.0") in spread_over_seeds(tmp_path)
+        (folder / "scores.json").write_text(
+            json.dumps({"auc": scores, "bacc": scores | {"df40": bacc}})
+        )
+    assert (
+        "The row FSFM alone, over 3 seeds of the same options, differs by in-dist. 4.4 / 4.4, "
+        "out-of-dist. 4.4 / 5.5, in the wild 0.0 / 0.0"
+    ) in spread_over_seeds(tmp_path)
     assert spread_over_seeds(tmp_path) in decisions_markdown([], tmp_path)
 
 

@@ -1,4 +1,6 @@
-"""The report as one page: what stands in its files stands in it, escaped; a browser on a phone shows all of it."""
+"""The report as one page: what stands in its files stands in it, escaped; a browser on a phone
+shows all of it.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 
 from deepfake_repro.report.cards import cards
 from deepfake_repro.report.html import data_uri, page, rendered
 from deepfake_repro.report.page import SECTIONS, report_page
+from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 from support.reports import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,25 +41,38 @@ def text(report: Path) -> str:
 
 
 def test_every_section_table_and_figure_is_there_and_nothing_comes_from_outside(text: str) -> None:
-    assert re.findall(r'<h2>([^<]+)</h2>\n', text) == list(SECTIONS) and text.count("<h1>") == 1
+    assert re.findall(r"<h2>([^<]+)</h2>\n", text) == list(SECTIONS) and text.count("<h1>") == 1
     files = [name for names in SECTIONS.values() for name in names]
     assert text.count("<img ") == sum(name.endswith(".svg") for name in files)
-    assert not re.search(r'(src|href)="(?!data:|#)(?!\.\./)(?!https://doi|https://arxiv)[a-z]+:', text)
+    assert not re.search(
+        r'(src|href)="(?!data:|#)(?!\.\./)(?!https://doi|https://arxiv)[a-z]+:', text
+    )
     assert "<script" not in text and "@import" not in text and "url(" not in text
-    assert all(f'href="#s{number}"' in text and f'id="s{number}"' in text for number in range(len(SECTIONS)))
+    assert all(
+        f'href="#s{number}"' in text and f'id="s{number}"' in text
+        for number in range(len(SECTIONS))
+    )
     assert not re.search(r'<img (?![^>]*alt="[^"]{20,}")', text)
 
 
 def test_numbers_of_table_3_arrive_in_their_cells(text: str, report: Path) -> None:
-    line = next(line for line in (report / "table3.md").read_text().splitlines() if line.startswith("| FSFM + BA |"))
-    table = text[text.index("<table>"):text.index("</table>")]
+    line = next(
+        line
+        for line in (report / "table3.md").read_text().splitlines()
+        if line.startswith("| FSFM + BA |")
+    )
+    table = text[text.index("<table>") : text.index("</table>")]
     cells = re.search(r"<tr>\n<td>FSFM \+ BA</td>\n(.*?)</tr>", table, flags=re.S)[1]
     assert re.findall(r">([^<>\n]+)</td>", cells) == line.strip("| ").split(" | ")[1:]
 
 
-def test_the_same_files_give_the_same_page_and_a_missing_one_is_named(text: str, report: Path, tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_page_and_a_missing_one_is_named(
+    text: str, report: Path, tmp_path: Path
+) -> None:
     assert report_page(report, "demo") == text
-    with pytest.raises(FileNotFoundError, match=r"table3\.md is missing in .*: run dvc repro report@smoke first"):
+    with pytest.raises(
+        FileNotFoundError, match=r"table3\.md is missing in .*: run dvc repro report@smoke first"
+    ):
         report_page(tmp_path, "smoke")
 
 
@@ -65,13 +80,25 @@ def test_html_in_markdown_is_text_except_line_breaks() -> None:
     table = "| a | b |\n| --- | ---: |\n| 1<br>2 | <i>x</i> |\n"
     found = rendered(f'<script>alert("x")</script> & [a](javascript:b)\n\n{table}', '"q"')
     assert "<script" not in found and "&lt;script&gt;" in found and 'href="javascript' not in found
-    assert "<td>1<br>2</td>" in found and "&lt;i&gt;x" in found and 'aria-label="&quot;q&quot;"' in found
-    assert ElementTree.fromstring(f"<div>{found.replace('<br>', '<br/>')}</div>").findall(".//table/tbody/tr")
+    assert (
+        "<td>1<br>2</td>" in found
+        and "&lt;i&gt;x" in found
+        and 'aria-label="&quot;q&quot;"' in found
+    )
+    assert ElementTree.fromstring(f"<div>{found.replace('<br>', '<br/>')}</div>").findall(
+        ".//table/tbody/tr"
+    )
 
 
 def test_links_to_files_beside_the_page_are_plain_text() -> None:
-    shown = rendered("[the file](../runs/a.json) and [the paper](https://doi.org/10.1145/3746275.3762208)", "words")
-    assert shown == '<p>the file and <a href="https://doi.org/10.1145/3746275.3762208">the paper</a></p>\n'
+    shown = rendered(
+        "[the file](../runs/a.json) and [the paper](https://doi.org/10.1145/3746275.3762208)",
+        "words",
+    )
+    assert (
+        shown
+        == '<p>the file and <a href="https://doi.org/10.1145/3746275.3762208">the paper</a></p>\n'
+    )
 
 
 def test_headings_go_below_the_sections_and_long_cells_get_room() -> None:
@@ -80,7 +107,9 @@ def test_headings_go_below_the_sections_and_long_cells_get_room() -> None:
 
 
 def test_a_heading_spans_the_empty_ones_after_it_and_the_corner_stays_empty() -> None:
-    found = rendered("|  | in |  |  | out |\n| --- | ---: | ---: | ---: | --- |\n| a | 1 |  | 3 | 4 |\n", "t")
+    found = rendered(
+        "|  | in |  |  | out |\n| --- | ---: | ---: | ---: | --- |\n| a | 1 |  | 3 | 4 |\n", "t"
+    )
     table = ElementTree.fromstring(found).find(".//table")
     heads = [(cell.text or "", cell.get("colspan")) for cell in table.findall("thead/tr/th")]
     assert heads == [("", None), ("in", "3"), ("out", None)]
@@ -99,7 +128,9 @@ def test_title_is_escaped_and_pictures_are_whole(tmp_path: Path) -> None:
 
 @needs_browser
 def test_a_phone_shows_the_page_without_an_error(text: str, tmp_path: Path) -> None:
-    """No message, all pictures drawn, nothing wider than the screen but tables, which scroll by themselves."""
+    """No message, all pictures drawn, nothing wider than the screen but tables, which scroll by
+    themselves.
+    """
     (tmp_path / "report.html").write_text(text)
     phone = {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 2, "is_mobile": True}
     with new_page(tmp_path, **phone) as page:
@@ -107,13 +138,17 @@ def test_a_phone_shows_the_page_without_an_error(text: str, tmp_path: Path) -> N
         page.goto((tmp_path / "report.html").as_uri())
         keep_screenshot(page, "report-phone")
         assert page.evaluate("document.images.length > 0")
-        assert page.evaluate("Array.from(document.images).every(i => i.complete && i.naturalWidth > 100)")
+        assert page.evaluate(
+            "Array.from(document.images).every(i => i.complete && i.naturalWidth > 100)"
+        )
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         table = page.locator(".table").first
         assert table.evaluate("table => table.scrollWidth > table.clientWidth")
         cell = page.locator("td")
         assert cell.first.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)") >= 12
-        cut = cell.evaluate_all("cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).length")
+        cut = cell.evaluate_all(
+            "cells => cells.filter(c => c.scrollWidth > c.clientWidth + 1).length"
+        )
         assert cut == 0
     assert seen.messages == []
     assert seen.requests == []

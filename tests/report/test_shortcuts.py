@@ -16,15 +16,37 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_shortcuts_of_a_hand_made_table():
-    """Bytes tell the fakes (small: 1 - AUC), seconds tell nothing, frames tell three pairs in four."""
+    """Bytes tell the fakes (small: 1 - AUC), seconds tell nothing, frames tell three pairs in
+    four.
+    """
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({"dataset": "a", "label": [0, 0, 1, 1], "file_bytes": [9, 8, 2, 1], "bit_rate": [1, 2, 3, 4],
-                          "seconds": [5, 5, 5, 5], "frames": [1, 3, 2, 4], "brightness": [1, 4, 2, 3],
-                          "colour": [1, 2, 2, 3], "sharpness": [4, 2, 3, 1]})
-    many = pd.DataFrame({"dataset": "b", "label": np.arange(2000) % 2} | {n: rng.normal(size=2000) for n in FEATURES})
+    table = pd.DataFrame(
+        {
+            "dataset": "a",
+            "label": [0, 0, 1, 1],
+            "file_bytes": [9, 8, 2, 1],
+            "bit_rate": [1, 2, 3, 4],
+            "seconds": [5, 5, 5, 5],
+            "frames": [1, 3, 2, 4],
+            "brightness": [1, 4, 2, 3],
+            "colour": [1, 2, 2, 3],
+            "sharpness": [4, 2, 3, 1],
+        }
+    )
+    many = pd.DataFrame(
+        {"dataset": "b", "label": np.arange(2000) % 2}
+        | {n: rng.normal(size=2000) for n in FEATURES}
+    )
     found = shortcuts(pd.concat([table, many])).set_index("dataset")
-    assert found.loc["a"].to_dict() == {"file_bytes": 1.0, "bit_rate": 1.0, "seconds": 0.5, "frames": 0.75,
-                                        "brightness": 0.5, "colour": 0.875, "sharpness": 0.75}
+    assert found.loc["a"].to_dict() == {
+        "file_bytes": 1.0,
+        "bit_rate": 1.0,
+        "seconds": 0.5,
+        "frames": 0.75,
+        "brightness": 0.5,
+        "colour": 0.875,
+        "sharpness": 0.75,
+    }
     assert (found.loc["b"] < 0.55).all() and (found.loc["b"] >= 0.5).all()
 
 
@@ -39,7 +61,9 @@ def test_features_of_a_video_by_hand(make_clip, tmp_path):
     size = path.stat().st_size
     assert [found[name] for name in ("file_bytes", "frames", "seconds")] == [size, 12, 1.5]
     assert found["bit_rate"] == pytest.approx(size * 8 / 1.5)
-    assert found["brightness"] == pytest.approx(60, abs=3) and found["colour"] == pytest.approx(0, abs=3)
+    assert found["brightness"] == pytest.approx(60, abs=3) and found["colour"] == pytest.approx(
+        0, abs=3
+    )
     assert found["sharpness"] < 10
 
 
@@ -53,9 +77,13 @@ def test_the_demos_own_audit_found_no_shortcut():
 
 
 def test_no_property_of_the_whole_crop_tells_the_pairs_apart(tmp_path, one_thread):
-    """Paired images: brightness, colour and sharpness outside the face are the same but for JPEG over the edge."""
+    """Paired images: brightness, colour and sharpness outside the face are the same but for JPEG
+    over the edge.
+    """
     toy = toy_faces(tmp_path)
     rows = pd.DataFrame(pair_features(toy))
     found = shortcuts(rows).set_index("dataset").loc["sbi"]
     assert rows["label"].tolist() == [0, 1] * len(toy)
-    assert (found[["seconds", "frames"]] == 0.5).all() and (found[["brightness", "colour", "sharpness"]] < LIMIT).all()
+    assert (found[["seconds", "frames"]] == 0.5).all() and (
+        found[["brightness", "colour", "sharpness"]] < LIMIT
+    ).all()

@@ -1,4 +1,5 @@
-"""Bad inputs, generated: each ends in a score or a message, nothing crashes, nothing is written but the reports.
+"""Bad inputs, generated: each ends in a score or a message, nothing crashes, nothing is written but
+the reports.
 
 The suite takes a few of each kind; ``make bench`` more than a thousand.
 """
@@ -24,8 +25,12 @@ def tree(folder: Path) -> set[str]:
     return {os.path.join(place, name) for place, _, names in os.walk(folder) for name in names}
 
 
-def check(tmp_path: Path, count: int, seed: int, capfd: pytest.CaptureFixture[str]) -> dict[str, int]:
-    """Score ``count`` bad inputs each by its path; how many got a score, and reasons of the others."""
+def check(
+    tmp_path: Path, count: int, seed: int, capfd: pytest.CaptureFixture[str]
+) -> dict[str, int]:
+    """Score ``count`` bad inputs each by its path; how many got a score, and reasons of the
+    others.
+    """
     weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
     bad = bad_inputs.make_all(tmp_path / "made", count, seed)
     paths = [path for path in sorted(bad.iterdir()) if not path.is_dir()]
@@ -33,17 +38,24 @@ def check(tmp_path: Path, count: int, seed: int, capfd: pytest.CaptureFixture[st
     code = score_to(paths, weights, out, Limits(seconds=60, silence=20))
     assert code in (SOME, NONE)
     written = tree(tmp_path) - before
-    assert all(Path(file).parent == out for file in written), "nothing outside the folder of results"
+    assert all(Path(file).parent == out for file in written), (
+        "nothing outside the folder of results"
+    )
     records = [json.loads(file.read_text()) for file in out.glob("*.json")]
     assert len(records) == len(paths) and len(list(out.glob("*.html"))) == len(paths)
     for record in records:
         assert record["p_fake"] is not None or record["skipped"], record
         assert all(one["detail"].isprintable() for one in record["skipped"])
     for page in out.glob("*.html"):
-        assert not re.search(r"<script|<img(?! alt=\"face\" src=\"data:)", page.read_text()), page.name
+        assert not re.search(r"<script|<img(?! alt=\"face\" src=\"data:)", page.read_text()), (
+            page.name
+        )
     printed = capfd.readouterr().out
     assert "\x1b]" not in printed and printed.count("\n") == len(paths)
-    reasons = [record["skipped"][0]["reason"] if record["p_fake"] is None else "scored" for record in records]
+    reasons = [
+        record["skipped"][0]["reason"] if record["p_fake"] is None else "scored"
+        for record in records
+    ]
     return {reason: reasons.count(reason) for reason in sorted(set(reasons))}
 
 

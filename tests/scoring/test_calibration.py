@@ -1,4 +1,6 @@
-"""Operating points: temperature, thresholds and intervals against grids, counts and closed forms."""
+"""Operating points: temperature, thresholds and intervals against grids, counts and closed
+forms.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,12 @@ def test_false_alarms_keep_their_limit_and_no_lower_threshold_does(reals: int, s
 
 
 def test_interval_of_no_case_is_the_closed_form() -> None:
-    assert share(0, 10) == {"count": 0, "of": 10, "low": 0.0, "high": round(1 - 0.025 ** (1 / 10), 4)}
+    assert share(0, 10) == {
+        "count": 0,
+        "of": 10,
+        "low": 0.0,
+        "high": round(1 - 0.025 ** (1 / 10), 4),
+    }
 
 
 def test_fit_counts_what_it_says_and_owns_up_to_few_videos() -> None:
@@ -87,8 +94,13 @@ def test_fit_counts_what_it_says_and_owns_up_to_few_videos() -> None:
     fitted = calibration.fit(videos)
     for point in fitted["points"].values():
         flagged = videos[videos["p_fake"] >= point["threshold"]]["label"]
-        assert (point["false_alarms"]["count"], point["found"]["count"]) == ((flagged == 0).sum(), (flagged == 1).sum())
-    assert fitted["few"] and "10 reals not even a false-alarm rate of 31 % can be ruled out" in measured_on(fitted)
+        assert (point["false_alarms"]["count"], point["found"]["count"]) == (
+            (flagged == 0).sum(),
+            (flagged == 1).sum(),
+        )
+    assert fitted[
+        "few"
+    ] and "10 reals not even a false-alarm rate of 31 % can be ruled out" in measured_on(fitted)
     assert not calibration.fit(validation_videos(150, 150))["few"]
     with pytest.raises(ValueError, match="0 real and 20 fake videos: a threshold needs both"):
         calibration.fit(videos[videos["label"] == 1])
@@ -117,12 +129,16 @@ def test_the_verdict_never_says_that_a_video_is_fake() -> None:
     texts = [verdict(score, known) for score in np.linspace(0, 1, 21) for known in (fitted, None)]
     assert not [text for text in texts if re.search(r"\b(is|are) (a )?(fake|real|genuine)\b", text)]
     assert {text.split()[0] for text in texts} == {"More", "Undecided:", "Score"}
-    assert "occurred in 100 % of the reals (10 of 10) and 100 % of the fakes (20 of 20)" in verdict(0, fitted)
+    assert "occurred in 100 % of the reals (10 of 10) and 100 % of the fakes (20 of 20)" in verdict(
+        0, fitted
+    )
     assert "0 % of the reals (0 of 10)" in verdict(1, fitted)
 
 
 def test_files_that_are_no_calibration_are_named(tmp_path: Path) -> None:
     for text in ("{", json.dumps({"temperature": 1}), "[]"):
         (tmp_path / "calibration.json").write_text(text)
-        with pytest.raises(ValueError, match=r"^calibration\.json is no calibration .* make it again"):
+        with pytest.raises(
+            ValueError, match=r"^calibration\.json is no calibration .* make it again"
+        ):
             calibration.read(tmp_path / "calibration.json")

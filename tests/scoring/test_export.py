@@ -1,4 +1,6 @@
-"""A model for other programs: the folder reads back, ONNX gives the same numbers, the card says what is known."""
+"""A model for other programs: the folder reads back, ONNX gives the same numbers, the card says
+what is known.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +28,38 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
 
 def test_the_folder_reads_back_as_the_same_model(exported: tuple[Model, Path]) -> None:
     known, out = exported
-    again, images = read_model(out), [np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)]
-    assert (again.profile, dict(again.calibration)) == ("demo", {**known.calibration, "weights": again.digest})
+    again, images = (
+        read_model(out),
+        [np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)],
+    )
+    assert (again.profile, dict(again.calibration)) == (
+        "demo",
+        {**known.calibration, "weights": again.digest},
+    )
     for one, other in zip(score.predict(known, images), score.predict(again, images), strict=True):
         assert np.array_equal(one, other)
 
 
 def test_onnx_scores_crops_as_the_detector_does(exported: tuple[Model, Path]) -> None:
-    """Windows of crops cut here by hand, in [0, 1] without normalisation, averaged over views after the network."""
+    """Windows of crops cut here by hand, in [0, 1] without normalisation, averaged over views after
+    the network.
+    """
     known, out = exported
     crops = np.random.default_rng(1).integers(0, 255, (3, 224, 224, 3), np.uint8)
-    session = onnxruntime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(out / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
     for crop, expected in zip(crops, score.predict(known, list(crops))[0], strict=True):
-        views = np.stack([crop[y:y + 112, x:x + 112] for y in (14, 98) for x in (14, 98)]).transpose(0, 3, 1, 2)
-        p_fake, probabilities, embedding = session.run(list(export.OUTPUTS), {"images": views.astype(np.float32) / 255})
+        views = np.stack(
+            [crop[y : y + 112, x : x + 112] for y in (14, 98) for x in (14, 98)]
+        ).transpose(0, 3, 1, 2)
+        p_fake, probabilities, embedding = session.run(
+            list(export.OUTPUTS), {"images": views.astype(np.float32) / 255}
+        )
         assert p_fake.mean() == pytest.approx(expected, abs=1e-5) and embedding.shape == (4, 384)
-        assert probabilities.sum(1) == pytest.approx(1) and probabilities[:, 1:].sum(1) == pytest.approx(p_fake)
+        assert probabilities.sum(1) == pytest.approx(1) and probabilities[:, 1:].sum(
+            1
+        ) == pytest.approx(p_fake)
 
 
 def test_parity_notices_another_network(exported: tuple[Model, Path], tmp_path: Path) -> None:
@@ -49,17 +67,29 @@ def test_parity_notices_another_network(exported: tuple[Model, Path], tmp_path: 
     assert export.parity(known, out / "model.onnx") < 1e-5
     torch.manual_seed(7)
     other = build("vit_small_patch14_dinov2", 3, depth=1, input_size=112, head_std=0.5).eval()
-    assert export.parity(Model(other, known.facts, tmp_path, ""), out / "model.onnx") > export.TOLERANCE
+    assert (
+        export.parity(Model(other, known.facts, tmp_path, ""), out / "model.onnx")
+        > export.TOLERANCE
+    )
 
 
 def test_the_card_names_data_classes_and_error_rates(exported: tuple[Model, Path]) -> None:
     text = (exported[1] / "MODEL_CARD.md").read_text()
-    for words in ("Trained on the demo alone", "REAL, FS, RE; P(fake) is the sum of all but the first", "0.485",
-                  "data `data/samples/demo/train.parquet`", "| 1 % false alarms |", "10 real and 20 fake held-out", "No"):
+    for words in (
+        "Trained on the demo alone",
+        "REAL, FS, RE; P(fake) is the sum of all but the first",
+        "0.485",
+        "data `data/samples/demo/train.parquet`",
+        "| 1 % false alarms |",
+        "10 real and 20 fake held-out",
+        "No",
+    ):
         assert words in text
 
 
-def test_nothing_is_overwritten(exported: tuple[Model, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_overwritten(
+    exported: tuple[Model, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     known, out = exported
     assert main(["export-model", "--weights", str(known.folder), "--out", str(out)]) == 2
     assert capsys.readouterr().err == f"error: {out} is not empty: give a new folder\n"

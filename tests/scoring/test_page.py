@@ -1,4 +1,6 @@
-"""The report of a video: everything in one file, nothing of the video's name or content alive in it, no browser noise."""
+"""The report of a video: everything in one file, nothing of the video's name or content alive in
+it, no browser noise.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
 
 from deepfake_repro.scoring import page as one_page
 from deepfake_repro.scoring.calibration import verdict
@@ -16,6 +17,7 @@ from deepfake_repro.scoring.model import Model, read_model
 from deepfake_repro.scoring.page import POINTS
 from deepfake_repro.scoring.score import Scored
 from support import scoring_model
+from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
 
 EVIL = Path("x<script>alert(1) \"'onload=alert(1) <img src=x.png>.mp4")
 
@@ -45,21 +47,56 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def scored_video(known: Model, tracks: int = 2, frames: int = 900) -> Scored:
     """A made-up video of many frames and tracks, whose one high frame is 777."""
     image = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
-    crops = [{"frame": frame, "seconds": float(frame), "track": track, "distance": 1.0, "box": [0, 0, 90, 90],
-              "size": [640, 480], "p_fake": 0.9 if frame == 777 else 0.1 + track / 50}
-             for frame in range(frames) for track in range(tracks)]
-    of = [{"track": t, "faces": frames, "first": 0.0, "last": frames - 1.0, "p_fake": 0.1} for t in range(tracks)]
-    return Scored(EVIL, 0.12, 0.3, 0.14, verdict(0.12, known.calibration), of, crops,
-                  [{"reason": "broken_off", "detail": "<b>bold</b>"}], ["<i>careful</i>"],
-                  [(crops[0], image, np.random.default_rng(1).random((224, 224)))], {0: (0.9, image)})
+    crops = [
+        {
+            "frame": frame,
+            "seconds": float(frame),
+            "track": track,
+            "distance": 1.0,
+            "box": [0, 0, 90, 90],
+            "size": [640, 480],
+            "p_fake": 0.9 if frame == 777 else 0.1 + track / 50,
+        }
+        for frame in range(frames)
+        for track in range(tracks)
+    ]
+    of = [
+        {"track": t, "faces": frames, "first": 0.0, "last": frames - 1.0, "p_fake": 0.1}
+        for t in range(tracks)
+    ]
+    return Scored(
+        EVIL,
+        0.12,
+        0.3,
+        0.14,
+        verdict(0.12, known.calibration),
+        of,
+        crops,
+        [{"reason": "broken_off", "detail": "<b>bold</b>"}],
+        ["<i>careful</i>"],
+        [(crops[0], image, np.random.default_rng(1).random((224, 224)))],
+        {0: (0.9, image)},
+    )
 
 
 def test_nothing_of_a_name_or_message_is_alive(known: Model) -> None:
-    page = one_page.html(scored_video(known), known, {"card": "a\"b<c>.md"})
+    page = one_page.html(scored_video(known), known, {"card": 'a"b<c>.md'})
     tags = Tags(page)
-    assert tags.depth == [] and not {tag for tag, _ in tags.found} & {"script", "b", "i", "iframe", "object", "form"}
+    assert tags.depth == [] and not {tag for tag, _ in tags.found} & {
+        "script",
+        "b",
+        "i",
+        "iframe",
+        "object",
+        "form",
+    }
     assert not [key for _, attributes in tags.found for key in attributes if key.startswith("on")]
-    outside = [attributes[key] for _, attributes in tags.found for key in ("src", "href") if key in attributes]
+    outside = [
+        attributes[key]
+        for _, attributes in tags.found
+        for key in ("src", "href")
+        if key in attributes
+    ]
     assert all(re.match(r"data:(image/jpeg;base64,|,)|a\"b<c>\.md$", target) for target in outside)
     assert "&lt;script&gt;alert(1)" in page and "default-src 'none'" in page
     assert one_page._STYLE in page
@@ -78,19 +115,28 @@ def test_more_tracks_than_colours_are_told(known: Model) -> None:
 
 
 def test_a_video_without_a_score_and_a_model_without_calibration(known: Model) -> None:
-    failed = Scored(EVIL, skipped=[{"reason": "empty", "detail": "nothing"}], verdict="No score: empty")
+    failed = Scored(
+        EVIL, skipped=[{"reason": "empty", "detail": "nothing"}], verdict="No score: empty"
+    )
     page = one_page.html(failed, known)
     assert "No score: empty" in page and "<svg" not in page and Tags(page).depth == []
     bare = Model(known.detector, known.facts, known.folder, known.digest)
     page = one_page.html(scored_video(known), bare)
-    assert "No error rates are stored with this model" in page and "calibrated" in page  # of the made-up record itself
+    assert (
+        "No error rates are stored with this model" in page and "calibrated" in page
+    )  # of the made-up record itself
 
 
 def test_the_box_is_drawn_where_the_margin_ends() -> None:
     drawn = one_page._boxed(np.zeros((224, 224, 3), np.uint8), "#ff0000", 0.3)
     rows, columns = np.nonzero(drawn[..., 0])
     edge = 224 * (1 - 1 / 1.3) / 2
-    assert np.abs(np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()]) - edge).max() < 3
+    assert (
+        np.abs(
+            np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()]) - edge
+        ).max()
+        < 3
+    )
 
 
 def browse(file: Path, name: str) -> Seen:
@@ -114,7 +160,9 @@ def test_quiet_in_a_browser(known: Model, tmp_path: Path) -> None:
     loud = quiet.replace("<h1>", f'<script>alert(1)</script><img src="{picture}"><h1>')
     file.write_text(loud, encoding="utf-8")
     stopped = browse(file, "score-page-loud")
-    assert len(stopped.messages) >= 2, "the policy stops script and picture, and the console says so"
+    assert len(stopped.messages) >= 2, (
+        "the policy stops script and picture, and the console says so"
+    )
     assert stopped.requests == []
     lax = loud.replace("default-src 'none'", "default-src *").replace("img-src data:", "img-src *")
     file.write_text(lax, encoding="utf-8")

@@ -1,4 +1,6 @@
-"""Heat maps: rollout against timm's own attention, gradients against finite differences, places against the views."""
+"""Heat maps: rollout against timm's own attention, gradients against finite differences, places
+against the views.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ NORM = Normalisation((0.5,) * 3, (0.5,) * 3)
 @pytest.fixture(scope="module")
 def vit() -> Detector:
     torch.manual_seed(0)
-    return build_detector("vit_small_patch14_dinov2", 2, depth=3, input_size=56, head_std=0.5).eval()
+    return build_detector(
+        "vit_small_patch14_dinov2", 2, depth=3, input_size=56, head_std=0.5
+    ).eval()
 
 
 def test_rollout_is_the_product_of_timms_own_attention(vit: Detector) -> None:
     images, seen = torch.randn(2, 3, 56, 56), []
     for block in vit.encoder.blocks:
-        block.attn.fused_attn = False  # then the softmaxed attention passes through the module attn_drop
+        block.attn.fused_attn = (
+            False  # then the softmaxed attention passes through the module attn_drop
+        )
         block.attn.attn_drop.register_forward_hook(lambda module, given, out: seen.append(given[0]))
     with torch.no_grad():
         vit.encoder.forward_features(images)
@@ -31,7 +37,9 @@ def test_rollout_is_the_product_of_timms_own_attention(vit: Detector) -> None:
         for attention in seen[:3]:
             total = (0.5 * attention[image].mean(0).numpy() + 0.5 * np.eye(17)) @ total
         expected = total[1:, 1:].mean(0).reshape(4, 4)
-        assert saliency.rollout(vit.encoder, images)[image].numpy() == pytest.approx(expected, abs=1e-6)
+        assert saliency.rollout(vit.encoder, images)[image].numpy() == pytest.approx(
+            expected, abs=1e-6
+        )
 
 
 def test_gradient_is_the_finite_difference() -> None:
@@ -53,11 +61,19 @@ def test_gradient_is_the_finite_difference() -> None:
 
 
 @pytest.mark.parametrize("views", ["windows", "fsfm", "lnclip"])
-def test_maps_lie_where_the_views_came_from(vit: Detector, views: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that looks at bright pixels only must light up the bright corner of the crop, through any view."""
+def test_maps_lie_where_the_views_came_from(
+    vit: Detector, views: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that looks at bright pixels only must light up the bright corner of the crop,
+    through any view.
+    """
     crop = np.zeros((128, 128, 3), np.uint8)
     crop[64:96, 32:64] = 255
-    monkeypatch.setattr(saliency, "rollout", lambda encoder, images: torch.nn.functional.avg_pool2d(images.mean(1), 14))
+    monkeypatch.setattr(
+        saliency,
+        "rollout",
+        lambda encoder, images: torch.nn.functional.avg_pool2d(images.mean(1), 14),
+    )
     heat = saliency.saliency(vit, crop, views, 56, NORM)
     assert heat.shape == (128, 128) and heat.min() == 0 and heat.max() == 1
     rows, columns = np.nonzero(heat > 0.6)

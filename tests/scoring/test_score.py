@@ -1,4 +1,6 @@
-"""Scoring own videos: the pipeline's own scores, people apart, anything as input, nothing done twice."""
+"""Scoring own videos: the pipeline's own scores, people apart, anything as input, nothing done
+twice.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ from deepfake_repro.training import checkpoints
 from support import scoring_model, squares
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS, CORPORA = (ROOT / "results" / "demo" / "weights" / "fsfm_ba-0", ROOT / "data" / "corpora" / "demo")
+WEIGHTS, CORPORA = (
+    ROOT / "results" / "demo" / "weights" / "fsfm_ba-0",
+    ROOT / "data" / "corpora" / "demo",
+)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -44,11 +49,15 @@ def known(weights: Path) -> Model:
 
 
 @pytest.fixture(scope="module")
-def clips(tile: np.ndarray, make_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clips(
+    tile: np.ndarray, make_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with a clip of one person, one of two side by side, and a file that is no video."""
     folder = tmp_path_factory.mktemp("clips")
     make_clip(folder / "one.mp4", [np.roll(tile, 3 * i, axis=1) for i in range(30)])
-    make_clip(folder / "two.mp4", [np.concatenate([tile, tile[:, ::-1] // 2], axis=1) for _ in range(30)])
+    make_clip(
+        folder / "two.mp4", [np.concatenate([tile, tile[:, ::-1] // 2], axis=1) for _ in range(30)]
+    )
     (folder / "broken <b>.mp4").write_bytes(b"no video at all")
     return folder
 
@@ -59,34 +68,61 @@ def two(clips: Path, known: Model) -> score.Scored:
     return scored
 
 
-def test_scores_are_those_of_the_pipeline(clips: Path, weights: Path, two: score.Scored, tmp_path: Path) -> None:
+def test_scores_are_those_of_the_pipeline(
+    clips: Path, weights: Path, two: score.Scored, tmp_path: Path
+) -> None:
     options = params.load().profile("demo")
     row = {"video_id": "v", "path": "two.mp4", "kind": "video", "attrs": ""}
     found, _ = extract(row, clips, preprocess.detector_factory(options.crops)(), options.crops)
     write_part(tmp_path / "part.arrow", found)
     store = CropStore(tmp_path)
-    rows = store.table(prediction.CROP_KEY).assign(dataset="x", manipulation="x", category="FS", label=1)
+    rows = store.table(prediction.CROP_KEY).assign(
+        dataset="x", manipulation="x", category="FS", label=1
+    )
     detector, facts = checkpoints.load(weights)
-    file = prediction.predict_set(detector, store, rows, facts, options.predict, Fabric(accelerator="cpu", devices=1),
-                                  tmp_path / "set.parquet")
+    file = prediction.predict_set(
+        detector,
+        store,
+        rows,
+        facts,
+        options.predict,
+        Fabric(accelerator="cpu", devices=1),
+        tmp_path / "set.parquet",
+    )
     expected = metrics.video_scores(pd.read_parquet(file)).loc[0]
-    assert two.p_fake == pytest.approx(expected["p_fake"], abs=1e-6) and len(two.crops) == expected["crops"] == 6
+    assert (
+        two.p_fake == pytest.approx(expected["p_fake"], abs=1e-6)
+        and len(two.crops) == expected["crops"] == 6
+    )
 
 
-@pytest.mark.skipif(not (WEIGHTS.is_dir() and CORPORA.is_dir()), reason="needs the demo: dvc repro predict")
+@pytest.mark.skipif(
+    not (WEIGHTS.is_dir() and CORPORA.is_dir()), reason="needs the demo: dvc repro predict"
+)
 def test_scores_of_demo_test_videos_are_the_stored_predictions() -> None:
     stored = WEIGHTS.parents[1] / "predictions" / WEIGHTS.name / "celebdf2.parquet"
-    expected = metrics.video_scores(pd.read_parquet(stored)).set_index("video_id")["p_fake"].iloc[[0, -1]]
-    files = [CORPORA / "Celeb-DF-v2" / f"{name.removeprefix('celebdf2/')}.mp4" for name in expected.index]
+    expected = (
+        metrics.video_scores(pd.read_parquet(stored)).set_index("video_id")["p_fake"].iloc[[0, -1]]
+    )
+    files = [
+        CORPORA / "Celeb-DF-v2" / f"{name.removeprefix('celebdf2/')}.mp4" for name in expected.index
+    ]
     detector, facts = checkpoints.load(WEIGHTS)
-    found = [scored.p_fake for scored in score_videos(files, Model(detector, facts, WEIGHTS, "", "demo"))]
+    found = [
+        scored.p_fake for scored in score_videos(files, Model(detector, facts, WEIGHTS, "", "demo"))
+    ]
     assert found == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 def test_people_are_told_apart(two: score.Scored) -> None:
     assert [track["faces"] for track in two.tracks] == [3, 3]
-    means = [np.mean([crop["p_fake"] for crop in two.crops if crop["track"] == track]) for track in (0, 1)]
-    assert two.highest_track == pytest.approx(max(means)) and two.p_fake == pytest.approx(np.mean(means))
+    means = [
+        np.mean([crop["p_fake"] for crop in two.crops if crop["track"] == track])
+        for track in (0, 1)
+    ]
+    assert two.highest_track == pytest.approx(max(means)) and two.p_fake == pytest.approx(
+        np.mean(means)
+    )
     sides = {crop["track"]: crop["box"][0] < 440 for crop in two.crops}
     assert sorted(sides.values()) == [False, True] and set(two.portraits) == {0, 1}
 
@@ -96,29 +132,48 @@ def test_a_demo_model_says_that_it_knows_only_the_demo(two: score.Scored) -> Non
 
 
 def test_quality_warnings_name_what_is_wrong(clips: Path, known: Model) -> None:
-    crop = {"frame": 0, "seconds": 999.0, "track": 0, "p_fake": 0.5, "distance": 9.0, "box": [0, 0, 30, 40],
-            "size": [1280, 720]}
+    crop = {
+        "frame": 0,
+        "seconds": 999.0,
+        "track": 0,
+        "p_fake": 0.5,
+        "distance": 9.0,
+        "box": [0, 0, 30, 40],
+        "size": [1280, 720],
+    }
     poor = score.Scored(clips / "one.mp4", p_fake=0.5, highest_track=0.9, crops=[crop])
     found = [text.split(":")[0] for text in score._warnings(poor, known)]
-    assert found == ["This model was trained on the demo alone", "Only 1 face(s) were scored", "The people differ",
-                     "Small faces", "Heavy compression", "Unlike the training faces"]
+    assert found == [
+        "This model was trained on the demo alone",
+        "Only 1 face(s) were scored",
+        "The people differ",
+        "Small faces",
+        "Heavy compression",
+        "Unlike the training faces",
+    ]
 
 
 def test_a_limit_ends_a_video_and_is_told(clips: Path, known: Model) -> None:
     (scored,) = score_videos([clips / "one.mp4"], known, Limits(frames=2))
     assert len(scored.crops) == 2
-    assert scored.skipped == [{"reason": "limit", "detail": "only the first 2 sampled frames: more than 2 frames"}]
+    assert scored.skipped == [
+        {"reason": "limit", "detail": "only the first 2 sampled frames: more than 2 frames"}
+    ]
 
 
 def test_pictures_that_are_kept_do_not_grow_with_the_video() -> None:
     moments = [({"p_fake": i % 97 / 97, "track": i % 5}, None, None) for i in range(500)]
     kept = score._highest(moments)
-    assert len(kept) == score.MOMENTS and max(np.bincount([crop["track"] for crop, _, _ in kept])) <= score.OF_ONE
+    assert (
+        len(kept) == score.MOMENTS
+        and max(np.bincount([crop["track"] for crop, _, _ in kept])) <= score.OF_ONE
+    )
     assert kept[0][0]["p_fake"] == 96 / 97
 
 
-def test_command_line_scores_reports_resumes_and_answers(clips: Path, weights: Path, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_scores_reports_resumes_and_answers(
+    clips: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads, out = [], tmp_path / "out"
     load = checkpoints.load
     monkeypatch.setattr(checkpoints, "load", lambda folder: loads.append(folder) or load(folder))
@@ -126,10 +181,17 @@ def test_command_line_scores_reports_resumes_and_answers(clips: Path, weights: P
     assert main(command) == SOME and len(loads) == 1
     table = {Path(line["file"]).name: line for line in csv.DictReader((out / "scores.csv").open())}
     assert set(table) == {"one.mp4", "two.mp4", "broken <b>.mp4"}
-    assert table["broken <b>.mp4"]["p_fake"] == "" and table["broken <b>.mp4"]["verdict"].startswith("No score: undecod")
+    assert table["broken <b>.mp4"]["p_fake"] == "" and table["broken <b>.mp4"][
+        "verdict"
+    ].startswith("No score: undecod")
     record = json.loads((out / table["two.mp4"]["report"]).with_suffix(".json").read_text())
-    assert record["p_fake"] == pytest.approx(float(table["two.mp4"]["p_fake"]), abs=1e-4) and len(record["tracks"]) == 2
-    assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md"} and len(list(out.iterdir())) == 8
+    assert (
+        record["p_fake"] == pytest.approx(float(table["two.mp4"]["p_fake"]), abs=1e-4)
+        and len(record["tracks"]) == 2
+    )
+    assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md"} and len(
+        list(out.iterdir())
+    ) == 8
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with monkeypatch.context() as patch:  # a second run has nothing to do
         patch.setattr(batch, "score_video", None)
@@ -143,26 +205,57 @@ def test_command_line_scores_reports_resumes_and_answers(clips: Path, weights: P
     assert main(["score", str(clips / "one.mp4"), *command[2:]]) == ALL
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["nowhere.mp4"], "nowhere.mp4: no file here to score; give a video"),
-    (["a\x1b[31m\nb"], r"a\x1b[31m\nb: no file here"),
-    ([str(ROOT / "README.md"), "--weights", "nowhere"], "nowhere: no model.safetensors here; run dvc repro train")])
-def test_wrong_arguments_end_with_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str],
-                                           tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.mp4"], "nowhere.mp4: no file here to score; give a video"),
+        (["a\x1b[31m\nb"], r"a\x1b[31m\nb: no file here"),
+        (
+            [str(ROOT / "README.md"), "--weights", "nowhere"],
+            "nowhere: no model.safetensors here; run dvc repro train",
+        ),
+    ],
+)
+def test_wrong_arguments_end_with_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["score", *arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {words}") and error.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert (
+        error.startswith(f"error: {words}")
+        and error.count("\n") == 1
+        and not (tmp_path / "out").exists()
+    )
 
 
 def test_a_call_that_a_library_has_dropped_is_no_verdict_on_a_video(
-        clips: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    clips: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Exit code 3: neither the 1 of some scored files nor the 2 of none."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")]))
     monkeypatch.setattr(score, "detector_factory", lambda options: squares.dropped_by_the_decoder)
-    assert main(["score", str(clips / "one.mp4"), "--weights", str(weights), "--out", str(tmp_path / "out")]) == 3
+    assert (
+        main(
+            [
+                "score",
+                str(clips / "one.mp4"),
+                "--weights",
+                str(weights),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 3
+    )
     error = capsys.readouterr().err.splitlines()[-1]  # under the progress bar
-    assert error.startswith("error: TypeError: ") and "unexpected keyword argument 'metadata_errors'" in error
+    assert (
+        error.startswith("error: TypeError: ")
+        and "unexpected keyword argument 'metadata_errors'" in error
+    )
     assert "make environment" in error and not list((tmp_path / "out").glob("*.html"))
 
 
@@ -180,16 +273,23 @@ def test_inputs_are_found_once_and_in_order(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
-    names = [file.relative_to(tmp_path).as_posix() for file in inputs.collect([tmp_path, tmp_path / "b.mp4"])]
+    names = [
+        file.relative_to(tmp_path).as_posix()
+        for file in inputs.collect([tmp_path, tmp_path / "b.mp4"])
+    ]
     assert names == ["a.PNG", "b.mp4", "sub/c.webm"]
     assert [file.name for file in inputs.collect([f"{tmp_path}/*.mp4"])] == ["b.mp4"]
-    assert inputs.collect([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"], "what is named is tried"
+    assert inputs.collect([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"], (
+        "what is named is tried"
+    )
 
 
 def test_names_are_harmless(tmp_path: Path) -> None:
     bad = Path("../x/<script>\n\x1b]0;\udcff;rm -rf.mp4")
     assert inputs.printable(bad).isprintable() and "\\udcff" in inputs.printable(bad)
-    assert inputs.slug(bad).startswith("script_0_rm_-rf-") and inputs.slug(bad) != inputs.slug(Path("x") / bad.name)
+    assert inputs.slug(bad).startswith("script_0_rm_-rf-") and inputs.slug(bad) != inputs.slug(
+        Path("x") / bad.name
+    )
     assert inputs.slug(Path("....")).startswith("file-")
 
 
@@ -198,12 +298,22 @@ def test_pipes_and_devices_are_refused(tmp_path: Path, known: Model) -> None:
     (tmp_path / "device.mp4").symlink_to("/dev/zero")
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing")
     for scored in score_videos([tmp_path], known):
-        assert scored.p_fake is None and scored.skipped[0]["detail"] in ("not a regular file", "no such file")
+        assert scored.p_fake is None and scored.skipped[0]["detail"] in (
+            "not a regular file",
+            "no such file",
+        )
 
 
 def test_the_decoding_process_gets_no_more_than_its_memory() -> None:
-    code = ("import numpy\nfrom deepfake_repro.scoring import inputs\n"
-            "inputs.confined(lambda: numpy.zeros(10))\nnumpy.ones(inputs.MEMORY // 8)")
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                         env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    code = (
+        "import numpy\nfrom deepfake_repro.scoring import inputs\n"
+        "inputs.confined(lambda: numpy.zeros(10))\nnumpy.ones(inputs.MEMORY // 8)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
     assert run.returncode == 1 and "MemoryError" in run.stderr

@@ -17,7 +17,14 @@ def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run DVC in ``folder`` with this environment's tools first in the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": "src"}
-    return subprocess.run(["dvc", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["dvc", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def clone(target: Path) -> Path:
@@ -27,14 +34,22 @@ def clone(target: Path) -> Path:
 
 
 def make_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which ``dvc repro`` of the smoke profile has run; the assets come from this cache if it has them."""
+    """A clone in which ``dvc repro`` of the smoke profile has run; the assets come from this cache
+    if it has them.
+    """
     folder = clone(tmp_path_factory.mktemp("smoke") / "clone")
     params = (folder / "params.yaml").read_text()
     for key in ("profiles", "miniatures", "pretrain"):
         params = params.replace(f"{key}: [demo]", f"{key}: [smoke]")
     params = params.replace("calibrate: [fsfm_ba]", "calibrate: [fsfm_category_ba]")
-    rows = [line for line in params.splitlines() if line.strip().startswith("- ") and line.strip()[2:] not in ROWS]
-    (folder / "params.yaml").write_text("\n".join(line for line in params.splitlines() if line not in rows) + "\n")
+    rows = [
+        line
+        for line in params.splitlines()
+        if line.strip().startswith("- ") and line.strip()[2:] not in ROWS
+    ]
+    (folder / "params.yaml").write_text(
+        "\n".join(line for line in params.splitlines() if line not in rows) + "\n"
+    )
     dvc(folder, "config", "--local", "cache.dir", str(REPOSITORY / ".dvc" / "cache"))
     result = dvc(folder, "repro")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]

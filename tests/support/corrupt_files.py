@@ -1,9 +1,11 @@
-"""A seeded corpus of damaged files, and a process that crops it to the end and says what became of each.
+"""A seeded corpus of damaged files, and a process that crops it to the end and says what became of
+each.
 
     python tests/support/corrupt_files.py FOLDER COUNT SEED
 
-prints a JSON list of {path, fault, crops, reason, detail} and, as its last entry, the peak memory of the process.
-It runs apart from the tests so that a crash, a hang or a flood of memory is seen from outside.
+prints a JSON list of {path, fault, crops, reason, detail} and, as its last entry, the peak memory
+of the process. It runs apart from the tests so that a crash, a hang or a flood of memory is seen
+from outside.
 """
 
 from __future__ import annotations
@@ -28,16 +30,24 @@ from deepfake_repro.crops.extraction import extract
 from deepfake_repro.project import params
 
 ASSETS = Path(__file__).resolve().parents[2] / "data" / "assets"
-ADDRESS_SPACE = 4 * 2**30  # what asks for more than these bytes fails, and is seen, before the machine suffers
+ADDRESS_SPACE = (
+    4 * 2**30
+)  # what asks for more than these bytes fails, and is seen, before the machine suffers
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".png", ".txt", ".m3u8", "")
 CLIPS = {  # name -> codec, its options
-    "h264.mp4": ("libx264", {"threads": "1"}), "front.mp4": ("libx264", {"threads": "1"}),
-    "h264.mkv": ("libx264", {"threads": "1"}), "h264.avi": ("libx264", {"threads": "1", "bf": "0"}),
+    "h264.mp4": ("libx264", {"threads": "1"}),
+    "front.mp4": ("libx264", {"threads": "1"}),
+    "h264.mkv": ("libx264", {"threads": "1"}),
+    "h264.avi": ("libx264", {"threads": "1", "bf": "0"}),
     "h264.ts": ("libx264", {"threads": "1"}),
-    "hevc.mp4": ("libx265", {"x265-params": "log-level=none:pools=none:frame-threads=1", "preset": "ultrafast"}),
+    "hevc.mp4": (
+        "libx265",
+        {"x265-params": "log-level=none:pools=none:frame-threads=1", "preset": "ultrafast"},
+    ),
     "vp9.webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),
     "av1.mp4": ("libsvtav1", {"preset": "12", "svtav1-params": "lp=1"}),
-    "mjpeg.avi": ("mjpeg", {}), "mpeg4.mov": ("mpeg4", {}),
+    "mjpeg.avi": ("mjpeg", {}),
+    "mpeg4.mov": ("mpeg4", {}),
 }
 os.environ["SVT_LOG"] = "1"  # the AV1 encoder's errors only
 Damage = Callable[[bytes, np.random.Generator], bytes]
@@ -46,8 +56,10 @@ Damage = Callable[[bytes, np.random.Generator], bytes]
 def face_pictures(count: int = 25) -> list[np.ndarray]:
     """RGB uint8 [96, 128, 3] pictures of one synthetic face that moves a little."""
     sheet = cv2.cvtColor(cv2.imread(str(ASSETS / "people" / "P001.jpg")), cv2.COLOR_BGR2RGB)
-    return [cv2.resize(sheet[90 + 2 * i:450 + 2 * i, 90:570], (128, 96), interpolation=cv2.INTER_AREA)
-            for i in range(count)]
+    return [
+        cv2.resize(sheet[90 + 2 * i : 450 + 2 * i, 90:570], (128, 96), interpolation=cv2.INTER_AREA)
+        for i in range(count)
+    ]
 
 
 def sound_files(folder: Path) -> dict[str, bytes]:
@@ -56,7 +68,9 @@ def sound_files(folder: Path) -> dict[str, bytes]:
     pictures = face_pictures()
     for name, (codec, options) in CLIPS.items():
         muxing = {"movflags": "faststart"} if name.startswith("front") else {}
-        with av.open(str(folder / name), "w", options=muxing | {"fflags": "+bitexact"}) as container:
+        with av.open(
+            str(folder / name), "w", options=muxing | {"fflags": "+bitexact"}
+        ) as container:
             stream = container.add_stream(codec, rate=10, options=options)
             stream.height, stream.width = pictures[0].shape[:2]
             stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -65,16 +79,21 @@ def sound_files(folder: Path) -> dict[str, bytes]:
             container.mux(stream.encode())
     with tarfile.open(folder / "faces.tar", "w") as tar:
         for number, picture in enumerate(pictures[:6]):
-            member, data = tarfile.TarInfo(f"faces/{number}.png"), cv2.imencode(".png", picture)[1].tobytes()
+            member, data = (
+                tarfile.TarInfo(f"faces/{number}.png"),
+                cv2.imencode(".png", picture)[1].tobytes(),
+            )
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     # tarfile's own "w:gz" would write the time of day into the header.
-    (folder / "faces.tar.gz").write_bytes(gzip.compress((folder / "faces.tar").read_bytes(), mtime=0))
+    (folder / "faces.tar.gz").write_bytes(
+        gzip.compress((folder / "faces.tar").read_bytes(), mtime=0)
+    )
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def truncated(data: bytes, rng: np.random.Generator) -> bytes:
-    return data[:int(rng.integers(1, len(data)))]
+    return data[: int(rng.integers(1, len(data)))]
 
 
 def bit_flips(data: bytes, rng: np.random.Generator) -> bytes:
@@ -84,7 +103,9 @@ def bit_flips(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def header_flips(data: bytes, rng: np.random.Generator) -> bytes:
-    """Flips where one changes most: at either end, where containers keep what they say of themselves."""
+    """Flips where one changes most: at either end, where containers keep what they say of
+    themselves.
+    """
     ends = min(len(data) // 2, 1500)
     return bit_flips(data[:ends], rng) + data[ends:-ends] + bit_flips(data[-ends:], rng)
 
@@ -98,7 +119,9 @@ def shuffled(data: bytes, rng: np.random.Generator) -> bytes:
     """The file's quarters in another order, as a failed download may leave them."""
     quarter = -(-len(data) // 4)
     orders = ((1, 0, 3, 2), (2, 3, 0, 1), (0, 2, 1, 3), (3, 1, 2, 0))
-    return b"".join(data[i * quarter:(i + 1) * quarter] for i in orders[int(rng.integers(len(orders)))])
+    return b"".join(
+        data[i * quarter : (i + 1) * quarter] for i in orders[int(rng.integers(len(orders)))]
+    )
 
 
 def empty(data: bytes, rng: np.random.Generator) -> bytes:
@@ -114,31 +137,61 @@ def noise(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def header_only(data: bytes, rng: np.random.Generator) -> bytes:
-    return data[:int(rng.integers(4, 64))]
+    return data[: int(rng.integers(4, 64))]
 
 
 def other_content(data: bytes, rng: np.random.Generator) -> bytes:
-    """What is no video under a video's name; the play lists would make a naive reader open other files."""
-    picture = cv2.imencode(str(rng.choice([".png", ".jpg", ".bmp"])), rng.integers(0, 255, (40, 50, 3), np.uint8))[1]
-    texts = [b"this is no video\n" * 50, b"<html><body>404 Not Found</body></html>\n",
-             b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:../sound/h264.mp4\n#EXT-X-ENDLIST\n",
-             b"ffconcat version 1.0\nfile ../sound/h264.mp4\n", picture.tobytes(), b"PK\x03\x04" + rng.bytes(200)]
+    """What is no video under a video's name; the play lists would make a naive reader open other
+    files.
+    """
+    picture = cv2.imencode(
+        str(rng.choice([".png", ".jpg", ".bmp"])), rng.integers(0, 255, (40, 50, 3), np.uint8)
+    )[1]
+    texts = [
+        b"this is no video\n" * 50,
+        b"<html><body>404 Not Found</body></html>\n",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:../sound/h264.mp4\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile ../sound/h264.mp4\n",
+        picture.tobytes(),
+        b"PK\x03\x04" + rng.bytes(200),
+    ]
     return texts[int(rng.integers(len(texts)))]
 
 
 def absurd_sizes(data: bytes, rng: np.random.Generator) -> bytes:
-    """Widths, heights, durations and counts of the headers overwritten with very large or negative numbers."""
+    """Widths, heights, durations and counts of the headers overwritten with very large or negative
+    numbers.
+    """
     fields = {  # before the number: its distance from there, its format
-        b"avc1": (28, ">HH"), b"hev1": (28, ">HH"), b"av01": (28, ">HH"), b"mp4v": (28, ">HH"), b"strf": (12, "<ii"),
-        b"avih": (20, "<ii"), b"tkhd": (80, ">ii"), b"mdhd": (16, ">ii"), b"mvhd": (16, ">ii"), b"stts": (8, ">ii"),
-        b"stsz": (8, ">ii"), b"\xb0\x82": (2, ">H"), b"\xba\x81": (2, ">B"), b"\xff\xc0": (5, ">HH"), b"IHDR": (4, ">ii"),
-        b"\x44\x89": (2, ">i"), b"\x00ustar": (-134, ">ii"), b"strh": (24, "<ii")}
+        b"avc1": (28, ">HH"),
+        b"hev1": (28, ">HH"),
+        b"av01": (28, ">HH"),
+        b"mp4v": (28, ">HH"),
+        b"strf": (12, "<ii"),
+        b"avih": (20, "<ii"),
+        b"tkhd": (80, ">ii"),
+        b"mdhd": (16, ">ii"),
+        b"mvhd": (16, ">ii"),
+        b"stts": (8, ">ii"),
+        b"stsz": (8, ">ii"),
+        b"\xb0\x82": (2, ">H"),
+        b"\xba\x81": (2, ">B"),
+        b"\xff\xc0": (5, ">HH"),
+        b"IHDR": (4, ">ii"),
+        b"\x44\x89": (2, ">i"),
+        b"\x00ustar": (-134, ">ii"),
+        b"strh": (24, "<ii"),
+    }
     changed = bytearray(data)
     for mark, (distance, form) in fields.items():
         place = data.find(mark)
         while place >= 0 and 0 <= place + distance <= len(data) - struct.calcsize(form):
-            most = {"H": (65535, 30000, 16384), "B": (255,), "i": (2**31 - 1, 100_000, -1)}[form[-1]]
-            struct.pack_into(form, changed, place + distance, *[int(rng.choice(most))] * (len(form) - 1))
+            most = {"H": (65535, 30000, 16384), "B": (255,), "i": (2**31 - 1, 100_000, -1)}[
+                form[-1]
+            ]
+            struct.pack_into(
+                form, changed, place + distance, *[int(rng.choice(most))] * (len(form) - 1)
+            )
             place = data.find(mark, place + 1)
     return bytes(changed)
 
@@ -147,41 +200,73 @@ def wrong_extension(data: bytes, rng: np.random.Generator) -> bytes:
     return data
 
 
-FAULTS: tuple[Damage, ...] = (truncated, truncated, bit_flips, bit_flips, header_flips, zero_run, shuffled, empty, zeros,
-                              noise, header_only, other_content, absurd_sizes, absurd_sizes, wrong_extension)
+FAULTS: tuple[Damage, ...] = (
+    truncated,
+    truncated,
+    bit_flips,
+    bit_flips,
+    header_flips,
+    zero_run,
+    shuffled,
+    empty,
+    zeros,
+    noise,
+    header_only,
+    other_content,
+    absurd_sizes,
+    absurd_sizes,
+    wrong_extension,
+)
 
 
 def make(folder: Path, count: int, seed: int) -> list[dict[str, str]]:
-    """Write ``count`` damaged files below ``folder``; their {path, kind, fault}. The same seed, the same files."""
+    """Write ``count`` damaged files below ``folder``; their {path, kind, fault}. The same seed, the
+    same files.
+    """
     originals, rng = sound_files(folder / "sound"), np.random.default_rng(seed)
     (folder / "damaged").mkdir()
     made = []
     for number in range(count):
         fault = FAULTS[number % len(FAULTS)]
         source = list(originals)[int(rng.integers(len(originals)))]
-        suffix = str(rng.choice(SUFFIXES)) if fault is wrong_extension else source[source.index("."):]
+        suffix = (
+            str(rng.choice(SUFFIXES)) if fault is wrong_extension else source[source.index(".") :]
+        )
         path = f"damaged/{number:04d}-{source.split('.')[0]}{suffix}"
         (folder / path).write_bytes(fault(originals[source], rng))
         tar = source.startswith("faces")
-        made.append({"path": f"{path}!faces" if tar else path, "kind": "frames" if tar else "video",
-                     "fault": fault.__name__})
+        made.append(
+            {
+                "path": f"{path}!faces" if tar else path,
+                "kind": "frames" if tar else "video",
+                "fault": fault.__name__,
+            }
+        )
     return made
 
 
 def process(folder: Path, files: list[dict[str, str]]) -> list[dict[str, object]]:
-    """Crop each file as the pipeline does: how many crops it gave, and the reason if anything was wrong."""
+    """Crop each file as the pipeline does: how many crops it gave, and the reason if anything was
+    wrong.
+    """
     options = params.load().profile("demo").crops
     detector = preprocess.detector_factory(options)()
     done = []
     for file in files:
-        crops, records = extract({"video_id": file["path"], "attrs": "", **file}, folder, detector, options)
+        crops, records = extract(
+            {"video_id": file["path"], "attrs": "", **file}, folder, detector, options
+        )
         record = records[0] if records else {"reason": "", "detail": ""}
-        done.append({**file, "crops": len(crops), "reason": record["reason"], "detail": record["detail"]})
+        done.append(
+            {**file, "crops": len(crops), "reason": record["reason"], "detail": record["detail"]}
+        )
     return done
 
 
 def peak_memory() -> int:
-    """Most resident memory of this program so far, MiB (``ru_maxrss`` would count its parent's at the start too)."""
+    """Most resident memory of this program so far, MiB (``ru_maxrss`` would count its parent's at
+    the start too).
+    """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 

@@ -20,4 +20,7 @@ def report(corpus: str, root: Path, **options: object):
 
 
 def without_path(found: dict[str, dict]) -> dict[str, dict]:
-    return {name: {key: value for key, value in row.items() if key != "path"} for name, row in found.items()}
+    return {
+        name: {key: value for key, value in row.items() if key != "path"}
+        for name, row in found.items()
+    }

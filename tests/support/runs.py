@@ -13,12 +13,21 @@ GUARDED = replace(OPTIONS, video_timeout=60)
 
 def run(corpus, out, **settings):
     root, index = corpus
-    defaults = {"detector_factory": Squares, "options": OPTIONS, "videos_per_part": 4, "progress": [].append}
+    defaults = {
+        "detector_factory": Squares,
+        "options": OPTIONS,
+        "videos_per_part": 4,
+        "progress": [].append,
+    }
     return make_crops(index, {"ffpp": root}, out, **defaults | settings)
 
 
 def guarded_processes():
-    return [child for child in psutil.Process().children(recursive=True) if isolation.__name__ in child.cmdline()]
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if isolation.__name__ in child.cmdline()
+    ]
 
 
 def content(folder):

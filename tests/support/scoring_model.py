@@ -1,4 +1,6 @@
-"""A tiny untrained network with calibration and provenance in a folder, as the pipeline leaves them."""
+"""A tiny untrained network with calibration and provenance in a folder, as the pipeline leaves
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,15 @@ from deepfake_repro.scoring.calibration import gaussian
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
 
-MANIFEST = {"architecture": "vit_small_patch14_dinov2", "depth": 1, "input_size": 112, "views": "windows",
-            "classes": ["REAL", "FS", "RE"], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+MANIFEST = {
+    "architecture": "vit_small_patch14_dinov2",
+    "depth": 1,
+    "input_size": 112,
+    "views": "windows",
+    "classes": ["REAL", "FS", "RE"],
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
 
 
 def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
@@ -32,10 +41,16 @@ def make(folder: Path) -> Path:
     torch.manual_seed(0)
     network = build_detector(MANIFEST["architecture"], 3, depth=1, input_size=112, head_std=0.5)
     checkpoints.save(network, folder, MANIFEST)
-    (folder / "provenance.json").write_text(json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0}))
+    (folder / "provenance.json").write_text(
+        json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0})
+    )
     fitted = gaussian(np.random.default_rng(1).normal(size=(60, 384)))
     embedding = {**fitted, "crops": 60, "quantiles": {"0.5": 1.0, "0.95": 1.2, "0.99": 1.3}}
-    content = {"profile": "demo", "weights": file_digest(folder / "model.safetensors"),
-               **calibration.fit(validation_videos()), "embedding": embedding}
+    content = {
+        "profile": "demo",
+        "weights": file_digest(folder / "model.safetensors"),
+        **calibration.fit(validation_videos()),
+        "embedding": embedding,
+    }
     (folder / "calibration.json").write_text(json.dumps(content))
     return folder

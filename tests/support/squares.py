@@ -1,4 +1,5 @@
-"""A toy of preprocessing for its tests: green squares for faces, a detector of them, and a run to kill.
+"""A toy of preprocessing for its tests: green squares for faces, a detector of them, and a run to
+kill.
 
 A module of its own, so that the processes of a run can import it.
 """
@@ -20,13 +21,26 @@ from deepfake_repro.crops.preprocess import make_crops
 from deepfake_repro.faces.detection import Faces
 from deepfake_repro.project.params import CropOptions
 
-OPTIONS = CropOptions(frames_per_second=1.0, frames_per_clip=0, detector="squares", detector_side=640, min_score=0.5,
-                      min_side=20, margin=0.3, size=32, encoding="png", max_skipped=1.0, video_timeout=0, scheduler="")
+OPTIONS = CropOptions(
+    frames_per_second=1.0,
+    frames_per_clip=0,
+    detector="squares",
+    detector_side=640,
+    min_score=0.5,
+    min_side=20,
+    margin=0.3,
+    size=32,
+    encoding="png",
+    max_skipped=1.0,
+    video_timeout=0,
+    scheduler="",
+)
 
 
 @dataclass(frozen=True)
 class Squares:
-    """A detector whose faces are the green squares of an image; it appends a line to ``log`` per image.
+    """A detector whose faces are the green squares of an image; it appends a line to ``log`` per
+    image.
 
     ``pause``: seconds that an image costs.
     """
@@ -45,9 +59,13 @@ class Squares:
     def _find(image):
         green = (image[..., 1] > 150) & (image[..., 0] < 100)
         _, _, found, _ = cv2.connectedComponentsWithStats(green.astype(np.uint8))
-        boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, area in found[1:] if area > 50], np.float32)
+        boxes = np.array(
+            [(x, y, x + w, y + h) for x, y, w, h, area in found[1:] if area > 50], np.float32
+        )
         boxes = boxes.reshape(-1, 4)
-        points = np.repeat(boxes[:, None, :2], 5, axis=1) + np.arange(10, dtype=np.float32).reshape(5, 2)
+        points = np.repeat(boxes[:, None, :2], 5, axis=1) + np.arange(10, dtype=np.float32).reshape(
+            5, 2
+        )
         return Faces(boxes, np.linspace(0.9, 0.6, len(boxes), dtype=np.float32), points)
 
 
@@ -55,10 +73,19 @@ TRAPS = {"segfault": (200, 0, 0), "hang": (0, 0, 200), "raise": (200, 0, 200)}
 
 
 class Trapped(Squares):
-    """As ``Squares``, but images of one of the colours ``TRAPS`` do to it what broken videos do to decoders."""
+    """As ``Squares``, but images of one of the colours ``TRAPS`` do to it what broken videos do to
+    decoders.
+    """
 
     def _find(self, image):
-        trap = next((name for name, colour in TRAPS.items() if np.abs(image[0, 0] - np.array(colour)).max() < 40), "")
+        trap = next(
+            (
+                name
+                for name, colour in TRAPS.items()
+                if np.abs(image[0, 0] - np.array(colour)).max() < 40
+            ),
+            "",
+        )
         if trap == "segfault":
             ctypes.string_at(0)
         elif trap == "hang":
@@ -114,18 +141,25 @@ def scene(*corners, side=40, colour=(60, 60, 60)):
     """An RGB image [120, 160, 3] with a green square at each corner."""
     image = np.full((120, 160, 3), colour, np.uint8)
     for x, y in corners:
-        image[y:y + side, x:x + side] = (20, 220, 20)
+        image[y : y + side, x : x + side] = (20, 220, 20)
     return image
 
 
 def index_row(path, kind="video", dataset="ffpp", attrs="{}"):
     """A row of the index."""
-    return {"video_id": f"{dataset}/{path.rsplit('.', 1)[0]}", "path": path, "kind": kind, "dataset": dataset,
-            "attrs": attrs}
+    return {
+        "video_id": f"{dataset}/{path.rsplit('.', 1)[0]}",
+        "path": path,
+        "kind": kind,
+        "dataset": dataset,
+        "attrs": attrs,
+    }
 
 
 def make_corpus(root, make_clip):
-    """(root, index): six good videos, one of them with two faces, and one of every kind of bad one."""
+    """(root, index): six good videos, one of them with two faces, and one of every kind of bad
+    one.
+    """
     for number in range(5):
         make_clip(root / f"v{number}.mp4", [scene((20 + 10 * number, 30))] * 21)
     make_clip(root / "two.mp4", [scene((10, 20), (90, 60))] * 11)
@@ -136,13 +170,22 @@ def make_corpus(root, make_clip):
     noise = np.random.default_rng(0).integers(0, 90, (30, 120, 160, 3), dtype=np.uint8)
     noise[:, 30:70, 30:70] = (20, 220, 20)
     whole = make_clip(root / "broken.mp4", noise)
-    whole.write_bytes(whole.read_bytes()[:-whole.stat().st_size // 4])
+    whole.write_bytes(whole.read_bytes()[: -whole.stat().st_size // 4])
     names = [path.name for path in root.iterdir()] + ["gone.mp4"]
     return root, pd.DataFrame([index_row(name) for name in names]).sample(frac=1, random_state=0)
 
 
 def run_to_kill(root, out):
-    """A run over all files of ``root`` with two guarded processes, slow enough to be killed in the middle."""
+    """A run over all files of ``root`` with two guarded processes, slow enough to be killed in the
+    middle.
+    """
     index = pd.DataFrame([index_row(path.name) for path in sorted(Path(root).iterdir())])
-    make_crops(index, {"ffpp": Path(root)}, Path(out), partial(Squares, pause=0.1), replace(OPTIONS, video_timeout=60),
-               workers=2, videos_per_part=2)
+    make_crops(
+        index,
+        {"ffpp": Path(root)},
+        Path(out),
+        partial(Squares, pause=0.1),
+        replace(OPTIONS, video_timeout=60),
+        workers=2,
+        videos_per_part=2,
+    )

@@ -21,15 +21,36 @@ from deepfake_repro.training.loading import training_loader
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = params.load(ROOT / "params.yaml").profile("paper").pretrain
-SMALL = replace(PAPER, epochs=3, warmup_epochs=1, batch_size=4, learning_rate=1e-3, decoder_depth=1, decoder_width=16,
-                decoder_heads=2, rep_depth=1, rep_heads=3, projector_hidden=32, projector_out=8,
-                precision="32-true", workers=0, checkpoint_steps=2)
+SMALL = replace(
+    PAPER,
+    epochs=3,
+    warmup_epochs=1,
+    batch_size=4,
+    learning_rate=1e-3,
+    decoder_depth=1,
+    decoder_width=16,
+    decoder_heads=2,
+    rep_depth=1,
+    rep_heads=3,
+    projector_hidden=32,
+    projector_out=8,
+    precision="32-true",
+    workers=0,
+    checkpoint_steps=2,
+)
 FACE, PATCH, COUNT = 32, 8, 16
 
 
 def encoder(pool: str = "avg") -> VisionTransformer:
-    return VisionTransformer(img_size=FACE, patch_size=PATCH, embed_dim=24, depth=2, num_heads=3, num_classes=2,
-                             global_pool=pool)
+    return VisionTransformer(
+        img_size=FACE,
+        patch_size=PATCH,
+        embed_dim=24,
+        depth=2,
+        num_heads=3,
+        num_classes=2,
+        global_pool=pool,
+    )
 
 
 def small(seed: int = 0, recipe: params.Pretrain = SMALL) -> FSFM:
@@ -52,7 +73,9 @@ MASK = hidden([0, 3, 4, 7, 8, 9, 11, 15], [1, 2, 5, 6, 10, 12, 13, 14])
 
 
 class Faces(Dataset):
-    """Twelve fixed images with fresh noise from torch's generator, as the random window of real training has."""
+    """Twelve fixed images with fresh noise from torch's generator, as the random window of real
+    training has.
+    """
 
     def __init__(self, poison: int | None = None) -> None:
         self.images, self.poison = noise(12, 3, FACE, FACE, seed=3), poison
@@ -66,8 +89,20 @@ class Faces(Dataset):
         return image * (math.nan if item == self.poison else 1), self.groups[item], item
 
 
-def run(scratch: Path, online: FSFM, faces: Dataset | None = None, recipe: params.Pretrain = SMALL,
-        report=lambda line: None) -> PretrainFit:
+def run(
+    scratch: Path,
+    online: FSFM,
+    faces: Dataset | None = None,
+    recipe: params.Pretrain = SMALL,
+    report=lambda line: None,
+) -> PretrainFit:
     loader = training_loader(faces or Faces(), recipe.batch_size, 0, seed=5)
-    return pretrain(online, loader, recipe, seed=5, scratch=scratch, fabric=Fabric(accelerator="cpu", devices=1),
-                    report=report)
+    return pretrain(
+        online,
+        loader,
+        recipe,
+        seed=5,
+        scratch=scratch,
+        fabric=Fabric(accelerator="cpu", devices=1),
+        report=report,
+    )

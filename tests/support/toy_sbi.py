@@ -33,25 +33,54 @@ def generator(seed=0):
 def pictures(number, side=SIDE, seed=0):
     """Smooth coloured noise, uint8 [N, 3, S, S]."""
     rng = np.random.default_rng(seed)
-    images = [cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3), np.uint8), (0, 0), 2) for _ in range(number)]
+    images = [
+        cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3), np.uint8), (0, 0), 2)
+        for _ in range(number)
+    ]
     images = [cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX) for image in images]
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
 def write(folder, images):
-    write_part(folder / "toy.arrow", [
-        {"video_id": f"v{number}", "frame": 0, "seconds": 0.0, "face": 0, "x0": 0.0, "y0": 0.0, "x1": 1.0, "y1": 1.0,
-         "score": 1.0, "landmarks": [0.0] * 10, "width": 9, "height": 9, "image": encode(np.asarray(image), "png")}
-        for number, image in enumerate(images)])
+    write_part(
+        folder / "toy.arrow",
+        [
+            {
+                "video_id": f"v{number}",
+                "frame": 0,
+                "seconds": 0.0,
+                "face": 0,
+                "x0": 0.0,
+                "y0": 0.0,
+                "x1": 1.0,
+                "y1": 1.0,
+                "score": 1.0,
+                "landmarks": [0.0] * 10,
+                "width": 9,
+                "height": 9,
+                "image": encode(np.asarray(image), "png"),
+            }
+            for number, image in enumerate(images)
+        ],
+    )
 
 
 def table(number, label=0):
-    return pd.DataFrame({"video_id": [f"v{n}" for n in range(number)], "frame": 0, "face": 0, "label": label,
-                         "dataset": "ffpp"})
+    return pd.DataFrame(
+        {
+            "video_id": [f"v{n}" for n in range(number)],
+            "frame": 0,
+            "face": 0,
+            "label": label,
+            "dataset": "ffpp",
+        }
+    )
 
 
 def toy_faces(folder):
-    """Forty crops: the even ones real, the odd ones fake and unreadable, so that reading one fails."""
+    """Forty crops: the even ones real, the odd ones fake and unreadable, so that reading one
+    fails.
+    """
     images = [image.permute(1, 2, 0).numpy() for image in pictures(40)]
     write(folder, images)
 
@@ -67,8 +96,18 @@ def toy_faces(folder):
     return RealCrops(Guarded(folder), rows, points, replace(BLEND, hulls=("face",)))
 
 
-TOY = replace(RECIPE, architecture="vit_tiny_patch16_224", depth=1, input_size=64, pairs=5, epochs=2, warmup_epochs=0,
-              constant_epochs=1, optimiser="sgd", learning_rate=0.05)
+TOY = replace(
+    RECIPE,
+    architecture="vit_tiny_patch16_224",
+    depth=1,
+    input_size=64,
+    pairs=5,
+    epochs=2,
+    warmup_epochs=0,
+    constant_epochs=1,
+    optimiser="sgd",
+    learning_rate=0.05,
+)
 
 
 CPU = Fabric(accelerator="cpu", devices=1)
@@ -80,4 +119,6 @@ def trained(toy, scratch, recipe=TOY, report=lambda line: None, fabric=CPU):
     task = Task(recipe, NORM, 0.3)
     train = training_loader(toy, recipe.pairs, 0, 0, fabric.global_rank, fabric.world_size)
     validation = evaluation_loader(toy, 5, 0)
-    return network, fit(network, train, validation, task, seed=0, scratch=scratch, fabric=fabric, report=report)
+    return network, fit(
+        network, train, validation, task, seed=0, scratch=scratch, fabric=fabric, report=report
+    )

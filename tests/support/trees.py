@@ -8,7 +8,9 @@ from deepfake_repro.corpora import ADAPTERS
 
 def make(root: Path, files: Mapping[str, str | bytes] | list[str]) -> Path:
     """Write the files under ``root``; a bare list of names gives one byte each."""
-    for name, content in (files if isinstance(files, Mapping) else dict.fromkeys(files, b"x")).items():
+    for name, content in (
+        files if isinstance(files, Mapping) else dict.fromkeys(files, b"x")
+    ).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -21,6 +23,11 @@ def rows(corpus: str, root: Path, **options: object) -> dict[str, dict]:
     return {row["video_id"].partition("/")[2]: row for row in table.to_dict("records")}
 
 
-FFPP_METHODS = {"Deepfakes": ("deepfakes", "FS"), "Face2Face": ("face2face", "RE"), "FaceSwap": ("faceswap", "FS"),
-                "NeuralTextures": ("neuraltextures", "RE"), "FaceShifter": ("faceshifter", "FS")}
+FFPP_METHODS = {
+    "Deepfakes": ("deepfakes", "FS"),
+    "Face2Face": ("face2face", "RE"),
+    "FaceSwap": ("faceswap", "FS"),
+    "NeuralTextures": ("neuraltextures", "RE"),
+    "FaceShifter": ("faceshifter", "FS"),
+}
 FFPP_PAIRS = {"train": ("071", "054"), "val": ("720", "672"), "test": ("953", "974")}

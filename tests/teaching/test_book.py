@@ -1,4 +1,6 @@
-"""The book builds without a warning and holds together offline: links, pictures, search, formulas, results."""
+"""The book builds without a warning and holds together offline: links, pictures, search, formulas,
+results.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from deepfake_repro.teaching import book, times
 from deepfake_repro.teaching.times import MARKS, PAGE, RECORD, with_table
 
 ROOT = Path(__file__).resolve().parents[2]
-FETCHED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
+FETCHED = {
+    "script": "src",
+    "link": "href",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+}
 
 
 class Page(HTMLParser):
@@ -29,7 +38,13 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.links, self.fetched, self.anchors, self.pictures, self.tags = [], [], set(), [], defaultdict(int)
+        self.links, self.fetched, self.anchors, self.pictures, self.tags = (
+            [],
+            [],
+            set(),
+            [],
+            defaultdict(int),
+        )
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -48,10 +63,28 @@ class Page(HTMLParser):
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The book, built as `make book` does but without running a lesson."""
     folder = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", str(folder / "doctrees"),
-               ".", str(folder / "html")]
-    built = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True,
-                           text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-c",
+        "docs",
+        "-d",
+        str(folder / "doctrees"),
+        ".",
+        str(folder / "html"),
+    ]
+    built = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert built.returncode == 0, built.stderr[-3000:]
     return folder / "html"
 
@@ -59,11 +92,15 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pages(html: Path) -> dict[Path, Page]:
     """The pages; the theme leaves templates among its static files that are none."""
-    return {path: Page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts}
+    return {
+        path: Page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts
+    }
 
 
 @pytest.mark.pipeline
-def test_every_link_inside_the_book_leads_to_a_file_and_a_place_in_it(html: Path, pages: dict[Path, Page]) -> None:
+def test_every_link_inside_the_book_leads_to_a_file_and_a_place_in_it(
+    html: Path, pages: dict[Path, Page]
+) -> None:
     lost = []
     for path, page in pages.items():
         for link in (*page.links, *page.fetched):
@@ -80,17 +117,30 @@ def test_every_link_inside_the_book_leads_to_a_file_and_a_place_in_it(html: Path
 
 @pytest.mark.pipeline
 def test_nothing_is_fetched_from_elsewhere(html: Path, pages: dict[Path, Page]) -> None:
-    remote = [(path.name, link) for path, page in pages.items() for link in page.fetched
-              if urlsplit(link).netloc or urlsplit(link).scheme not in ("", "data")]
+    remote = [
+        (path.name, link)
+        for path, page in pages.items()
+        for link in page.fetched
+        if urlsplit(link).netloc or urlsplit(link).scheme not in ("", "data")
+    ]
     assert not remote
     foreign = re.compile(r"""url\(["']?(https?:)?//""")
-    assert not [sheet.name for sheet in html.rglob("*.css") if foreign.search(sheet.read_text(encoding="utf-8"))]
+    assert not [
+        sheet.name
+        for sheet in html.rglob("*.css")
+        if foreign.search(sheet.read_text(encoding="utf-8"))
+    ]
 
 
 @pytest.mark.pipeline
-def test_every_document_is_a_page_and_the_readme_shows_its_picture(html: Path, pages: dict[Path, Page]) -> None:
+def test_every_document_is_a_page_and_the_readme_shows_its_picture(
+    html: Path, pages: dict[Path, Page]
+) -> None:
     documents = [*(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*/README.md")]
-    documents += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")]
+    documents += [
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "REPRODUCIBILITY.md", "data/README.md")
+    ]
     names = [path.relative_to(ROOT).with_suffix(".html") for path in documents]
     assert [name for name in names if html / name not in pages] == []
     sources = [picture["src"] for picture in pages[html / "README.html"].pictures]
@@ -98,22 +148,37 @@ def test_every_document_is_a_page_and_the_readme_shows_its_picture(html: Path, p
 
 
 @pytest.mark.pipeline
-def test_every_notebook_is_a_page_and_every_picture_has_words(html: Path, pages: dict[Path, Page]) -> None:
-    books = [path.relative_to(ROOT).with_suffix(".html") for path in (ROOT / "notebooks").rglob("*.ipynb")
-             if ".ipynb_checkpoints" not in path.parts]
+def test_every_notebook_is_a_page_and_every_picture_has_words(
+    html: Path, pages: dict[Path, Page]
+) -> None:
+    books = [
+        path.relative_to(ROOT).with_suffix(".html")
+        for path in (ROOT / "notebooks").rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in path.parts
+    ]
     assert not [path for path in books if html / path not in pages]
-    silent = [(path.name, picture["src"]) for path, page in pages.items() for picture in page.pictures
-              if not (picture.get("alt") or "").strip() or picture["alt"] in ("figure", picture["src"])]
+    silent = [
+        (path.name, picture["src"])
+        for path, page in pages.items()
+        for picture in page.pictures
+        if not (picture.get("alt") or "").strip() or picture["alt"] in ("figure", picture["src"])
+    ]
     assert not silent
 
 
 @pytest.mark.pipeline
-def test_pages_hold_results_formulas_and_a_local_search(html: Path, pages: dict[Path, Page]) -> None:
-    assert len(pages[html / "notebooks" / "07_results.html"].pictures) >= 5, "figures of the executed notebook in git"
-    assert pages[html / "notebooks" / "07_results.html"].tags["td"] > 400, "tables in its output are tables"
+def test_pages_hold_results_formulas_and_a_local_search(
+    html: Path, pages: dict[Path, Page]
+) -> None:
+    assert len(pages[html / "notebooks" / "07_results.html"].pictures) >= 5, (
+        "figures of the executed notebook in git"
+    )
+    assert pages[html / "notebooks" / "07_results.html"].tags["td"] > 400, (
+        "tables in its output are tables"
+    )
     assert pages[html / "notebooks" / "04_triplets.html"].tags["math"] >= 4
     index = (html / "searchindex.js").read_text(encoding="utf-8")
-    terms = json.loads(index[index.index("(") + 1:index.rindex(")")])["terms"]
+    terms = json.loads(index[index.index("(") + 1 : index.rindex(")")])["terms"]
     assert any(word.startswith("triplet") for word in terms)
 
 
@@ -130,12 +195,21 @@ def picture(**metadata: dict) -> nbformat.NotebookNode:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A lesson and a run of it that Papermill made: no prose, one more cell."""
-    stored(tmp_path / "notebooks" / "05_finetune.ipynb", new_markdown_cell("# Title"), new_code_cell("seed = 0"),
-           new_markdown_cell("## Train\n\nwhy"), new_code_cell("a"), new_code_cell("b"))
-    stored(tmp_path / book.EXECUTED["05_finetune"], new_code_cell("seed = 0"),
-           new_code_cell("seed = 7", metadata={"tags": ["injected-parameters"]}),
-           new_code_cell("a", outputs=[picture(**{"image/png": {"alt": "figure"}})]),
-           new_code_cell("b", outputs=[picture(**{"image/png": {"alt": "a curve"}})]))
+    stored(
+        tmp_path / "notebooks" / "05_finetune.ipynb",
+        new_markdown_cell("# Title"),
+        new_code_cell("seed = 0"),
+        new_markdown_cell("## Train\n\nwhy"),
+        new_code_cell("a"),
+        new_code_cell("b"),
+    )
+    stored(
+        tmp_path / book.EXECUTED["05_finetune"],
+        new_code_cell("seed = 0"),
+        new_code_cell("seed = 7", metadata={"tags": ["injected-parameters"]}),
+        new_code_cell("a", outputs=[picture(**{"image/png": {"alt": "figure"}})]),
+        new_code_cell("b", outputs=[picture(**{"image/png": {"alt": "a curve"}})]),
+    )
     return tmp_path
 
 
@@ -149,7 +223,10 @@ def test_a_page_takes_the_results_of_its_run_and_says_what_pictures_show(checkou
 
 @pytest.mark.parametrize("change", ["other code", "no run", "fewer cells"])
 def test_a_page_without_a_run_of_its_own_code_says_so(checkout: Path, change: str) -> None:
-    source, run = checkout / "notebooks" / "05_finetune.ipynb", checkout / book.EXECUTED["05_finetune"]
+    source, run = (
+        checkout / "notebooks" / "05_finetune.ipynb",
+        checkout / book.EXECUTED["05_finetune"],
+    )
     if change == "other code":
         source.write_text(source.read_text().replace('"b"', '"c"'))
     elif change == "no run":
@@ -157,21 +234,31 @@ def test_a_page_without_a_run_of_its_own_code_says_so(checkout: Path, change: st
     else:
         stored(run, new_code_cell("seed = 0"))
     cells = book.page(source, checkout).cells
-    assert cells[1].source == book.WITHOUT["notebooks"] and not any(cell.get("outputs") for cell in cells)
+    assert cells[1].source == book.WITHOUT["notebooks"] and not any(
+        cell.get("outputs") for cell in cells
+    )
 
 
 def test_lessons_are_run_again_when_results_change_and_only_where_their_inputs_are(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in book.LESSONS:
         stored(tmp_path / "notebooks" / f"{name}.ipynb", new_code_cell("a"))
     for name in ("dvc.lock", "params.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     ran = []
-    monkeypatch.setattr(book.notebooks, "run", lambda source, target, _: (ran.append(source.stem), stored(target)))
+    monkeypatch.setattr(
+        book.notebooks, "run", lambda source, target, _: (ran.append(source.stem), stored(target))
+    )
     book.execute_lessons(tmp_path)
     book.execute_lessons(tmp_path)
-    assert ran == ["00_start_here", "04_triplets"], "once, and 01 and 08 need data that are not there"
-    assert "01_corpora: shown without results, for data/index/demo is not there" in capsys.readouterr().out
+    assert ran == ["00_start_here", "04_triplets"], (
+        "once, and 01 and 08 need data that are not there"
+    )
+    assert (
+        "01_corpora: shown without results, for data/index/demo is not there"
+        in capsys.readouterr().out
+    )
     (tmp_path / "dvc.lock").write_text("other results")
     book.execute_lessons(tmp_path)
     assert ran == ["00_start_here", "04_triplets"] * 2
@@ -180,11 +267,18 @@ def test_lessons_are_run_again_when_results_change_and_only_where_their_inputs_a
 def test_table_of_times_is_made_from_what_was_measured() -> None:
     seconds = {"02_crops": 75.4, "04_triplets": 9.6, "solutions/04_triplets": 30.2}
     rows = times.table(seconds).splitlines()[2:]
-    assert rows == ["| [02_crops](../notebooks/02_crops.ipynb) | 1 min 15 s | – |",
-                    "| [04_triplets](../notebooks/04_triplets.ipynb) | 10 s | 30 s |"]
+    assert rows == [
+        "| [02_crops](../notebooks/02_crops.ipynb) | 1 min 15 s | – |",
+        "| [04_triplets](../notebooks/04_triplets.ipynb) | 10 s | 30 s |",
+    ]
     begin, end = MARKS
     page = with_table(f"before\n{begin}old\n{end}\nafter\n", seconds)
-    assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page and rows[0] in page
+    assert (
+        page.startswith("before\n")
+        and page.endswith("\nafter\n")
+        and "old" not in page
+        and rows[0] in page
+    )
     assert with_table(page, seconds) == page
 
 

@@ -1,4 +1,6 @@
-"""Every lesson and every solution runs in a clean kernel; an exercise without an answer says so; helpers are right."""
+"""Every lesson and every solution runs in a clean kernel; an exercise without an answer says so;
+helpers are right.
+"""
 
 from __future__ import annotations
 
@@ -25,35 +27,64 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 LESSONS = list(book.LESSONS)
 SOLUTIONS = [f"solutions/{path.stem}" for path in sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))]
-SMALL = {"08_embeddings": {"crops": 48}, "solutions/08_embeddings": {"crops": 40}, "solutions/04_triplets": {"crops": 24}}
+SMALL = {
+    "08_embeddings": {"crops": 48},
+    "solutions/08_embeddings": {"crops": 40},
+    "solutions/04_triplets": {"crops": 24},
+}
 # The smoke pipeline has four rows only, and one test video or two a corpus.
-SMOKE_ROWS = {"08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
-              "10_score_your_video": {"variant": "fsfm_category_ba"},
-              "solutions/05_finetune": {"variant": "fsfm_category_ba"},
-              "solutions/08_embeddings": {"variant": "fsfm_category_ba"}}
-SLOW_FIRST = ["solutions/04_triplets", "08_embeddings", "solutions/08_embeddings",
-              *(name for name in LESSONS + SOLUTIONS if name not in SMALL)]
+SMOKE_ROWS = {
+    "08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
+    "10_score_your_video": {"variant": "fsfm_category_ba"},
+    "solutions/05_finetune": {"variant": "fsfm_category_ba"},
+    "solutions/08_embeddings": {"variant": "fsfm_category_ba"},
+}
+SLOW_FIRST = [
+    "solutions/04_triplets",
+    "08_embeddings",
+    "solutions/08_embeddings",
+    *(name for name in LESSONS + SOLUTIONS if name not in SMALL),
+]
 Finished = tuple[subprocess.CompletedProcess, Path]
-DEMO = ("data/assets", "data/corpora/demo", "data/crops/demo", "data/samples/demo", "data/pretrained/demo",
-        "results/demo/weights/fsfm_ba-0", "results/demo/predictions/fsfm_ba-0")
-RUN = ("import sys; from pathlib import Path; from deepfake_repro.project import notebooks; "
-       "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), notebooks.parse(sys.argv[3:]))")
+DEMO = (
+    "data/assets",
+    "data/corpora/demo",
+    "data/crops/demo",
+    "data/samples/demo",
+    "data/pretrained/demo",
+    "results/demo/weights/fsfm_ba-0",
+    "results/demo/predictions/fsfm_ba-0",
+)
+RUN = (
+    "import sys; from pathlib import Path; from deepfake_repro.project import notebooks; "
+    "notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]), notebooks.parse(sys.argv[3:]))"
+)
 
 
 @pytest.fixture(scope="session")
 def made(request: pytest.FixtureRequest) -> tuple[Path, str]:
-    """A checkout with a profile that the pipeline has made: this one's demo, else a clone's smoke."""
+    """A checkout with a profile that the pipeline has made: this one's demo, else a clone's
+    smoke.
+    """
     if all((ROOT / place).exists() for place in DEMO):
         return ROOT, "demo"
     return request.getfixturevalue("smoke"), "smoke"
 
 
 @pytest.fixture(scope="module")
-def finished(request: pytest.FixtureRequest, made: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory,
-             ) -> dict[str, Finished]:
-    """Every notebook that this session tests, run alone; two at a time, for a lesson is mostly imports."""
-    wanted = {item.callspec.params["name"] for item in request.session.items
-              if getattr(item, "originalname", "").startswith("test_lesson_runs_from_a_clean_kernel")}
+def finished(
+    request: pytest.FixtureRequest,
+    made: tuple[Path, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Finished]:
+    """Every notebook that this session tests, run alone; two at a time, for a lesson is mostly
+    imports.
+    """
+    wanted = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if getattr(item, "originalname", "").startswith("test_lesson_runs_from_a_clean_kernel")
+    }
     names = [name for name in SLOW_FIRST if name in wanted]
     targets = {name: tmp_path_factory.mktemp("ran") / "executed.ipynb" for name in names}
     before = results(*made)
@@ -65,52 +96,89 @@ def finished(request: pytest.FixtureRequest, made: tuple[Path, str], tmp_path_fa
 
 def results(base: Path, profile: str) -> dict[Path, int]:
     """The files of a profile's results with their times of change."""
-    return {file: file.stat().st_mtime_ns for file in (base / "results" / profile).rglob("*") if file.is_file()}
+    return {
+        file: file.stat().st_mtime_ns
+        for file in (base / "results" / profile).rglob("*")
+        if file.is_file()
+    }
 
 
 def run(base: Path, profile: str, name: str, target: Path) -> subprocess.CompletedProcess:
-    """Execute a notebook by hand: from its own folder, as JupyterLab does, in a new process and kernel."""
+    """Execute a notebook by hand: from its own folder, as JupyterLab does, in a new process and
+    kernel.
+    """
     source = base / "notebooks" / f"{name}.ipynb"
-    parameters = {"profile": profile} | SMALL.get(name, {}) | (SMOKE_ROWS.get(name, {}) if profile == "smoke" else {})
-    environment = {**os.environ, "PYTHONPATH": str(base / "src"), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    parameters = (
+        {"profile": profile}
+        | SMALL.get(name, {})
+        | (SMOKE_ROWS.get(name, {}) if profile == "smoke" else {})
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(base / "src"),
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
     given = [f"{key}={value}" for key, value in parameters.items()]
     command = [sys.executable, "-c", RUN, source.name, str(target), *given]
-    return subprocess.run(command, cwd=source.parent, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=source.parent, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", LESSONS + SOLUTIONS)
-def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(name: str, finished: dict[str, Finished]) -> None:
+def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(
+    name: str, finished: dict[str, Finished]
+) -> None:
     result, executed = finished[name]
     assert result.returncode == 0, result.stderr[-3000:] + result.stdout[-1000:]
-    pictures = [output for cell in nbformat.read(executed, as_version=4).cells
-                for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    pictures = [
+        output
+        for cell in nbformat.read(executed, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
     assert all(output.metadata["image/png"]["alt"] not in ("", "figure") for output in pictures)
     assert executed.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
 def test_exercise_is_its_solution_without_the_answers(name: str) -> None:
-    """Same cells in the same order; only cells in which the exercise has three dots differ in code."""
-    solution, exercise = (nbformat.read(NOTEBOOKS / folder / f"{Path(name).name}.ipynb", as_version=4).cells
-                          for folder in ("solutions", "exercises"))
+    """Same cells in the same order; only cells in which the exercise has three dots differ in
+    code.
+    """
+    solution, exercise = (
+        nbformat.read(NOTEBOOKS / folder / f"{Path(name).name}.ipynb", as_version=4).cells
+        for folder in ("solutions", "exercises")
+    )
     pairs = [(s, e) for s, e in zip(solution, exercise, strict=True) if s.cell_type == "code"]
-    assert all(s.source == e.source for s, e in pairs if "..." not in e.source or "exercises.check" in e.source)
+    assert all(
+        s.source == e.source
+        for s, e in pairs
+        if "..." not in e.source or "exercises.check" in e.source
+    )
     answers = [e for s, e in pairs if s.source != e.source]
-    assert len(answers) >= 3 and not any("..." in s.source for s, e in pairs if s.source != e.source)
+    assert len(answers) >= 3 and not any(
+        "..." in s.source for s, e in pairs if s.source != e.source
+    )
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
 def test_every_exercise_has_its_check_right_after_it(name: str) -> None:
     path = NOTEBOOKS / "exercises" / f"{Path(name).name}.ipynb"
-    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    cells = [
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    ]
     for open_question, following in itertools.pairwise(cells):
         if "..." in open_question and "exercises.check" not in open_question:
             assert "exercises.check" in following, open_question
 
 
 def test_missing_input_is_one_line_that_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"weights is not there: run `dvc repro train@demo-fsfm-0` first"):
+    with pytest.raises(
+        FileNotFoundError, match=r"weights is not there: run `dvc repro train@demo-fsfm-0` first"
+    ):
         lessons.need(tmp_path / "weights", "dvc repro train@demo-fsfm-0")
 
 
@@ -136,16 +204,28 @@ def test_triplets_drawn_are_those_that_make_the_loss(loss: str) -> None:
     chosen = working_triplets(points, labels, 1.0, loss)
     distance = np.linalg.norm(points[:, None] - points[None], axis=2)
     total = sum(distance[i, j] - distance[i, k] + 1.0 for i, j, k in chosen)
-    wanted = losses.TRIPLET_LOSSES[loss](torch.as_tensor(points), torch.as_tensor(labels), 1.0).item()
-    assert total / (len(chosen) if loss == "batch_all" else len(points)) == pytest.approx(wanted, rel=1e-5)
+    wanted = losses.TRIPLET_LOSSES[loss](
+        torch.as_tensor(points), torch.as_tensor(labels), 1.0
+    ).item()
+    assert total / (len(chosen) if loss == "batch_all" else len(points)) == pytest.approx(
+        wanted, rel=1e-5
+    )
 
 
 def test_hardest_mining_alone_collapses_to_the_margin_and_batch_all_does_not() -> None:
-    """What lesson 04 tells: all distances go to zero, all triplets stay active, the loss stays at the margin."""
+    """What lesson 04 tells: all distances go to zero, all triplets stay active, the loss stays at
+    the margin.
+    """
     points, labels = lessons.toy_batch(24, 1.0, seed=0)
-    collapsed, healthy = (lessons.walk(points, labels, loss, 1.0).iloc[-1]
-                          for loss in ("hard_positive_hard_negative", "batch_all"))
-    assert collapsed["active"] == 1 and collapsed["distance"] < 0.05 and collapsed["loss"] == pytest.approx(1, abs=0.05)
+    collapsed, healthy = (
+        lessons.walk(points, labels, loss, 1.0).iloc[-1]
+        for loss in ("hard_positive_hard_negative", "batch_all")
+    )
+    assert (
+        collapsed["active"] == 1
+        and collapsed["distance"] < 0.05
+        and collapsed["loss"] == pytest.approx(1, abs=0.05)
+    )
     assert healthy["active"] < 0.6 and healthy["distance"] > 0.5
 
 
@@ -166,26 +246,52 @@ def test_pair_distances_leave_out_pairs_of_one_video() -> None:
 
 
 def test_share_of_known_manipulations_by_hand() -> None:
-    rows = [("ffpp", "train", 1, "FaceSwap"), ("ffpp", "test", 1, "FaceSwap"), ("fakeavceleb", "train", 1, "fs-gan"),
-            ("df40", "test", 1, "face_swap"), ("df40", "test", 1, "fsgan"), ("dfdc", "train", 1, "dfdc_unknown"),
-            ("itw", "test", 1, "unknown"), ("ffpp", "test", 0, "real")]
+    rows = [
+        ("ffpp", "train", 1, "FaceSwap"),
+        ("ffpp", "test", 1, "FaceSwap"),
+        ("fakeavceleb", "train", 1, "fs-gan"),
+        ("df40", "test", 1, "face_swap"),
+        ("df40", "test", 1, "fsgan"),
+        ("dfdc", "train", 1, "dfdc_unknown"),
+        ("itw", "test", 1, "unknown"),
+        ("ffpp", "test", 0, "real"),
+    ]
     index = pd.DataFrame(rows, columns=["dataset", "split", "label", "manipulation"])
     assert lessons.seen_share(index, ["ffpp"]) == 0.5
     assert lessons.seen_share(index, ["ffpp", "fakeavceleb", "dfdc"]) == 0.75
 
 
 def test_same_corpora_give_the_same_figure_bytes() -> None:
-    index = pd.DataFrame({"dataset": ["ffpp", "df40"], "split": ["train", "test"], "label": [1, 1],
-                          "manipulation": ["faceswap", "simswap"]})
+    index = pd.DataFrame(
+        {
+            "dataset": ["ffpp", "df40"],
+            "split": ["train", "test"],
+            "label": [1, 1],
+            "manipulation": ["faceswap", "simswap"],
+        }
+    )
     first, second = (picture(manipulation_figure(index, ["ffpp", "df40"])).data for _ in range(2))
     assert first == second
 
 
-def test_check_accepts_the_answer_and_hints_at_everything_else(capsys: pytest.CaptureFixture[str]) -> None:
-    for answer, wanted in ((0.5, 0.50001), (np.ones(3), np.ones(3)), ({"a"}, {"a"}), (np.int64(3), 3)):
+def test_check_accepts_the_answer_and_hints_at_everything_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for answer, wanted in (
+        (0.5, 0.50001),
+        (np.ones(3), np.ones(3)),
+        ({"a"}, {"a"}),
+        (np.int64(3), 3),
+    ):
         exercises.check(answer, wanted, "a hint")
     assert capsys.readouterr().out == "right\n" * 4
-    for answer, wanted in ((0.5, 0.6), (np.ones(2), np.ones(3)), ({"a"}, {"b"}), (None, 3), ("3", 3)):
+    for answer, wanted in (
+        (0.5, 0.6),
+        (np.ones(2), np.ones(3)),
+        ({"a"}, {"b"}),
+        (None, 3),
+        ("3", 3),
+    ):
         with pytest.raises(AssertionError, match="not yet: a hint"):
             exercises.check(answer, wanted, "a hint")
     with pytest.raises(AssertionError, match="no answer yet"):
@@ -198,7 +304,9 @@ def mean_over_all(embeddings: torch.Tensor, labels: torch.Tensor, margin: float)
     return losses.batch_all(embeddings, labels, margin) * share
 
 
-def semi_hard_and_hard(embeddings: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
+def semi_hard_and_hard(
+    embeddings: torch.Tensor, labels: torch.Tensor, margin: float
+) -> torch.Tensor:
     """Active triplets without regard to their kind."""
     return losses.batch_all(embeddings, labels, margin)
 
@@ -221,8 +329,14 @@ def flat_level(crops_of_videos: np.ndarray, target: int) -> int:
 
 def test_mistakes_in_the_exercises_on_data_are_named() -> None:
     with pytest.raises(AssertionError, match="half of the growth"):
-        exercises.check_window(lambda x0, y0, x1, y1, m: (x0 - (x1 - x0) * m, y0 - (y1 - y0) * m,
-                                                          x1 + (x1 - x0) * m, y1 + (y1 - y0) * m))
+        exercises.check_window(
+            lambda x0, y0, x1, y1, m: (
+                x0 - (x1 - x0) * m,
+                y0 - (y1 - y0) * m,
+                x1 + (x1 - x0) * m,
+                y1 + (y1 - y0) * m,
+            )
+        )
     with pytest.raises(AssertionError, match="its own length"):
         exercises.check_window(lambda x0, y0, x1, y1, m: (x0 - 15, y0 - 15, x1 + 15, y1 + 15))
     with pytest.raises(AssertionError, match="12 may not be exceeded"):
@@ -230,15 +344,22 @@ def test_mistakes_in_the_exercises_on_data_are_named() -> None:
     with pytest.raises(AssertionError, match="one visible patch"):
         exercises.check_hidden_whole(lambda mask, groups: {"eyes"}, GROUPS)
     with pytest.raises(AssertionError, match="they are not there"):
-        exercises.check_hidden_whole(lambda mask, groups: {
-            name for name, group in zip(GROUPS, groups, strict=True) if mask[group].all() and (
-                group.any() or mask.all())}, GROUPS)
+        exercises.check_hidden_whole(
+            lambda mask, groups: {
+                name
+                for name, group in zip(GROUPS, groups, strict=True)
+                if mask[group].all() and (group.any() or mask.all())
+            },
+            GROUPS,
+        )
 
 
 def test_mistakes_in_the_exercises_on_results_are_named() -> None:
     ends = [2.5, 97.5]
     with pytest.raises(AssertionError, match="draw by draw"):
-        exercises.check_interval_of_difference(lambda a, b: np.percentile(a, ends) - np.percentile(b, ends))
+        exercises.check_interval_of_difference(
+            lambda a, b: np.percentile(a, ends) - np.percentile(b, ends)
+        )
     with pytest.raises(AssertionError, match="percentiles 2.5 and 97.5"):
         exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
     with pytest.raises(AssertionError, match="false where forgerynet speaks against it"):
@@ -251,10 +372,14 @@ def test_mistakes_in_the_exercises_on_results_are_named() -> None:
 
 def test_mistakes_on_the_sphere_are_named() -> None:
     with pytest.raises(AssertionError, match="no pair with itself"):
-        exercises.check_alignment(lambda z, y: losses.distances(z).pow(2)[y[:, None] == y[None]].mean())
+        exercises.check_alignment(
+            lambda z, y: losses.distances(z).pow(2)[y[:, None] == y[None]].mean()
+        )
     with pytest.raises(AssertionError, match="are pairs of a real and a fake"):
         exercises.check_alignment(lambda z, y: torch.pdist(z).pow(2).mean())
     with pytest.raises(AssertionError, match="off the sphere"):
         exercises.check_slerp(lambda a, b, t: (1 - t) * a + t * b)
     with pytest.raises(AssertionError, match="equal steps of t"):
-        exercises.check_slerp(lambda a, b, t: torch.nn.functional.normalize((1 - t) * a + t * b, dim=0))
+        exercises.check_slerp(
+            lambda a, b, t: torch.nn.functional.normalize((1 - t) * a + t * b, dim=0)
+        )

@@ -9,7 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deepfake_repro.training.checkpoints import FRESH, load, load_fsfm, load_safetensors, load_start, save
+from deepfake_repro.training.checkpoints import (
+    FRESH,
+    load,
+    load_fsfm,
+    load_safetensors,
+    load_start,
+    save,
+)
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.transforms import Normalisation
 from support.networks import TINY, images, only_line, tiny
@@ -20,7 +27,11 @@ NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 def encoder_state(seed=5, size=32):
     """An encoder's tensors as a pre-training leaves them: no head, no ``fc_norm``."""
-    return {key: value for key, value in tiny(seed, size=size).encoder.state_dict().items() if key not in FRESH}
+    return {
+        key: value
+        for key, value in tiny(seed, size=size).encoder.state_dict().items()
+        if key not in FRESH
+    }
 
 
 def write_safetensors(folder, state, constants=CONSTANTS):
@@ -30,18 +41,34 @@ def write_safetensors(folder, state, constants=CONSTANTS):
 
 
 def write_fsfm(folder, state=None, args=None):
-    """A file made like ``checkpoint-400.pth``: the model beside optimiser, scaler and the command line's Namespace."""
-    extra = {"norm.weight": torch.ones(192), "norm.bias": torch.zeros(192), "mask_token": torch.zeros(1, 1, 8),
-             "decoder_embed.weight": torch.zeros(8, 192), "decoder_blocks.0.norm1.weight": torch.ones(8)}
+    """A file made like ``checkpoint-400.pth``: the model beside optimiser, scaler and the command
+    line's Namespace.
+    """
+    extra = {
+        "norm.weight": torch.ones(192),
+        "norm.bias": torch.zeros(192),
+        "mask_token": torch.zeros(1, 1, 8),
+        "decoder_embed.weight": torch.zeros(8, 192),
+        "decoder_blocks.0.norm1.weight": torch.ones(8),
+    }
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([weight])
     weight.sum().backward()
     optimizer.step()
-    torch.save({"model": {**(encoder_state() if state is None else state), **extra}, "epoch": 400,
-                "optimizer": optimizer.state_dict(), "scaler": {"scale": 65536.0, "_growth_tracker": 3},
-                "args": args or argparse.Namespace(output_dir=pathlib.Path("out") / "vit", blr=1.5e-4, resume="")},
-               folder / "checkpoint-400.pth")
-    (folder / "pretrain_ds_mean_std.txt").write_text(json.dumps(CONSTANTS) + "\nfurther lines are ignored\n")
+    torch.save(
+        {
+            "model": {**(encoder_state() if state is None else state), **extra},
+            "epoch": 400,
+            "optimizer": optimizer.state_dict(),
+            "scaler": {"scale": 65536.0, "_growth_tracker": 3},
+            "args": args
+            or argparse.Namespace(output_dir=pathlib.Path("out") / "vit", blr=1.5e-4, resume=""),
+        },
+        folder / "checkpoint-400.pth",
+    )
+    (folder / "pretrain_ds_mean_std.txt").write_text(
+        json.dumps(CONSTANTS) + "\nfurther lines are ignored\n"
+    )
     return folder / "checkpoint-400.pth"
 
 
@@ -65,7 +92,9 @@ def test_deeper_weights_start_the_first_blocks_of_a_shallow_network(tmp_path):
 def test_position_embedding_follows_the_grid_and_keeps_the_class_position(tmp_path):
     state = encoder_state(size=64)
     ramp = torch.arange(4.0).repeat_interleave(4)  # grows from row to row, the same along a row
-    state["pos_embed"] = torch.cat([torch.full((1, 1, 192), 9.0), ramp[None, :, None].expand(1, 16, 192)], 1)
+    state["pos_embed"] = torch.cat(
+        [torch.full((1, 1, 192), 9.0), ramp[None, :, None].expand(1, 16, 192)], 1
+    )
     model = tiny(size=32)
     load_safetensors(model, write_safetensors(tmp_path, state))
     positions = model.encoder.pos_embed.detach()
@@ -73,7 +102,9 @@ def test_position_embedding_follows_the_grid_and_keeps_the_class_position(tmp_pa
     assert (positions[:, 0] == 9).all()
     rows = positions[0, 1:, 0].reshape(2, 2)
     torch.testing.assert_close(rows[:, 0], rows[:, 1])
-    assert rows[0, 0] < 1.5 < rows[1, 0] and rows[:, 0].mean().item() == pytest.approx(1.5, abs=1e-4)
+    assert rows[0, 0] < 1.5 < rows[1, 0] and rows[:, 0].mean().item() == pytest.approx(
+        1.5, abs=1e-4
+    )
     assert model.eval()(images())[1].shape == (3, 2)
 
 
@@ -94,12 +125,17 @@ def test_a_refused_start_changes_nothing(tmp_path):
     model = tiny()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError):
-        load_safetensors(model, write_safetensors(tmp_path, {**encoder_state(), "cls_token": torch.zeros(1, 1, 3)}))
+        load_safetensors(
+            model,
+            write_safetensors(tmp_path, {**encoder_state(), "cls_token": torch.zeros(1, 1, 3)}),
+        )
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
 def test_missing_files_say_which_and_where_from(tmp_path):
-    with pytest.raises(FileNotFoundError, match="start weights .*nothing.pth not found: README.md") as info:
+    with pytest.raises(
+        FileNotFoundError, match="start weights .*nothing.pth not found: README.md"
+    ) as info:
         load_start(tiny(), str(tmp_path / "nothing.pth"))
     only_line(info)
     place = write_safetensors(tmp_path, encoder_state())
@@ -109,14 +145,18 @@ def test_missing_files_say_which_and_where_from(tmp_path):
     only_line(info)
     place = write_fsfm(tmp_path)
     (tmp_path / "pretrain_ds_mean_std.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="pretrain_ds_mean_std.txt .*is missing beside it") as info:
+    with pytest.raises(
+        FileNotFoundError, match="pretrain_ds_mean_std.txt .*is missing beside it"
+    ) as info:
         load_start(tiny(), str(place))
     only_line(info)
 
 
 @pytest.mark.parametrize("constants", [{"mean": [0, 0, 0]}, {"std": [1, 1, 1]}, {}])
 def test_normalisation_is_never_guessed(tmp_path, constants):
-    with pytest.raises(ValueError, match="start.json: normalisation constants 'mean' and 'std' are missing") as info:
+    with pytest.raises(
+        ValueError, match="start.json: normalisation constants 'mean' and 'std' are missing"
+    ) as info:
         load_safetensors(tiny(), write_safetensors(tmp_path, encoder_state(), constants))
     only_line(info)
 
@@ -126,20 +166,27 @@ def html(path):
 
 
 def truncated(path):
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def emptied(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize(("spoil", "what"), [
-    (html, "a web page"), (truncated, ".+"), (emptied, ".+"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (html, "a web page"),
+        (truncated, ".+"),
+        (emptied, ".+"),
+    ],
+)
 def test_files_that_are_no_fsfm_checkpoint(tmp_path, spoil, what):
     place = write_fsfm(tmp_path)
     spoil(place)
-    with pytest.raises(ValueError, match=rf"checkpoint-400.pth is no FSFM checkpoint \({what}\); fetch it again") as info:
+    with pytest.raises(
+        ValueError, match=rf"checkpoint-400.pth is no FSFM checkpoint \({what}\); fetch it again"
+    ) as info:
         load_fsfm(tiny(), place)
     only_line(info)
 
@@ -148,7 +195,9 @@ def test_files_that_are_no_fsfm_checkpoint(tmp_path, spoil, what):
 def test_files_that_are_no_safetensors(tmp_path, spoil):
     place = write_safetensors(tmp_path, encoder_state())
     spoil(place)
-    with pytest.raises(ValueError, match="start.safetensors is no readable safetensors file") as info:
+    with pytest.raises(
+        ValueError, match="start.safetensors is no readable safetensors file"
+    ) as info:
         load_safetensors(tiny(), place)
     only_line(info)
 
@@ -185,7 +234,13 @@ def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(tmp_path):
 @torch.no_grad()
 def test_what_is_saved_loads_with_the_same_logits(tmp_path):
     model = tiny(3, classes=6)
-    manifest = {"architecture": TINY, "classes": list("abcdef"), "depth": 2, "input_size": 32, "mean": [0.5] * 3}
+    manifest = {
+        "architecture": TINY,
+        "classes": list("abcdef"),
+        "depth": 2,
+        "input_size": 32,
+        "mean": [0.5] * 3,
+    }
     save(model, tmp_path / "new" / "folder", manifest)
     again, found = load(tmp_path / "new" / "folder")
     assert found == manifest and not again.training

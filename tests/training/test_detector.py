@@ -70,10 +70,13 @@ def test_depth_cuts_blocks_and_nothing_else():
     assert {name.split(".")[2] for name in set(three) - set(one)} == {"1", "2"}
 
 
-@pytest.mark.parametrize("name, message", [
-    ("vit_gigantic_patch3", "train.architecture 'vit_gigantic_patch3' is unknown to timm"),
-    ("convit_tiny", "'convit_tiny' is no VisionTransformer"),
-])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("vit_gigantic_patch3", "train.architecture 'vit_gigantic_patch3' is unknown to timm"),
+        ("convit_tiny", "'convit_tiny' is no VisionTransformer"),
+    ],
+)
 def test_architectures_that_cannot_be_built(name, message):
     with pytest.raises(ValueError, match=message) as info:
         build(name, 2, depth=1)

@@ -66,7 +66,9 @@ def test_values_without_a_class_are_refused(table, column, value, scheme, words)
 
 
 def test_unknown_scheme_names_the_known_ones(table):
-    with pytest.raises(ValueError, match="'method' is unknown: use one of binary, category, dataset"):
+    with pytest.raises(
+        ValueError, match="'method' is unknown: use one of binary, category, dataset"
+    ):
         labels(table, "method")
 
 

@@ -1,4 +1,6 @@
-"""Crop store + sample -> batches: places against a naive loop, order as a function of (seed, epoch)."""
+"""Crop store + sample -> batches: places against a naive loop, order as a function of (seed,
+epoch).
+"""
 
 import random
 
@@ -35,9 +37,24 @@ def crop(number):
 def store(tmp_path_factory) -> CropStore:
     """18 numbered crops in two parts."""
     folder = tmp_path_factory.mktemp("crops")
-    rows = [{"video_id": video, "frame": frame, "seconds": float(frame), "face": face, "x0": 0.0, "y0": 0.0,
-             "x1": 24.0, "y1": 24.0, "score": 0.9, "landmarks": [0.0] * 10, "width": 64, "height": 64,
-             "image": encode(crop(number), "png")} for number, (video, frame, face) in enumerate(KEYS)]
+    rows = [
+        {
+            "video_id": video,
+            "frame": frame,
+            "seconds": float(frame),
+            "face": face,
+            "x0": 0.0,
+            "y0": 0.0,
+            "x1": 24.0,
+            "y1": 24.0,
+            "score": 0.9,
+            "landmarks": [0.0] * 10,
+            "width": 64,
+            "height": 64,
+            "image": encode(crop(number), "png"),
+        }
+        for number, (video, frame, face) in enumerate(KEYS)
+    ]
     write_part(folder / "a.arrow", rows[:11])
     write_part(folder / "b.arrow", rows[11:])
     return CropStore(folder)
@@ -52,8 +69,13 @@ def raw(image):
 
 
 def dataset(store, numbers, transform=raw):
-    return CropDataset(store, positions(store, sample(numbers)), transform, [number % 2 for number in numbers],
-                       [number % 3 for number in numbers])
+    return CropDataset(
+        store,
+        positions(store, sample(numbers)),
+        transform,
+        [number % 2 for number in numbers],
+        [number % 3 for number in numbers],
+    )
 
 
 def epoch_items(loader, epoch):
@@ -71,8 +93,15 @@ def test_positions_equal_a_naive_search(store):
 
 
 def test_a_crop_that_the_store_lacks_is_named(store):
-    rows = pd.concat([sample([1, 2]), pd.DataFrame([("ffpp/a", 3, 0), ("ffpp/z", 0, 0)], columns=sample([0]).columns)])
-    with pytest.raises(ValueError, match=r"crop \('ffpp/a', 3, 0\) is in the sample but not in the crop store") as info:
+    rows = pd.concat(
+        [
+            sample([1, 2]),
+            pd.DataFrame([("ffpp/a", 3, 0), ("ffpp/z", 0, 0)], columns=sample([0]).columns),
+        ]
+    )
+    with pytest.raises(
+        ValueError, match=r"crop \('ffpp/a', 3, 0\) is in the sample but not in the crop store"
+    ) as info:
         positions(store, rows)
     assert "run the crops stage again" in str(info.value) and "\n" not in str(info.value)
 
@@ -94,7 +123,9 @@ def test_triplet_labels_default_to_the_class_labels(store):
 
 
 def test_evaluation_keeps_order_and_every_crop(store):
-    images, labels, triplet_labels, items = zip(*evaluation_loader(dataset(store, range(18)), 4, 0), strict=True)
+    images, labels, triplet_labels, items = zip(
+        *evaluation_loader(dataset(store, range(18)), 4, 0), strict=True
+    )
     assert torch.cat(items).tolist() == list(range(18))
     assert torch.cat(images)[:, 0, 0, 0].tolist() == list(range(18))
     assert torch.cat(labels).tolist() == [n % 2 for n in range(18)]
@@ -114,7 +145,9 @@ def test_the_order_is_a_function_of_seed_and_epoch(store):
 
 @pytest.mark.parametrize("kind", ["windows", "fsfm"])
 def test_the_augmentation_of_an_epoch_can_be_repeated(store, kind):
-    loader = training_loader(dataset(store, range(18), training_transform(kind, 16, NORM)), 6, 0, seed=0)
+    loader = training_loader(
+        dataset(store, range(18), training_transform(kind, 16, NORM)), 6, 0, seed=0
+    )
 
     def images(epoch):
         set_epoch(loader, epoch)
@@ -133,7 +166,9 @@ def test_a_last_smaller_batch_is_kept_only_when_it_is_the_only_one(store, batch_
 @pytest.mark.parametrize("kind", ["windows", "fsfm"])
 def test_worker_processes_change_neither_crops_nor_augmentation(store, kind):
     def images(workers):
-        loader = training_loader(dataset(store, range(18), training_transform(kind, 16, NORM)), 6, workers, seed=0)
+        loader = training_loader(
+            dataset(store, range(18), training_transform(kind, 16, NORM)), 6, workers, seed=0
+        )
         epochs = []
         for epoch in (0, 1):  # the same processes serve both
             set_epoch(loader, epoch)
@@ -144,7 +179,9 @@ def test_worker_processes_change_neither_crops_nor_augmentation(store, kind):
 
 
 def test_an_epoch_that_begins_at_a_later_step_goes_on_as_the_whole_one(store):
-    loader = training_loader(dataset(store, range(18), training_transform("windows", 16, NORM)), 4, 0, seed=0)
+    loader = training_loader(
+        dataset(store, range(18), training_transform("windows", 16, NORM)), 4, 0, seed=0
+    )
     set_epoch(loader, 2)
     whole = list(loader)
     set_epoch(loader, 2, start=3)
@@ -158,7 +195,11 @@ def test_a_crops_augmentation_depends_on_seed_epoch_and_crop_only(store):
     first = Seeded(data, 0)[5, 0][0]
     torch.rand(3), np.random.rand(), Seeded(data, 0)[5, 2]
     assert torch.equal(Seeded(data, 0)[5, 0][0], first)
-    for other in (Seeded(data, 0)[5, 1], Seeded(data, 0)[6, 0], Seeded(data, 1)[5, 0]):  # item 1 is the same crop
+    for other in (
+        Seeded(data, 0)[5, 1],
+        Seeded(data, 0)[6, 0],
+        Seeded(data, 1)[5, 0],
+    ):  # item 1 is the same crop
         assert not torch.equal(other[0], first)
 
 
@@ -181,7 +222,10 @@ def test_the_callers_generators_are_left_as_they_were():
 def test_evaluation_batches_of_all_devices_are_those_of_one(store, size):
     data = dataset(store, range(size)) if size else torch.utils.data.Subset(dataset(store, [0]), [])
     whole = [items.tolist() for *_, items in evaluation_loader(data, 4, 0)]
-    parts = [[items.tolist() for *_, items in evaluation_loader(data, 4, 0, rank, 2)] for rank in range(2)]
+    parts = [
+        [items.tolist() for *_, items in evaluation_loader(data, 4, 0, rank, 2)]
+        for rank in range(2)
+    ]
     assert parts == [whole[0::2], whole[1::2]]
     assert [item for batch in whole for item in batch] == list(range(size))
 

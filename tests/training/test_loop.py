@@ -16,11 +16,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_a_rate_of_any_form_reaches_every_group_by_its_scale():
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
-    optimizer = torch.optim.SGD([{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}], lr=9.0)
+    optimizer = torch.optim.SGD(
+        [{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}], lr=9.0
+    )
     clock = Rate(optimizer, lambda step: 0.1 * step)
     for step in (3, 0, 10):
         clock.step_update(step)
-        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05 * step, 0.1 * step])
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
+            [0.05 * step, 0.1 * step]
+        )
 
 
 def test_the_best_epoch_is_the_first_of_equals_and_a_copy():
@@ -41,7 +45,9 @@ def test_views_are_averaged_and_count_once():
         found = over_views(model, images)
         for number, expected in itertools.product(range(3), range(2)):
             views = [model(view[None])[expected][0] for view in images[number]]
-            torch.testing.assert_close(found[expected][number], sum(views) / 4, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                found[expected][number], sum(views) / 4, rtol=1e-4, atol=1e-5
+            )
         assert torch.equal(over_views(model, images[:, 0])[1], model(images[:, 0])[1])
 
 
@@ -53,7 +59,9 @@ def test_means_weigh_batches_by_their_crops():
 
 
 def test_stopwatch_by_hand(monkeypatch):
-    """Batches take 3 s, steps 1 s: 2 batches of 5 crops on each of two devices in 8 s, 6 of them lost."""
+    """Batches take 3 s, steps 1 s: 2 batches of 5 crops on each of two devices in 8 s, 6 of them
+    lost.
+    """
     now = [0.0]
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
 
@@ -65,4 +73,8 @@ def test_stopwatch_by_hand(monkeypatch):
     watch = loop.Stopwatch()
     for _ in watch.timed(loader(), lambda batch: 2 * len(batch)):
         now[0] += 1
-    assert watch.summary() == {"crops_per_second": 2.5, "waiting_share": 0.75, "training_seconds": 8.0}
+    assert watch.summary() == {
+        "crops_per_second": 2.5,
+        "waiting_share": 0.75,
+        "training_seconds": 8.0,
+    }

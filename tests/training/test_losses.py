@@ -1,4 +1,6 @@
-"""Losses against naive loops, a second library, numerical gradients and hand-made batches (Section 3.3)."""
+"""Losses against naive loops, a second library, numerical gradients and hand-made batches (Section
+3.3).
+"""
 
 import math
 
@@ -39,7 +41,9 @@ def batch(seed, size, classes, width=7):
 
 
 def naive(embeddings, labels, margin):
-    """The formulas of Section 3.3.1 written as loops: the three losses and the share of active triplets."""
+    """The formulas of Section 3.3.1 written as loops: the three losses and the share of active
+    triplets.
+    """
     points, y, size = embeddings.tolist(), labels.tolist(), len(labels)
     d = [[math.dist(p, q) for q in points] for p in points]
     valid = [
@@ -70,12 +74,18 @@ def test_losses_equal_naive_loops(seed, size, classes, margin):
     embeddings, labels = batch(seed, size, classes)
     expected = naive(embeddings, labels, margin)
     for name, loss in TRIPLET_LOSSES.items():
-        assert loss(embeddings, labels, margin).item() == pytest.approx(expected[name], rel=1e-12), name
-    assert active_fraction(embeddings, labels, margin).item() == pytest.approx(expected["active"], rel=1e-6)
+        assert loss(embeddings, labels, margin).item() == pytest.approx(
+            expected[name], rel=1e-12
+        ), name
+    assert active_fraction(embeddings, labels, margin).item() == pytest.approx(
+        expected["active"], rel=1e-6
+    )
 
 
 def over_all_triplets(embeddings, labels, margin):
-    """Batch All over a mask of all B³ triplets, and the share of active ones: the definition written down."""
+    """Batch All over a mask of all B³ triplets, and the share of active ones: the definition
+    written down.
+    """
     distance, same = distances(embeddings), labels[:, None] == labels
     positive = same & ~torch.eye(len(labels), dtype=torch.bool)
     valid = positive[:, :, None] & ~same[:, None, :]
@@ -86,13 +96,25 @@ def over_all_triplets(embeddings, labels, margin):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=14),
-       st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=14
+    ),
+    st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+)
 def test_batch_all_equals_the_mask_of_all_triplets_with_ties_and_duplicates(rows, margin):
-    """Points on a small grid: many distances are the same, many differ by exactly the margin, many are zero."""
+    """Points on a small grid: many distances are the same, many differ by exactly the margin, many
+    are zero.
+    """
     labels = torch.tensor([label for *_, label in rows])
-    leaves = [torch.tensor([row[:2] for row in rows], dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    found, expected = batch_all(leaves[0], labels, margin), over_all_triplets(leaves[1], labels, margin)
+    leaves = [
+        torch.tensor([row[:2] for row in rows], dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    ]
+    found, expected = (
+        batch_all(leaves[0], labels, margin),
+        over_all_triplets(leaves[1], labels, margin),
+    )
     torch.testing.assert_close(found, expected[0], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(active_fraction(leaves[0], labels, margin), expected[1])
     found.backward()
@@ -102,23 +124,35 @@ def test_batch_all_equals_the_mask_of_all_triplets_with_ties_and_duplicates(rows
 
 @pytest.mark.parametrize("size", [24, 64, 130])
 def test_batch_all_in_fp32_equals_the_mask_of_all_triplets(size):
-    embeddings, labels = (part.float() if part.is_floating_point() else part for part in batch(3, size, 3, width=96))
+    embeddings, labels = (
+        part.float() if part.is_floating_point() else part for part in batch(3, size, 3, width=96)
+    )
     leaves = [embeddings.clone().requires_grad_() for _ in range(2)]
-    found, expected = batch_all(leaves[0], labels, 1.0), over_all_triplets(leaves[1], labels, 1.0)[0]
+    found, expected = (
+        batch_all(leaves[0], labels, 1.0),
+        over_all_triplets(leaves[1], labels, 1.0)[0],
+    )
     torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-6)
     grads = torch.autograd.grad(found, leaves[0]) + torch.autograd.grad(expected, leaves[1])
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-7)
 
 
 def test_a_batch_of_thousands_needs_no_cube():
-    """2,048 crops have 4 thousand million triplets; a class is a point, so the loss is known in closed form."""
+    """2,048 crops have 4 thousand million triplets; a class is a point, so the loss is known in
+    closed form.
+    """
     labels = torch.arange(2048) % 2
     embeddings = torch.stack([labels * 0.25, torch.zeros(2048)], 1).requires_grad_()
     value = batch_all(embeddings, labels, 1.0)
     value.backward()
-    assert value.item() == pytest.approx(0.75) and active_fraction(embeddings, labels, 1.0).item() == 1
-    # Of all triplets every real (fake) stands in the same share: the pull on each is ± 1 / 1,024 along the first axis.
-    torch.testing.assert_close(embeddings.grad[:, 0], (1 - 2.0 * labels) / 1024, rtol=1e-4, atol=1e-8)
+    assert (
+        value.item() == pytest.approx(0.75) and active_fraction(embeddings, labels, 1.0).item() == 1
+    )
+    # Of all triplets every real (fake) stands in the same share: the pull on each is ± 1 / 1,024
+    # along the first axis.
+    torch.testing.assert_close(
+        embeddings.grad[:, 0], (1 - 2.0 * labels) / 1024, rtol=1e-4, atol=1e-8
+    )
 
 
 def test_distances_in_blocks_are_the_distances_and_so_are_their_gradients(monkeypatch):
@@ -128,15 +162,21 @@ def test_distances_in_blocks_are_the_distances_and_so_are_their_gradients(monkey
     monkeypatch.setattr(losses, "DIFFERENCES_AT_ONCE", 23 * 7 * 4)  # four rows at once
     blocks = distances(embeddings)
     assert torch.equal(blocks, whole)
-    torch.testing.assert_close(torch.autograd.grad(blocks.square().sum() + blocks.sum(), embeddings)[0], gradient)
+    torch.testing.assert_close(
+        torch.autograd.grad(blocks.square().sum() + blocks.sum(), embeddings)[0], gradient
+    )
 
 
 @pytest.mark.parametrize(("seed", "size", "classes", "margin"), CASES)
 def test_losses_equal_pytorch_metric_learning(seed, size, classes, margin):
     embeddings, labels = batch(100 + seed, size, classes)
     euclid = pml_distances.LpDistance(normalize_embeddings=False, p=2, power=1)
-    ba = pml_losses.TripletMarginLoss(margin=margin, distance=euclid, reducer=reducers.AvgNonZeroReducer())
-    mined = pml_losses.TripletMarginLoss(margin=margin, distance=euclid, reducer=reducers.MeanReducer())
+    ba = pml_losses.TripletMarginLoss(
+        margin=margin, distance=euclid, reducer=reducers.AvgNonZeroReducer()
+    )
+    mined = pml_losses.TripletMarginLoss(
+        margin=margin, distance=euclid, reducer=reducers.MeanReducer()
+    )
     assert torch.allclose(batch_all(embeddings, labels, margin), ba(embeddings, labels))
     hard = miners.BatchHardMiner(distance=euclid)(embeddings, labels)
     easy = miners.BatchEasyHardMiner(pos_strategy="easy", neg_strategy="hard", distance=euclid)(
@@ -155,15 +195,23 @@ def test_hand_computed_batch():
     # Anchor 0: 1-3+3=1, 1-7+3<0; 1: 1-2+3=2, 1-6+3<0; 3: 4-3+3=4, 4-2+3=5; 7: 4-7+3=0, 4-6+3=1.
     assert batch_all(embeddings, labels, 3.0).item() == pytest.approx((1 + 2 + 4 + 5 + 1) / 5)
     assert active_fraction(embeddings, labels, 3.0).item() == pytest.approx(5 / 8)
-    assert hard_positive_hard_negative(embeddings, labels, 3.0).item() == pytest.approx((1 + 2 + 5 + 1) / 4)
+    assert hard_positive_hard_negative(embeddings, labels, 3.0).item() == pytest.approx(
+        (1 + 2 + 5 + 1) / 4
+    )
 
 
 def test_hard_and_easy_positives_differ():
     embeddings = torch.tensor([[0.0], [1.0], [5.0], [2.0]], dtype=torch.float64)
-    labels = torch.tensor([0, 0, 0, 1])  # the fake is an anchor without a positive: 0, but counted in B
+    labels = torch.tensor(
+        [0, 0, 0, 1]
+    )  # the fake is an anchor without a positive: 0, but counted in B
     # HP-HN: anchor 0: 5-2+1, anchor 1: 4-1+1, anchor 5: 5-3+1. EP-HN: 1-2+1, 1-1+1, 4-3+1.
-    assert hard_positive_hard_negative(embeddings, labels, 1.0).item() == pytest.approx((4 + 4 + 3) / 4)
-    assert easy_positive_hard_negative(embeddings, labels, 1.0).item() == pytest.approx((0 + 1 + 2) / 4)
+    assert hard_positive_hard_negative(embeddings, labels, 1.0).item() == pytest.approx(
+        (4 + 4 + 3) / 4
+    )
+    assert easy_positive_hard_negative(embeddings, labels, 1.0).item() == pytest.approx(
+        (0 + 1 + 2) / 4
+    )
 
 
 @pytest.mark.parametrize("loss", TRIPLET_LOSSES.values(), ids=TRIPLET_LOSSES)
@@ -207,7 +255,8 @@ def test_nan_embedding_shows_in_the_loss(loss):
 
 
 def test_distances_are_exact_for_near_duplicates():
-    # Above 25 rows the default torch.cdist uses a matrix product: 0.016 here, and not 0 on the diagonal.
+    # Above 25 rows the default torch.cdist uses a matrix product: 0.016 here, and not 0 on the
+    # diagonal.
     embeddings = torch.randn(64, 768, generator=torch.Generator().manual_seed(0))
     embeddings[1] = embeddings[0] + 1e-4
     measured = distances(embeddings)
@@ -217,7 +266,9 @@ def test_distances_are_exact_for_near_duplicates():
 
 def test_bf16_input_is_measured_in_fp32_even_under_autocast():
     embeddings = torch.randn(32, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
-    expected = torch.tensor([[math.dist(p, q) for q in embeddings.tolist()] for p in embeddings.tolist()])
+    expected = torch.tensor(
+        [[math.dist(p, q) for q in embeddings.tolist()] for p in embeddings.tolist()]
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         measured = distances(embeddings)
     assert measured.dtype == torch.float32
@@ -237,7 +288,8 @@ def test_cross_entropy_is_the_written_formula():
 
 
 @pytest.mark.parametrize(
-    ("d_an", "kind"), [(0.9, "hard"), (1.0, "semi-hard"), (1.4, "semi-hard"), (1.5, "easy"), (9.0, "easy")]
+    ("d_an", "kind"),
+    [(0.9, "hard"), (1.0, "semi-hard"), (1.4, "semi-hard"), (1.5, "easy"), (9.0, "easy")],
 )
 def test_kind_of_triplet_as_in_figure_2(d_an, kind):
     assert kind_of_triplet(1.0, d_an, 0.5) == kind

@@ -9,7 +9,12 @@ from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torchvision.transforms import InterpolationMode
 
-from deepfake_repro.training.transforms import AUGMENTATIONS, Normalisation, evaluation_transform, training_transform
+from deepfake_repro.training.transforms import (
+    AUGMENTATIONS,
+    Normalisation,
+    evaluation_transform,
+    training_transform,
+)
 
 NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -40,8 +45,12 @@ def corners(views):
 def test_a_window_is_the_crops_own_pixels_normalised():
     image = crop()
     views = evaluation_transform("windows", SIZE, NORM)(image)
-    for view, (y, x) in zip(views, corners(evaluation_transform("windows", SIZE, NORM)(coordinates())), strict=True):
-        torch.testing.assert_close(view, by_hand(image[y:y + SIZE, x:x + SIZE]), rtol=1e-5, atol=1e-5)
+    for view, (y, x) in zip(
+        views, corners(evaluation_transform("windows", SIZE, NORM)(coordinates())), strict=True
+    ):
+        torch.testing.assert_close(
+            view, by_hand(image[y : y + SIZE, x : x + SIZE]), rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("size", [64, 112, 200])
@@ -57,7 +66,7 @@ def test_four_windows_inside_the_crop_symmetric_about_its_centre(size):
 def test_the_demos_windows_cover_the_face_without_a_gap():
     seen = np.zeros((224, 224), bool)
     for y, x in corners(evaluation_transform("windows", SIZE, NORM)(coordinates())):
-        seen[y:y + SIZE, x:x + SIZE] = True
+        seen[y : y + SIZE, x : x + SIZE] = True
     border = round(224 * 0.15 / 1.3)  # what the enlargement by 30 % added on each side of the box
     assert seen[border:-border, border:-border].all()
 
@@ -69,8 +78,11 @@ def test_windows_of_training_are_native_pixels_anywhere_and_mirrored_half_the_ti
     for _ in range(60):
         view = transform(crop())
         assert view.shape == (3, SIZE, SIZE) and view.dtype == torch.float32
-        found = [(flip, place) for flip, whole in ((False, image), (True, image.flip(2)))
-                 for place in find(whole, view)]
+        found = [
+            (flip, place)
+            for flip, whole in ((False, image), (True, image.flip(2)))
+            for place in find(whole, view)
+        ]
         assert len(found) == 1
         mirrored += found[0][0]
         places.add(found[0][1])
@@ -78,32 +90,50 @@ def test_windows_of_training_are_native_pixels_anywhere_and_mirrored_half_the_ti
 
 
 def find(whole, view):
-    """Where ``view`` lies in ``whole``: places whose first pixel fits, then the whole window compared."""
+    """Where ``view`` lies in ``whole``: places whose first pixel fits, then the whole window
+    compared.
+    """
     limit = whole.shape[1] - view.shape[1] + 1
     near = ((whole[:, :limit, :limit] - view[:, :1, :1]).abs() < 1e-4).all(0).nonzero().tolist()
-    return [(y, x) for y, x in near if torch.allclose(whole[:, y:y + SIZE, x:x + SIZE], view, atol=1e-4)]
+    return [
+        (y, x)
+        for y, x in near
+        if torch.allclose(whole[:, y : y + SIZE, x : x + SIZE], view, atol=1e-4)
+    ]
 
 
 def test_training_follows_fsfms_settings():
     _, transform = training_transform("fsfm", 224, NORM).transforms
     steps = {type(step): step for step in transform.transforms}
     cropping = steps[RandomResizedCropAndInterpolation]
-    assert cropping.interpolation == InterpolationMode.BILINEAR and tuple(cropping.size) == (224, 224)
+    assert cropping.interpolation == InterpolationMode.BILINEAR and tuple(cropping.size) == (
+        224,
+        224,
+    )
     assert tuple(cropping.scale) == (0.08, 1.0)
     assert steps[RandAugment].num_layers == 2
     assert {(op.magnitude, op.magnitude_std) for op in steps[RandAugment].ops} == {(9, 0.5)}
     erasing = steps[RandomErasing]
-    assert (erasing.probability, erasing.mode, erasing.min_count, erasing.max_count) == (0.25, "pixel", 1, 1)
+    assert (erasing.probability, erasing.mode, erasing.min_count, erasing.max_count) == (
+        0.25,
+        "pixel",
+        1,
+        1,
+    )
     assert "ColorJitter" not in str(transform)
 
 
 def test_posterize_at_full_magnitude_blackens_as_the_pillow_of_fsfms_time_did():
     _, transform = training_transform("fsfm", 224, NORM).transforms
     operations = next(step for step in transform.transforms if isinstance(step, RandAugment)).ops
-    operation = next(operation for operation in operations if operation.name == "PosterizeIncreasing")
+    operation = next(
+        operation for operation in operations if operation.name == "PosterizeIncreasing"
+    )
     image = Image.fromarray(crop())
     for magnitude, bits in ((10, 0), (9, 1), (5, 2)):
-        found = np.asarray(operation.aug_fn(image, *operation.level_fn(magnitude, {}), **operation.kwargs))
+        found = np.asarray(
+            operation.aug_fn(image, *operation.level_fn(magnitude, {}), **operation.kwargs)
+        )
         assert np.array_equal(found, np.asarray(image) & (0xFF00 >> bits & 0xFF)), magnitude
 
 
@@ -119,8 +149,10 @@ def test_fsfm_training_normalises_by_the_given_constants():
     steps = training_transform("fsfm", 32, NORM).transforms[1].transforms
     normalise = next(step for step in steps if type(step).__name__ == "Normalize")
     grey = torch.full((3, 4, 4), 0.5)
-    assert torch.equal(normalise(grey), (grey - torch.tensor(NORM.mean)[:, None, None])
-                       / torch.tensor(NORM.std)[:, None, None])
+    assert torch.equal(
+        normalise(grey),
+        (grey - torch.tensor(NORM.mean)[:, None, None]) / torch.tensor(NORM.std)[:, None, None],
+    )
 
 
 def test_evaluation_is_resize_to_256_and_the_centre_224():
@@ -146,10 +178,20 @@ def test_an_unknown_name_is_an_error_naming_the_key(make):
 
 def test_the_augmentation_is_the_published_list():
     flip, affine, rare, jitter, jpeg = training_transform("lnclip", 224, HALF).transforms[1:6]
-    assert (flip.p, affine.degrees, affine.translate, affine.scale) == (0.5, [-10, 10], (0.1, 0.1), (0.9, 1.1))
+    assert (flip.p, affine.degrees, affine.translate, affine.scale) == (
+        0.5,
+        [-10, 10],
+        (0.1, 0.1),
+        (0.9, 1.1),
+    )
     (blur,) = rare.transforms
     assert (rare.p, blur.kernel_size, blur.sigma) == (0.1, (7, 7), [0.1, 2.0])
-    assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == ((0.9, 1.1), (0.9, 1.1), None, None)
+    assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (
+        (0.9, 1.1),
+        (0.9, 1.1),
+        None,
+        None,
+    )
     assert tuple(jpeg.quality) == (40, 100)
 
 

@@ -1,4 +1,6 @@
-"""The shape of the package: one direction of imports, short modules and functions, nothing swallowed."""
+"""The shape of the package: one direction of imports, short modules and functions, nothing
+swallowed.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "deepfake_repro"
-MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
-LEFT_UNDONE = ("TO" "DO", "FIX" "ME", "XX" "X", "raise NotImplemented" "Error")  # in halves: this file is searched too
+LEFT_UNDONE = (
+    "TODO",
+    "FIXME",
+    "XXX",
+    "raise NotImplementedError",
+)  # in halves: this file is searched too
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -36,8 +46,14 @@ def length(function: Function) -> int:
 def import_contracts(source: Path) -> subprocess.CompletedProcess:
     """Check the contracts of pyproject.toml on the package in ``source``."""
     code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(config_filename=sys.argv[1]))"
-    return subprocess.run([sys.executable, "-c", code, str(ROOT / "pyproject.toml")], cwd=source, check=False,
-                          env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "pyproject.toml")],
+        cwd=source,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_packages_import_one_way() -> None:
@@ -46,9 +62,13 @@ def test_packages_import_one_way() -> None:
 
 
 def test_an_arrow_upwards_is_seen_even_inside_a_function(tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE, tmp_path / "deepfake_repro", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PACKAGE, tmp_path / "deepfake_repro", ignore=shutil.ignore_patterns("__pycache__")
+    )
     with (tmp_path / "deepfake_repro" / "project" / "files.py").open("a") as file:
-        file.write("\n\ndef upwards() -> None:\n    from ..report import tables\n    print(tables)\n")
+        file.write(
+            "\n\ndef upwards() -> None:\n    from ..report import tables\n    print(tables)\n"
+        )
     result = import_contracts(tmp_path)
     assert result.returncode == 1
     assert "deepfake_repro.project is not allowed to import deepfake_repro.report" in result.stdout
@@ -65,7 +85,9 @@ def test_the_package_imports_itself_relatively() -> None:
     for name, path in MODULES.items():
         for node in ast.walk(tree(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            )
             assert not any(one.startswith("deepfake_repro") for one in names), name
 
 
@@ -81,7 +103,9 @@ def test_half_of_the_modules_have_at_most_150_lines() -> None:
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
 def test_modules_and_functions_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-    assert not [f"{path.name}: {f.name} has {length(f)} lines" for f in functions(path) if length(f) > 40]
+    assert not [
+        f"{path.name}: {f.name} has {length(f)} lines" for f in functions(path) if length(f) > 40
+    ]
 
 
 def test_half_of_the_functions_have_at_most_a_dozen_lines() -> None:
@@ -89,7 +113,9 @@ def test_half_of_the_functions_have_at_most_a_dozen_lines() -> None:
 
 
 def undocumented(body: list[ast.stmt], where: str) -> Iterator[str]:
-    """Public functions, classes and methods without a docstring; methods of private classes are private."""
+    """Public functions, classes and methods without a docstring; methods of private classes are
+    private.
+    """
     for node in body:
         if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
             if not ast.get_docstring(node):
@@ -107,15 +133,22 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
 def test_functions_are_typed(path: Path) -> None:
-    untyped = [f"{f.name}({a.arg})" for f in functions(path) for a in (*f.args.posonlyargs, *f.args.args,
-               *f.args.kwonlyargs) if a.annotation is None and a.arg not in ("self", "cls")]
+    untyped = [
+        f"{f.name}({a.arg})"
+        for f in functions(path)
+        for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)
+        if a.annotation is None and a.arg not in ("self", "cls")
+    ]
     assert not untyped + [f.name for f in functions(path) if f.returns is None]
 
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
 def test_no_error_is_swallowed_wholesale(path: Path) -> None:
-    caught = [ast.unparse(node.type) if node.type else "" for node in ast.walk(tree(path))
-              if isinstance(node, ast.ExceptHandler)]
+    caught = [
+        ast.unparse(node.type) if node.type else ""
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+    ]
     assert not {"", "Exception", "BaseException"} & set(caught)
 
 
@@ -127,13 +160,21 @@ def test_nobody_edits_the_import_path_or_the_working_directory(path: Path) -> No
 
 @pytest.mark.parametrize("path", MODULES.values(), ids=MODULES)
 def test_no_machine_paths_and_nothing_left_undone(path: Path) -> None:
-    texts = [node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant)
-             and isinstance(node.value, str)]
+    texts = [
+        node.value
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     assert not [text for text in texts if text.startswith(MACHINE_FOLDERS)]
     assert not [word for word in LEFT_UNDONE if word in path.read_text()]
 
 
 def test_lint_is_clean() -> None:
-    lint = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "src", "tests"], cwd=ROOT,
-                          capture_output=True, text=True, check=False)
+    lint = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "src", "tests"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert lint.returncode == 0, lint.stdout

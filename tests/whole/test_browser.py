@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
+
 from support.browser import PATIENCE, keep_screenshot, needs_browser, new_page
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,6 @@
-"""The documents: links lead to files and headings, modules they name exist, nothing about this machine is in them."""
+"""The documents: links lead to files and headings, modules they name exist, nothing about this
+machine is in them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ PAGES = [
 PAGES += sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*/README.md")])
 PACKAGE = ROOT / "src" / "deepfake_repro"
 PRIVATE = r"\b(lies|stands|mend|at hand|goes on)\b"
-"""Words that these pages used in a sense of their own; plain ones are: is in, contains, fix, available, resumes."""
+"""Words that these pages used in a sense of their own; plain ones are: is in, contains, fix,
+available, resumes.
+"""
 
 
 def name(page: Path) -> str:

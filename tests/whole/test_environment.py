@@ -1,4 +1,6 @@
-"""One environment, said three times (lock, conda intent, project): the three agree and nothing in them is idle."""
+"""One environment, said three times (lock, conda intent, project): the three agree and nothing in
+them is idle.
+"""
 
 from __future__ import annotations
 
@@ -18,49 +20,90 @@ from packaging.version import Version
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
-LINUX_3_11 = {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux", "os_name": "posix",
-              "platform_system": "Linux", "platform_machine": "x86_64", "implementation_name": "cpython",
-              "platform_python_implementation": "CPython"}
+LINUX_3_11 = {
+    "python_version": "3.11",
+    "python_full_version": "3.11.9",
+    "sys_platform": "linux",
+    "os_name": "posix",
+    "platform_system": "Linux",
+    "platform_machine": "x86_64",
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+}
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-SYSTEMS = ({}, {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
-           {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"})
+SYSTEMS = (
+    {},
+    {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
+    {
+        "sys_platform": "win32",
+        "platform_system": "Windows",
+        "os_name": "nt",
+        "platform_machine": "AMD64",
+    },
+)
 """Linux, macOS and Windows, as what differs from ``LINUX_3_11``."""
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 INTENT = (ROOT / "environment.yml").read_text()
 DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
-IMPORT_NAMES = {"ai-edge-litert": "ai_edge_litert", "facenet-pytorch": "facenet_pytorch", "pillow": "PIL",
-                "huggingface-hub": "huggingface_hub", "lightning-fabric": "lightning_fabric",
-                "markdown-it-py": "markdown_it", "opencv-python-headless": "cv2",
-                "ruamel.yaml": "ruamel", "pytorch-metric-learning": "pytorch_metric_learning", "scikit-learn": "sklearn",
-                "websocket-client": "websocket"}
-COMMANDS = {"dvc": r"\bdvc repro\b", "jupyterlab": r"\bjupyter lab\b", "ruff": r"\bruff check\b",
-            "pytest": r"-m pytest\b", "import-linter": r"\blint-imports\b",
-            "sphinx": r"\bsphinx-build\b", "myst-nb": r"\"myst_nb\"",
-            "sphinx-book-theme": r"\"sphinx_book_theme\""}
+IMPORT_NAMES = {
+    "ai-edge-litert": "ai_edge_litert",
+    "facenet-pytorch": "facenet_pytorch",
+    "pillow": "PIL",
+    "huggingface-hub": "huggingface_hub",
+    "lightning-fabric": "lightning_fabric",
+    "markdown-it-py": "markdown_it",
+    "opencv-python-headless": "cv2",
+    "ruamel.yaml": "ruamel",
+    "pytorch-metric-learning": "pytorch_metric_learning",
+    "scikit-learn": "sklearn",
+    "websocket-client": "websocket",
+}
+COMMANDS = {
+    "dvc": r"\bdvc repro\b",
+    "jupyterlab": r"\bjupyter lab\b",
+    "ruff": r"\bruff check\b",
+    "pytest": r"-m pytest\b",
+    "import-linter": r"\blint-imports\b",
+    "sphinx": r"\bsphinx-build\b",
+    "myst-nb": r"\"myst_nb\"",
+    "sphinx-book-theme": r"\"sphinx_book_theme\"",
+}
 WITHOUT_IMPORT = {"bokeh": "distributed", "ipywidgets": "tqdm.auto"}
-"""Used by another package on behalf of an import: tqdm.auto draws its bars in JupyterLab with ipywidgets."""
+"""Used by another package on behalf of an import: tqdm.auto draws its bars in JupyterLab with
+ipywidgets.
+"""
 
 
 def pins() -> Iterator[tuple[str, str, str]]:
     """(name, version, marker) of each line of the lock."""
     for line in LOCK:
-        name, version, marker = re.fullmatch(r"([a-z0-9][a-z0-9._-]*)==([^\s;]+)(?: ; (.+))?", line).groups()
+        name, version, marker = re.fullmatch(
+            r"([a-z0-9][a-z0-9._-]*)==([^\s;]+)(?: ; (.+))?", line
+        ).groups()
         yield name, version, marker or ""
 
 
 def locked() -> dict[str, str]:
     """What the lock installs with Python 3.11 on Linux."""
-    return {name: version for name, version, marker in pins() if not marker or Marker(marker).evaluate(LINUX_3_11)}
+    return {
+        name: version
+        for name, version, marker in pins()
+        if not marker or Marker(marker).evaluate(LINUX_3_11)
+    }
 
 
 def test_every_line_of_the_lock_is_a_pin_and_nothing_else() -> None:
     assert len(LOCK) > 100
-    bad = [line for line in LOCK if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; [^;]+)?", line)]
+    bad = [
+        line for line in LOCK if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; [^;]+)?", line)
+    ]
     assert not bad, f"requirements.lock: {bad[0]!r} is no 'name==version [; marker]'"
 
 
 def test_the_lock_names_no_address_and_no_option() -> None:
-    assert not [line for line in LOCK if re.search(r"https?:|://|@|\.(com|org|net|io)\b|^\s*-", line)]
+    assert not [
+        line for line in LOCK if re.search(r"https?:|://|@|\.(com|org|net|io)\b|^\s*-", line)
+    ]
 
 
 def test_versions_and_markers_of_the_lock_are_valid() -> None:
@@ -78,16 +121,32 @@ def test_the_lock_has_one_version_of_each_package() -> None:
 def pythons_with(marker: str) -> Iterator[set[str]]:
     """On each system: the supported versions of Python that ``marker`` holds for."""
     for system in SYSTEMS:
-        yield {python for python in SUPPORTED if Marker(marker).evaluate(
-            LINUX_3_11 | system | {"python_version": python, "python_full_version": f"{python}.9"})}
+        yield {
+            python
+            for python in SUPPORTED
+            if Marker(marker).evaluate(
+                LINUX_3_11
+                | system
+                | {"python_version": python, "python_full_version": f"{python}.9"}
+            )
+        }
 
 
 def test_what_differs_by_python_is_listed_with_its_reason() -> None:
     """The comment at the head of environment.yml: ``name: versions  # reason``."""
-    listed = {name: set(versions.split()) for name, versions in re.findall(
-        r"^#   ([a-z0-9-]+): (3\.[\d. ]*\d) +# .{10,}$", INTENT, flags=re.M)}
-    found = {name: some for name, _, marker in pins() if marker for some in pythons_with(marker)
-             if some and some != set(SUPPORTED)}
+    listed = {
+        name: set(versions.split())
+        for name, versions in re.findall(
+            r"^#   ([a-z0-9-]+): (3\.[\d. ]*\d) +# .{10,}$", INTENT, flags=re.M
+        )
+    }
+    found = {
+        name: some
+        for name, _, marker in pins()
+        if marker
+        for some in pythons_with(marker)
+        if some and some != set(SUPPORTED)
+    }
     assert found == listed
 
 
@@ -105,7 +164,9 @@ def test_the_range_of_python_is_the_same_wherever_it_is_said() -> None:
 def test_conda_intent_installs_the_lock() -> None:
     content = YAML(typ="safe", pure=True).load(INTENT)
     (pip,) = [entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict)]
-    assert pip[0] == "-r requirements.lock" and pip[1:] == [f"{name}=={version}" for name, version in DIRECT.items()]
+    assert pip[0] == "-r requirements.lock" and pip[1:] == [
+        f"{name}=={version}" for name, version in DIRECT.items()
+    ]
     assert "python=3.11" in content["dependencies"]
 
 
@@ -114,7 +175,11 @@ def test_direct_pins_are_those_of_the_lock() -> None:
 
 
 def test_each_direct_dependency_says_where_it_is_used() -> None:
-    lines = [line for line in INTENT.splitlines() if re.match(r"\s*- [a-z0-9.-]+(==?[\d.]+)?\s*(#|$)", line)]
+    lines = [
+        line
+        for line in INTENT.splitlines()
+        if re.match(r"\s*- [a-z0-9.-]+(==?[\d.]+)?\s*(#|$)", line)
+    ]
     listed = [line for line in lines if line.split()[1] not in {"conda-forge", "nodefaults"}]
     assert len(listed) == len(DIRECT) + 4  # python, pip, git, make
     assert not [line for line in listed if not re.search(r"# \S.{4,}", line)]
@@ -152,15 +217,29 @@ def imported() -> set[str]:
 
 @pytest.mark.parametrize("package", DIRECT)
 def test_each_direct_dependency_is_imported_or_run(imported: set[str], package: str) -> None:
-    commands = "".join((ROOT / file).read_text() for file in ("Makefile", "dvc.yaml", "docs/conf.py"))
+    commands = "".join(
+        (ROOT / file).read_text() for file in ("Makefile", "dvc.yaml", "docs/conf.py")
+    )
     module = WITHOUT_IMPORT.get(package) or IMPORT_NAMES.get(package, package)
     used = any(name == module or name.startswith(f"{module}.") for name in imported)
-    assert used or (package in COMMANDS and re.search(COMMANDS[package], commands)), f"{package} is idle: remove it"
+    assert used or (package in COMMANDS and re.search(COMMANDS[package], commands)), (
+        f"{package} is idle: remove it"
+    )
 
 
 def test_what_the_package_and_the_notebooks_import_is_pinned(imported: set[str]) -> None:
-    provided = {IMPORT_NAMES.get(name, name) for name in DIRECT} | {"deepfake_repro", "IPython", "traitlets", "packaging"}
+    provided = {IMPORT_NAMES.get(name, name) for name in DIRECT} | {
+        "deepfake_repro",
+        "IPython",
+        "traitlets",
+        "packaging",
+    }
     helpers = {"support", "benchmarks"}
-    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - provided - helpers
+    foreign = (
+        {name.partition(".")[0] for name in imported}
+        - set(sys.stdlib_module_names)
+        - provided
+        - helpers
+    )
     assert not foreign, f"{sorted(foreign)[0]} is imported but environment.yml does not list it"
     assert {"ipython", "traitlets", "packaging"} <= set(locked())

@@ -1,4 +1,6 @@
-"""A clone as Git for Windows makes it (``core.autocrlf=true``) has the same bytes, so its results are up to date."""
+"""A clone as Git for Windows makes it (``core.autocrlf=true``) has the same bytes, so its results
+are up to date.
+"""
 
 from __future__ import annotations
 

@@ -27,14 +27,22 @@ def passed_by_the_pipeline() -> dict[str, set[str]]:
     """Notebook -> names of the parameters that ``dvc.yaml`` passes to it."""
     stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
     commands = [stage.get("do", stage)["cmd"] for stage in stages.values()]
-    lines = [line for command in commands for line in (command if isinstance(command, list) else [command])]
-    found = [re.search(r"deepfake_repro\.project\.notebooks run (\S+) \S+(.*)", line) for line in lines]
+    lines = [
+        line
+        for command in commands
+        for line in (command if isinstance(command, list) else [command])
+    ]
+    found = [
+        re.search(r"deepfake_repro\.project\.notebooks run (\S+) \S+(.*)", line) for line in lines
+    ]
     return {match[1]: set(re.findall(r"(\w+)=", match[2])) for match in found if match}
 
 
 @every_book
 def test_git_holds_no_outputs_and_no_counts(path: Path) -> None:
-    assert not [cell.source for cell in code_cells(path) if cell.outputs or cell.execution_count is not None]
+    assert not [
+        cell.source for cell in code_cells(path) if cell.outputs or cell.execution_count is not None
+    ]
 
 
 @every_book
@@ -46,35 +54,51 @@ def test_first_cell_has_a_title_and_names_the_section_of_the_paper(path: Path) -
 
 @every_book
 def test_devices_and_precision_come_from_the_shared_loop(path: Path) -> None:
-    """``loop.this_fabric`` refuses fp16 and knows ``torchrun``; a Fabric of a notebook's own would do neither."""
+    """``loop.this_fabric`` refuses fp16 and knows ``torchrun``; a Fabric of a notebook's own would
+    do neither.
+    """
     assert not [cell.source for cell in code_cells(path) if re.search(r"\bFabric\(", cell.source)]
 
 
 @every_book
 def test_nothing_ties_a_notebook_to_one_machine(path: Path) -> None:
     for cell in code_cells(path):
-        assert not re.search(r"""["'](/|~|[A-Z]:\\)""", cell.source), f"absolute path in: {cell.source}"
+        assert not re.search(r"""["'](/|~|[A-Z]:\\)""", cell.source), (
+            f"absolute path in: {cell.source}"
+        )
         assert not re.search(r"chdir|sys\.path|^\s*[!%]", cell.source, flags=re.M), cell.source
 
 
 @every_book
 def test_cells_and_local_functions_are_short_and_valid(path: Path) -> None:
     for cell in code_cells(path):
-        lines = [line for line in cell.source.splitlines() if line.strip() and not line.startswith(("from ", "import "))]
+        lines = [
+            line
+            for line in cell.source.splitlines()
+            if line.strip() and not line.startswith(("from ", "import "))
+        ]
         assert len(lines) <= 15, cell.source
-        defined = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)]
+        defined = [
+            node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)
+        ]
         assert not [node.name for node in defined if node.end_lineno - node.lineno >= 15]
 
 
 @every_book
 def test_prose_comes_between_the_code(path: Path) -> None:
-    assert sum(cell.cell_type == "markdown" for cell in nbformat.read(path, as_version=4).cells) >= 3
+    assert (
+        sum(cell.cell_type == "markdown" for cell in nbformat.read(path, as_version=4).cells) >= 3
+    )
 
 
 @pytest.mark.parametrize(("name", "parameters"), passed_by_the_pipeline().items())
-def test_parameters_cell_has_exactly_what_the_pipeline_passes(name: str, parameters: set[str]) -> None:
+def test_parameters_cell_has_exactly_what_the_pipeline_passes(
+    name: str, parameters: set[str]
+) -> None:
     (cell,) = tagged(ROOT / "notebooks" / f"{name}.ipynb")
-    assert {target.id for node in ast.parse(cell.source).body for target in node.targets} == parameters
+    assert {
+        target.id for node in ast.parse(cell.source).body for target in node.targets
+    } == parameters
 
 
 def test_the_pipeline_cleans_the_notebooks_that_it_runs() -> None:

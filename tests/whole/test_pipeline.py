@@ -1,4 +1,6 @@
-"""The whole pipeline in a fresh clone at smoke size, and the guard: committed results belong to committed code."""
+"""The whole pipeline in a fresh clone at smoke size, and the guard: committed results belong to
+committed code.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +23,32 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_committed_results_belong_to_the_committed_code(fresh: Path) -> None:
-    """Without any data: a clone whose lock file does not match code, params or notebooks would have stages to run."""
+    """Without any data: a clone whose lock file does not match code, params or notebooks would have
+    stages to run.
+    """
     result = dvc(fresh, "repro", "--dry", "--allow-missing")
-    assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, result.stdout[-2000:] + result.stderr[-2000:]
+    assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, (
+        result.stdout[-2000:] + result.stderr[-2000:]
+    )
 
 
 def test_byte_code_makes_no_stage_look_changed(fresh: Path) -> None:
-    """Importing the package leaves ``__pycache__`` in a folder that the stage ``index`` depends on."""
+    """Importing the package leaves ``__pycache__`` in a folder that the stage ``index`` depends
+    on.
+    """
     folder = fresh / "src" / "deepfake_repro" / "corpora" / "__pycache__"
     folder.mkdir(exist_ok=True)
     (folder / "ffpp.cpython-311.pyc").write_bytes(b"any bytes")
     result = dvc(fresh, "repro", "--dry", "--allow-missing")
-    assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, result.stdout[-2000:] + result.stderr[-2000:]
+    assert result.stdout.strip().splitlines()[-1] == UP_TO_DATE, (
+        result.stdout[-2000:] + result.stderr[-2000:]
+    )
 
 
 def test_the_guard_notices_a_changed_margin(fresh: Path) -> None:
-    """The guard can fail, and it names exactly one row: its training, prediction, score, and the report."""
+    """The guard can fail, and it names exactly one row: its training, prediction, score, and the
+    report.
+    """
     params = fresh / "params.yaml"
     before = params.read_text()
     line = next(line for line in before.splitlines() if line.startswith("  fsfm_ba:"))
@@ -45,7 +57,11 @@ def test_the_guard_notices_a_changed_margin(fresh: Path) -> None:
         result = dvc(fresh, "status", "--json")
     finally:
         params.write_text(before)
-    changed = {stage for stage, why in json.loads(result.stdout).items() if "params.yaml" in json.dumps(why)}
+    changed = {
+        stage
+        for stage, why in json.loads(result.stdout).items()
+        if "params.yaml" in json.dumps(why)
+    }
     assert changed == {"train@demo-fsfm_ba-0"}
 
 
@@ -68,7 +84,14 @@ def test_smoke_pipeline_leaves_a_complete_row(smoke: Path) -> None:
 def test_smoke_report_is_a_pure_function_of_what_lies_in_git(smoke: Path) -> None:
     report = smoke / "results/smoke/report"
     before = {file.name: file.read_bytes() for file in sorted(report.iterdir())}
-    assert {"table3.md", "table3.csv", "comparison.csv", "roc.svg", "history.svg", "results.ipynb"} <= set(before)
+    assert {
+        "table3.md",
+        "table3.csv",
+        "comparison.csv",
+        "roc.svg",
+        "history.svg",
+        "results.ipynb",
+    } <= set(before)
     assert dvc(smoke, "repro", "--single-item", "--force", "report@smoke").returncode == 0
     assert {file.name: file.read_bytes() for file in sorted(report.iterdir())} == before
 
@@ -80,19 +103,27 @@ def test_a_second_repro_does_nothing(smoke: Path) -> None:
 
 
 def test_no_person_crosses_from_training_to_test_in_the_index(smoke: Path) -> None:
-    """The sample holds no video of a test split, the scores none of a training split, thresholds no test video."""
+    """The sample holds no video of a test split, the scores none of a training split, thresholds no
+    test video.
+    """
     index = pd.read_parquet(smoke / "data/index/smoke/index.parquet").set_index("video_id")["split"]
     sample = pd.read_parquet(smoke / "data/samples/smoke/train.parquet")
-    scored, validation = (pd.read_csv(smoke / f"results/smoke/runs/imagenet-0/{name}.csv")
-                          for name in ("videos", "validation"))
+    scored, validation = (
+        pd.read_csv(smoke / f"results/smoke/runs/imagenet-0/{name}.csv")
+        for name in ("videos", "validation")
+    )
     assert set(index[sample["video_id"]]) == {"train"}
     assert set(index[scored["video_id"]]) == {"test"}
     assert set(index[validation["video_id"]]) == {"val"}
 
 
 def test_provenance_names_the_commit_and_the_inputs(smoke: Path) -> None:
-    """The commit that trained the row: this one, or an earlier one where the run came out of the cache."""
+    """The commit that trained the row: this one, or an earlier one where the run came out of the
+    cache.
+    """
     facts = json.loads((smoke / "results/smoke/runs/imagenet-0/provenance.json").read_text())
-    subprocess.run(["git", "merge-base", "--is-ancestor", facts["commit"], "HEAD"], cwd=smoke, check=True)
+    subprocess.run(
+        ["git", "merge-base", "--is-ancestor", facts["commit"], "HEAD"], cwd=smoke, check=True
+    )
     assert facts["dirty"] is True  # params.yaml was changed to the smoke profile
     assert facts["seed"] == 0 and len(facts["data"]) == 2

@@ -6,7 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro.project.vocabulary import AVERAGES, IN_DISTRIBUTION, IN_THE_WILD, ROW_NAMES, SETS
+from deepfake_repro.project.vocabulary import (
+    AVERAGES,
+    IN_DISTRIBUTION,
+    IN_THE_WILD,
+    ROW_NAMES,
+    SETS,
+)
 from deepfake_repro.report.tables import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
@@ -29,7 +35,9 @@ def test_averages_follow_from_the_cells(row, metric):
     cells = scores(row, metric)
     assert list(cells) == list(SETS)
     assert all(50 < value <= 100 and round(value, 1) == value for value in cells.values())
-    averages = {name: sum(cells[key] for key in keys) / len(keys) for name, keys in AVERAGES.items()}
+    averages = {
+        name: sum(cells[key] for key in keys) / len(keys) for name, keys in AVERAGES.items()
+    }
     averages["df40"] = (9 * cells["df40_fs"] + 12 * cells["df40_re"]) / 21
     for name, value in averages.items():
         if (row, metric, name) == (*MISPRINT, "in_distribution"):
@@ -39,9 +47,12 @@ def test_averages_follow_from_the_cells(row, metric):
 
 
 def test_sentences_of_the_paper_hold_in_the_typed_cells():
-    # Section 5.1: FSFM over ImageNet on DF40 "by 7.6% and 11.1%"; Section 5.2: BA adds 0.6 and 1.7 there.
+    # Section 5.1: FSFM over ImageNet on DF40 "by 7.6% and 11.1%"; Section 5.2: BA adds 0.6 and 1.7
+    # there.
     def gain(a, b, key):
-        return [round(scores(a, metric)[key] - scores(b, metric)[key], 1) for metric in ("auc", "bacc")]
+        return [
+            round(scores(a, metric)[key] - scores(b, metric)[key], 1) for metric in ("auc", "bacc")
+        ]
 
     assert gain("fsfm", "imagenet", "df40") == [7.6, 11.1]
     assert gain("fsfm_ba", "fsfm", "df40") == [0.6, 1.7]
@@ -69,4 +80,6 @@ def test_table_2_adds_up():
     table = pd.read_csv(PUBLISHED / "table2.csv").set_index("dataset")
     assert tuple(table.index) == IN_THE_WILD
     for what in ("videos", "frames"):
-        assert (table[f"{what}_real"] + table[f"{what}_fake"]).tolist() == table[f"{what}_total"].tolist()
+        assert (table[f"{what}_real"] + table[f"{what}_fake"]).tolist() == table[
+            f"{what}_total"
+        ].tolist()

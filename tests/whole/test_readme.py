@@ -1,4 +1,6 @@
-"""README.md: its numbers come from results/, and its first screen says what it is and how to run it."""
+"""README.md: its numbers come from results/, and its first screen says what it is and how to run
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ def test_results_table_is_the_one_in_results() -> None:
 
 
 def test_the_first_screen_has_picture_results_and_both_commands() -> None:
-    """The table ends before the first heading: what it is, two commands, one picture, the results."""
-    first = TEXT[:TEXT.index("\n## ")]
+    """The table ends before the first heading: what it is, two commands, one picture, the
+    results.
+    """
+    first = TEXT[: TEXT.index("\n## ")]
     assert len(first.splitlines()) < 50
     assert re.findall(r"^make (\w+)", first, flags=re.M) == ["repro", "test"]
     (picture,) = re.findall(r'<img src="([^"]+)" alt="[^"]{20,}"', first)

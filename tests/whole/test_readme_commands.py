@@ -65,7 +65,9 @@ def without_comment(line: str) -> str:
 
 
 def printed(text: str) -> set[str]:
-    """Commands of a page: lines of its ``sh`` blocks, and code spans that begin with a program and an argument."""
+    """Commands of a page: lines of its ``sh`` blocks, and code spans that begin with a program and
+    an argument.
+    """
     blocks = [line for language, lines in fences(text) if language == "sh" for line in lines]
     prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
     spans = [span for span in re.findall(r"`([^`\n]+)`", prose) if COMMAND.match(span)]

@@ -23,6 +23,8 @@ def by_stem(dataset: str, places: Iterable[Path]) -> dict[str, Path]:
     for place in places:
         first = found.setdefault(place.stem, place)
         if first != place:
-            raise ValueError(f"{dataset}: '{first.parent.name}/{first.name}' and '{place.parent.name}/{place.name}' "
-                             "have one name; keep one of them")
+            raise ValueError(
+                f"{dataset}: '{first.parent.name}/{first.name}' and '{place.parent.name}/{place.name}' "
+                "have one name; keep one of them"
+            )
     return found

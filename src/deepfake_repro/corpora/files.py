@@ -1,8 +1,9 @@
 """Finding corpora and their videos on disk, tolerantly but in a fixed order.
 
-Official downloads are large and often spread over several disks, so links to folders are followed wherever they
-lead; none is followed twice, so that a cycle of links ends. What a *file* says (an entry of a manifest, a member of
-an archive) may never lead out of the root: ``manifest`` and ``wilddeepfake`` see to that.
+Official downloads are large and often spread over several disks, so links to folders are followed
+wherever they lead; none is followed twice, so that a cycle of links ends. What a *file* says (an
+entry of a manifest, a member of an archive) may never lead out of the root: ``manifest`` and
+``wilddeepfake`` see to that.
 """
 
 from __future__ import annotations
@@ -43,26 +44,32 @@ class Tree:
 
 def relative(place: Path, folder: Path) -> str:
     """Posix path of ``place`` below ``folder``; ``ValueError`` for a place elsewhere."""
-    # Cutting the text first: Path.relative_to alone would be a third of the time of indexing all corpora.
+    # Cutting the text first: Path.relative_to alone would be a third of the time of indexing all
+    # corpora.
     text, base = place.as_posix(), f"{folder.as_posix()}/"
-    return text[len(base):] if text.startswith(base) else place.relative_to(folder).as_posix()
+    return text[len(base) :] if text.startswith(base) else place.relative_to(folder).as_posix()
 
 
 def locate(dataset: str, root: Path, matches: Callable[[Path], object], wanted: str) -> Tree:
     """The nearest of ``root``, its folders and their folders that ``matches`` the official layout.
 
-    So the corpus itself, its parent and a doubled folder are all accepted. Raises ``FileNotFoundError``
-    naming what was ``wanted``, ``ValueError`` where two folders match equally well (Celeb-DF v1 beside v2).
+    So the corpus itself, its parent and a doubled folder are all accepted. Raises
+    ``FileNotFoundError`` naming what was ``wanted``, ``ValueError`` where two folders match equally
+    well (Celeb-DF v1 beside v2).
     """
     level = [root]
     for _ in range(3):
         found = [folder for folder in level if matches(folder)]
         if len(found) > 1:
-            raise ValueError(f"{dataset}: both '{found[0]}' and '{found[1]}' hold {wanted}; give one of them as root")
+            raise ValueError(
+                f"{dataset}: both '{found[0]}' and '{found[1]}' hold {wanted}; give one of them as root"
+            )
         if found:
             return Tree(dataset, root, found[0])
         level = [inner for folder in level for inner in folders(folder)]
-    raise FileNotFoundError(f"{dataset}: '{root}' holds no {wanted}; give the folder of the official download")
+    raise FileNotFoundError(
+        f"{dataset}: '{root}' holds no {wanted}; give the folder of the official download"
+    )
 
 
 def descend(folder: Path, *names: str) -> Path | None:
@@ -71,8 +78,14 @@ def descend(folder: Path, *names: str) -> Path | None:
         if not folder.is_dir():
             return None
         exact = folder / name
-        found = exact if exact.exists() else next(
-            (item for item in sorted(folder.iterdir()) if item.name.lower() == name.lower()), None)
+        found = (
+            exact
+            if exact.exists()
+            else next(
+                (item for item in sorted(folder.iterdir()) if item.name.lower() == name.lower()),
+                None,
+            )
+        )
         if found is None:
             return None
         folder = found
@@ -88,13 +101,22 @@ def folders(folder: Path | None) -> list[Path]:
 
 def usable(path: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> bool:
     """A non-empty file of one of ``suffixes``: no ``._*`` twin, no unfinished download."""
-    return (path.suffix.lower() in suffixes and _wanted(path.name) and os.path.isfile(path)
-            and path.stat().st_size > 0 and not os.path.exists(f"{path}{UNFINISHED}"))
+    return (
+        path.suffix.lower() in suffixes
+        and _wanted(path.name)
+        and os.path.isfile(path)
+        and path.stat().st_size > 0
+        and not os.path.exists(f"{path}{UNFINISHED}")
+    )
 
 
 def files_below(folder: Path | None, suffixes: frozenset[str]) -> list[Path]:
     """Usable files of ``suffixes`` at any depth, each folder's in order of name; none for a missing folder."""
-    return list(_walk(folder, suffixes, {os.path.realpath(folder)})) if folder and folder.is_dir() else []
+    return (
+        list(_walk(folder, suffixes, {os.path.realpath(folder)}))
+        if folder and folder.is_dir()
+        else []
+    )
 
 
 def videos_below(folder: Path | None) -> list[Path]:
@@ -126,7 +148,9 @@ def clips_in(folder: Path | None) -> list[tuple[Path, str]]:
         for path in found:
             first = stems.setdefault(path.stem.lower(), path)
             if first is not path:
-                raise ValueError(f"'{first}' and '{path.name}' are two files of one video; remove one")
+                raise ValueError(
+                    f"'{first}' and '{path.name}' are two files of one video; remove one"
+                )
         if found:
             return [(path, "video") for path in found]
     return [(place, "frames") for place in folders(descend(folder, "frames")) if is_sequence(place)]
@@ -138,8 +162,10 @@ def distinct(dataset: str, places: Iterable[Path], key: Callable[[Path], Any]) -
     for place in places:
         first = found.setdefault(key(place), place)
         if first is not place:
-            raise ValueError(f"{dataset}: '{place.name}' lies in '{first.parent.name}' and '{place.parent.name}' "
-                             f"('{first}'); remove one")
+            raise ValueError(
+                f"{dataset}: '{place.name}' lies in '{first.parent.name}' and '{place.parent.name}' "
+                f"('{first}'); remove one"
+            )
     return found
 
 
@@ -148,8 +174,10 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"'{path.parent.name}/{path.name}' is not UTF-8 (byte {error.start}); "
-                         "restore the official file or save it as UTF-8") from error
+        raise ValueError(
+            f"'{path.parent.name}/{path.name}' is not UTF-8 (byte {error.start}); "
+            "restore the official file or save it as UTF-8"
+        ) from error
 
 
 def read_json(path: Path, expected: type = object) -> Any:
@@ -160,10 +188,14 @@ def read_json(path: Path, expected: type = object) -> Any:
     try:
         content = json.loads(read_text(path), object_pairs_hook=_object)
     except (json.JSONDecodeError, _ListedTwice) as error:
-        raise ValueError(f"'{path.parent.name}/{path.name}' is broken ({error}); download it again") from error
+        raise ValueError(
+            f"'{path.parent.name}/{path.name}' is broken ({error}); download it again"
+        ) from error
     if not isinstance(content, expected):
-        raise ValueError(f"'{path.parent.name}/{path.name}' holds a {type(content).__name__} instead of a "
-                         f"{expected.__name__}; restore the official file")
+        raise ValueError(
+            f"'{path.parent.name}/{path.name}' holds a {type(content).__name__} instead of a "
+            f"{expected.__name__}; restore the official file"
+        )
     return content
 
 
@@ -183,7 +215,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def csv_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of each row of a CSV file that is not blank; a quoted cell may hold line breaks.
 
-    Raises ``ValueError`` for quotes that do not close: what follows them would be swallowed silently.
+    Raises ``ValueError`` for quotes that do not close: what follows them would be swallowed
+    silently.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
@@ -191,14 +224,16 @@ def csv_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise ValueError(f"'{path.name}' line {reader.line_num}: {error}; mend its quotes") from error
+        raise ValueError(
+            f"'{path.name}' line {reader.line_num}: {error}; mend its quotes"
+        ) from error
 
 
 def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
     """Rows of a CSV file as dictionaries, keys in lower case; a byte order mark and ``#`` lines are skipped.
 
-    A quoted field may hold line breaks. Raises ``ValueError`` for a row with more cells than columns, a column
-    named twice and a ``required`` column that is missing.
+    A quoted field may hold line breaks. Raises ``ValueError`` for a row with more cells than
+    columns, a column named twice and a ``required`` column that is missing.
     """
     rows = ((line, cells) for line, cells in csv_cells(path) if not cells[0].startswith("#"))
     columns = [" ".join(name.lower().split()) for name in next(rows, (0, []))[1]]
@@ -211,8 +246,10 @@ def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
     found = []
     for line, cells in rows:
         if len(cells) > len(columns):
-            raise ValueError(f"'{path.name}' line {line}: {len(cells)} cells for {len(columns)} columns; "
-                             "quote cells that hold commas")
+            raise ValueError(
+                f"'{path.name}' line {line}: {len(cells)} cells for {len(columns)} columns; "
+                "quote cells that hold commas"
+            )
         found.append(dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=True)))
     return found
 
@@ -220,7 +257,9 @@ def read_csv(path: Path, *required: str) -> list[dict[str, str]]:
 def need(place: Path | None, dataset: str, name: str, purpose: str) -> Path:
     """``place``, or ``FileNotFoundError`` saying which file is missing and what for."""
     if place is None or not place.exists():
-        raise FileNotFoundError(f"{dataset}: '{name}' is missing; it decides {purpose} and is part of the download")
+        raise FileNotFoundError(
+            f"{dataset}: '{name}' is missing; it decides {purpose} and is part of the download"
+        )
     return place
 
 
@@ -254,22 +293,32 @@ def _entries(folder: Path | str) -> list[os.DirEntry]:
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
-    # A link is asked through os.path, to which a broken or circular one is no folder instead of an error.
+    # A link is asked through os.path, to which a broken or circular one is no folder instead of an
+    # error.
     return _wanted(entry.name) and (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir())
 
 
 def _usable(entry: os.DirEntry, suffixes: frozenset[str]) -> bool:
     # As ``usable``, without asking the disk anew for what its listing says.
     name = entry.name
-    return (os.path.splitext(name)[1].lower() in suffixes and _wanted(name)
-            and (os.path.isfile(entry) if entry.is_symlink() else entry.is_file()) and entry.stat().st_size > 0)
+    return (
+        os.path.splitext(name)[1].lower() in suffixes
+        and _wanted(name)
+        and (os.path.isfile(entry) if entry.is_symlink() else entry.is_file())
+        and entry.stat().st_size > 0
+    )
 
 
-def _files(folder: Path, suffixes: frozenset[str], entries: list[os.DirEntry] | None = None) -> list[Path]:
+def _files(
+    folder: Path, suffixes: frozenset[str], entries: list[os.DirEntry] | None = None
+) -> list[Path]:
     entries = _entries(folder) if entries is None else entries
     unfinished = {entry.name for entry in entries if entry.name.endswith(UNFINISHED)}
-    return [folder / entry.name for entry in entries
-            if _usable(entry, suffixes) and entry.name + UNFINISHED not in unfinished]
+    return [
+        folder / entry.name
+        for entry in entries
+        if _usable(entry, suffixes) and entry.name + UNFINISHED not in unfinished
+    ]
 
 
 def _walk(folder: Path, suffixes: frozenset[str], entered: set[str]) -> Iterator[Path]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 SPLITS = ("train", "val", "test", "none")
-Official = dict[str, tuple[int, int]]  # split, or "all" where none is official -> (real, fake) of the full release
+Official = dict[
+    str, tuple[int, int]
+]  # split, or "all" where none is official -> (real, fake) of the full release
 VOCABULARY = {
     "label": (0, 1),
     "kind": ("video", "frames", "photos"),
@@ -24,9 +26,10 @@ VOCABULARY = {
 class Video:
     """One video file (``kind`` video), or one folder of face crops (``frames``) or of photographs (``photos``).
 
-    ``path`` is posix and relative to the root the user gave; ``label`` is 0 real, 1 fake; ``target_id`` is
-    whose video it is and ``source_id`` who was put in; ``pair_key`` is the ``video_id`` of the real it was
-    made from; ``group`` must never straddle derived splits. An unknown text is empty, never null.
+    ``path`` is posix and relative to the root the user gave; ``label`` is 0 real, 1 fake;
+    ``target_id`` is whose video it is and ``source_id`` who was put in; ``pair_key`` is the
+    ``video_id`` of the real it was made from; ``group`` must never straddle derived splits. An
+    unknown text is empty, never null.
     """
 
     video_id: str
@@ -74,32 +77,39 @@ class Adapter:
     def index(self, root: Path, **options: object) -> tuple[pd.DataFrame, IndexReport]:
         """Index the corpus under ``root``: the table of :func:`index_table` and a report.
 
-        Raises ``FileNotFoundError`` for a root without the corpus or without a file that decides labels
-        or splits, ``ValueError`` for contents that contradict themselves or an unknown option.
+        Raises ``FileNotFoundError`` for a root without the corpus or without a file that decides
+        labels or splits, ``ValueError`` for contents that contradict themselves or an unknown
+        option.
         """
         known = tuple(inspect.signature(self.read).parameters)[1:]
         unknown = sorted(set(options) - set(known))
         if unknown:
-            raise ValueError(f"{self.name}: unknown option '{unknown[0]}'; known: {', '.join(known) or 'none'}")
+            raise ValueError(
+                f"{self.name}: unknown option '{unknown[0]}'; known: {', '.join(known) or 'none'}"
+            )
         root = Path(root)
         if not root.is_dir():
-            raise FileNotFoundError(f"{self.name}: root '{root}' is not a folder; give the official download")
+            raise FileNotFoundError(
+                f"{self.name}: root '{root}' is not a folder; give the official download"
+            )
         try:
             videos, report = self.read(root, **options)
             table = index_table(videos)
         except ValueError as error:  # a message quotes cells and names, which may hold line breaks
             raise ValueError(" ".join(str(error).splitlines())) from error
         if not videos:
-            raise FileNotFoundError(f"{self.name}: no usable videos under '{root}'; is the download complete?")
+            raise FileNotFoundError(
+                f"{self.name}: no usable videos under '{root}'; is the download complete?"
+            )
         return table, report
 
 
 def index_table(videos: Iterable[Video]) -> pd.DataFrame:
     """Rows sorted by ``video_id`` with the columns of :class:`Video`, as plain strings and integers.
 
-    A ``pair_key`` that names no row becomes empty. Raises ``ValueError`` for a ``video_id`` or a ``path``
-    met twice (the usual cause of one video with two labels), for values outside the vocabulary and for names
-    that are no UTF-8, which no table can hold.
+    A ``pair_key`` that names no row becomes empty. Raises ``ValueError`` for a ``video_id`` or a
+    ``path`` met twice (the usual cause of one video with two labels), for values outside the
+    vocabulary and for names that are no UTF-8, which no table can hold.
     """
     rows = sorted(videos, key=lambda video: video.video_id)
     for video in rows:
@@ -115,13 +125,19 @@ def _check(video: Video) -> None:
     for name, values in VOCABULARY.items():
         value = getattr(video, name)
         if value not in values:
-            raise ValueError(f"{video.video_id}: {name} '{value}' is not one of {', '.join(map(str, values))}")
+            raise ValueError(
+                f"{video.video_id}: {name} '{value}' is not one of {', '.join(map(str, values))}"
+            )
     try:
         f"{video.path}{video.target_id}{video.source_id}{video.group}".encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{video.dataset}: the name {ascii(video.path)} is not UTF-8; rename the file") from error
+        raise ValueError(
+            f"{video.dataset}: the name {video.path!a} is not UTF-8; rename the file"
+        ) from error
     if (video.category == "REAL") != (video.label == 0):
-        raise ValueError(f"{video.video_id}: label {video.label} contradicts category {video.category}")
+        raise ValueError(
+            f"{video.video_id}: label {video.label} contradicts category {video.category}"
+        )
 
 
 def _check_unique(rows: list[Video], key: Callable[[Video], Hashable]) -> None:
@@ -131,6 +147,10 @@ def _check_unique(rows: list[Video], key: Callable[[Video], Hashable]) -> None:
         if first is video:
             continue
         if first.label != video.label:
-            raise ValueError(f"{video.video_id}: two labels, {first.label} ('{first.path}') and "
-                             f"{video.label} ('{video.path}'); keep the right one")
-        raise ValueError(f"{video.video_id}: listed twice, as '{first.path}' and '{video.path}'; remove one")
+            raise ValueError(
+                f"{video.video_id}: two labels, {first.label} ('{first.path}') and "
+                f"{video.label} ('{video.path}'); keep the right one"
+            )
+        raise ValueError(
+            f"{video.video_id}: listed twice, as '{first.path}' and '{video.path}'; remove one"
+        )

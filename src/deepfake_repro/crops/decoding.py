@@ -1,6 +1,7 @@
 """Any file at all -> its frames in order of presentation, or one line that says why not; in bounded memory.
 
-Nothing in a file's header is trusted with more than the choice of the stream and a first check of its size.
+Nothing in a file's header is trusted with more than the choice of the stream and a first check of
+its size.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import numpy as np
 from av.container import Flags
 from av.stream import Disposition
 
-MAX_PIXELS = 8192 * 4352  # of a frame or image, 8K film; what claims more is refused before memory is taken for it
-# By content, whatever the name says. A play list or a text read as video could reach other files: not listed.
-FORMATS = ("mov,mp4,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,mjpeg,ogg,rm,mxf,dv,"
-           "nut,gif,yuv4mpegpipe")
+MAX_PIXELS = (
+    8192 * 4352
+)  # of a frame or image, 8K film; what claims more is refused before memory is taken for it
+# By content, whatever the name says. A play list or a text read as video could reach other files:
+# not listed.
+FORMATS = (
+    "mov,mp4,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,mjpeg,ogg,rm,mxf,dv,"
+    "nut,gif,yuv4mpegpipe"
+)
 TOLERANCE = 0.05  # share of the stated duration that may be missing before a file counts as cut off
 _CONTAINER = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 # Many videos are read side by side; one thread each wastes nothing.
@@ -52,28 +58,40 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
             yield container, _main_video(path, container)
     except av.FFmpegError as error:
         foreign = isinstance(error, av.ArgumentError) and error.filename
-        reason = "its content is of none of the video formats read here" if foreign else error.strerror
+        reason = (
+            "its content is of none of the video formats read here" if foreign else error.strerror
+        )
         raise VideoError(path, reason or "cannot be decoded") from error
 
 
 def _main_video(path: Path, container: av.container.InputContainer) -> av.VideoStream:
-    videos = [stream for stream in container.streams.video if stream.codec_context is not None
-              and not stream.disposition & Disposition.attached_pic]
+    videos = [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
+    ]
     if not videos:
         raise VideoError(path, "no video stream that can be decoded")
-    stream = max(videos, key=lambda stream: (
-        bool(stream.disposition & Disposition.default), stream.width * stream.height))
+    stream = max(
+        videos,
+        key=lambda stream: (
+            bool(stream.disposition & Disposition.default),
+            stream.width * stream.height,
+        ),
+    )
     if stream.width * stream.height > MAX_PIXELS:
         raise VideoError(path, f"frames of {stream.width} × {stream.height} pixels are refused")
     stream.codec_context.options = _DECODER
     return stream
 
 
-def _packets(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+def _packets(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.Packet]:
     """The stream's packets, the last one empty; raises ``VideoError`` where the file stops far too early.
 
-    Many containers cannot tell a cut file from a short one, so what all streams together reach is held
-    against the duration that the header states.
+    Many containers cannot tell a cut file from a short one, so what all streams together reach is
+    held against the duration that the header states.
     """
     reached = 0.0
     for packet in container.demux():
@@ -81,7 +99,9 @@ def _packets(path: Path, container: av.container.InputContainer, stream: av.Vide
         reached = max(reached, float(end * (packet.time_base or 0)))
         if packet.stream.index == stream.index:
             yield packet
-    stated = (container.duration or 0) / av.time_base  # some formats count it from 0, others from a late start
+    stated = (
+        container.duration or 0
+    ) / av.time_base  # some formats count it from 0, others from a late start
     if stated - reached > max(1.0, TOLERANCE * stated):
         raise VideoError(path, f"ends after {reached:.1f} s, {stated:.1f} s are stated")
 
@@ -89,19 +109,22 @@ def _packets(path: Path, container: av.container.InputContainer, stream: av.Vide
 def _time(item: av.Packet | av.VideoFrame) -> float | None:
     """Presentation time in seconds, of a packet and of the frame in it the same number.
 
-    AVI stores the order of decoding only: there a decoded frame's ``dts`` says when it is shown, a packet's not.
+    AVI stores the order of decoding only: there a decoded frame's ``dts`` says when it is shown, a
+    packet's not.
     """
     ticks = item.dts if item.pts is None and isinstance(item, av.VideoFrame) else item.pts
     base = item.time_base
     return None if ticks is None or not base else float(ticks) * base.numerator / base.denominator
 
 
-def timed_frames(path: Path, spares: Callable[[float], bool]) -> Iterator[tuple[float, av.VideoFrame]]:
+def timed_frames(
+    path: Path, spares: Callable[[float], bool]
+) -> Iterator[tuple[float, av.VideoFrame]]:
     """Frames of the main video with their times; such that ``spares`` calls unneeded may be left out.
 
-    Left out is only what no other frame is predicted from, so that all others come out bit for bit: every
-    frame of codecs without prediction, of H.264 what the stream marks as unreferenced. (HEVC's mark holds
-    within a temporal layer only.)
+    Left out is only what no other frame is predicted from, so that all others come out bit for bit:
+    every frame of codecs without prediction, of H.264 what the stream marks as unreferenced.
+    (HEVC's mark holds within a temporal layer only.)
     """
     last = None
     with _opened(path) as (container, stream):
@@ -109,13 +132,16 @@ def timed_frames(path: Path, spares: Callable[[float], bool]) -> Iterator[tuple[
         intra, marks, timed = decoder.codec.intra_only, decoder.name == "h264", True
         for packet in _packets(path, container, stream):
             time = _time(packet)
-            timed &= time is not None  # of a frame without a time it shows only after decoding where it belongs
+            timed &= (
+                time is not None
+            )  # of a frame without a time it shows only after decoding where it belongs
             spare = timed and not (packet.is_discard or packet.is_corrupt) and spares(time)
             if spare and intra:
                 continue
             decoder.skip_frame = "NONREF" if spare and marks else "DEFAULT"
             for frame in packet.decode():
-                # Some old AVI files carry no time stamp on some frames: those follow the last one at the mean rate.
+                # Some old AVI files carry no time stamp on some frames: those follow the last one
+                # at the mean rate.
                 time = _time(frame)
                 last = time if time is not None else 0.0 if last is None else last + gap
                 yield last, frame

@@ -1,7 +1,8 @@
 """Face crops of one video (Section 4.1): a frame a second (or so many a clip), every face, box + 30 %, 224 × 224 pixels.
 
-A video is a stream of sampled frames: nothing here holds more than a few frames and their crops. What could
-not be used is recorded with its reason, never passed over silently. Whole corpora: ``preprocess``.
+A video is a stream of sampled frames: nothing here holds more than a few frames and their crops.
+What could not be used is recorded with its reason, never passed over silently. Whole corpora:
+``preprocess``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from .store import Row, encode
 FRAMES_AT_ONCE = 8
 
 DetectorFactory = Callable[[], FaceDetector]
-Found = tuple[list[Row], list[Row]]  # of a sampled frame: rows of CROP_SCHEMA; records video_id/reason/detail
+Found = tuple[
+    list[Row], list[Row]
+]  # of a sampled frame: rows of CROP_SCHEMA; records video_id/reason/detail
 
 
 def enlarge(boxes: np.ndarray, margin: float = 0.3) -> np.ndarray:
@@ -43,30 +46,38 @@ def inner_box(side: int, margin: float) -> np.ndarray:
 def crop(image: np.ndarray, box: np.ndarray, size: int = 224) -> np.ndarray:
     """Cut ``box`` [4] out of ``image`` [H, W, 3] and stretch it to uint8 [size, size, 3] (Section 4.1).
 
-    The box is rounded to whole pixels; where it leaves the image the border pixels are repeated. Area
-    averaging shrinks (no aliasing), bilinear interpolation enlarges: bicubic would add ringing, which a
-    detector of manipulation traces could take for one.
+    The box is rounded to whole pixels; where it leaves the image the border pixels are repeated.
+    Area averaging shrinks (no aliasing), bilinear interpolation enlarges: bicubic would add
+    ringing, which a detector of manipulation traces could take for one.
     """
     x0, y0, x1, y1 = np.rint(box).astype(int)
     columns = np.clip(np.arange(x0, max(x1, x0 + 1)), 0, image.shape[1] - 1)
     rows = np.clip(np.arange(y0, max(y1, y0 + 1)), 0, image.shape[0] - 1)
     shrinks = len(rows) * len(columns) > size * size
-    return cv2.resize(image[np.ix_(rows, columns)], (size, size),
-                      interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(
+        image[np.ix_(rows, columns)],
+        (size, size),
+        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+    )
 
 
-def extract(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
-            options: CropOptions) -> Found:
+def extract(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Found:
     """All face crops of one index row (Section 4.1), and what could not be used: all of ``stream`` at once.
 
-    Returns (rows of ``CROP_SCHEMA``, records video_id/reason/detail). Raises ``ValueError`` as ``stream`` does.
+    Returns (rows of ``CROP_SCHEMA``, records video_id/reason/detail). Raises ``ValueError`` as
+    ``stream`` does.
     """
     found = list(stream(video_row, root, detector, options))
-    return [row for rows, _ in found for row in rows], [record for _, records in found for record in records]
+    return [row for rows, _ in found for row in rows], [
+        record for _, records in found for record in records
+    ]
 
 
-def stream(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
-           options: CropOptions) -> Iterator[Found]:
+def stream(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Iterator[Found]:
     """What each sampled frame of one index row gives, as it is found (Section 4.1).
 
     ``kind`` ``video``: sampled frames, every face of at least ``min_score`` and ``min_side``. ``kind``
@@ -86,7 +97,10 @@ def stream(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
     if problem:
         reason = "broken_off" if faces else _unreadable(source_file(video_row, root))
     elif without:
-        problem, reason = f"{without} of {seen} frames", "frame_without_face" if faces else "no_face"
+        problem, reason = (
+            f"{without} of {seen} frames",
+            "frame_without_face" if faces else "no_face",
+        )
     if problem:
         yield [], [{"video_id": video_row["video_id"], "reason": reason, "detail": problem}]
 
@@ -94,7 +108,9 @@ def stream(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
 def check_kind(video_row: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` for an index row of another ``kind`` than the three."""
     if video_row["kind"] not in READERS:
-        raise ValueError(f"{video_row['video_id']}: kind {video_row['kind']!r} is none of {', '.join(READERS)}")
+        raise ValueError(
+            f"{video_row['video_id']}: kind {video_row['kind']!r} is none of {', '.join(READERS)}"
+        )
 
 
 def source_file(video_row: Mapping[str, Any], root: Path) -> Path:
@@ -110,38 +126,60 @@ def files_and_bytes(path: Path) -> list[int]:
 
 
 def _unreadable(path: Path) -> str:
-    return "missing" if not path.exists() else "undecodable" if files_and_bytes(path)[1] else "empty"
+    return (
+        "missing" if not path.exists() else "undecodable" if files_and_bytes(path)[1] else "empty"
+    )
 
 
-def _from_video(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
-                options: CropOptions) -> Iterator[list[Row]]:
+def _from_video(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Iterator[list[Row]]:
     """The rows of each sampled frame of a video."""
-    sampled = enumerate(frames(root / video_row["path"], options.frames_per_second, options.frames_per_clip or None))
+    sampled = enumerate(
+        frames(root / video_row["path"], options.frames_per_second, options.frames_per_clip or None)
+    )
     for some in _in_groups(sampled, FRAMES_AT_ONCE):
         found = detector([image for _, (_, image) in some])
         for (number, (seconds, image)), faces in zip(some, found, strict=True):
-            yield _face_rows({"video_id": video_row["video_id"], "frame": number, "seconds": seconds},
-                             image, faces, options)
+            yield _face_rows(
+                {"video_id": video_row["video_id"], "frame": number, "seconds": seconds},
+                image,
+                faces,
+                options,
+            )
 
 
-def _from_photos(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
-                 options: CropOptions) -> Iterator[list[Row]]:
+def _from_photos(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Iterator[list[Row]]:
     """The rows of each photograph of a folder."""
     for number, image in photographs(root, video_row["path"]):
-        yield _face_rows({"video_id": video_row["video_id"], "frame": number, "seconds": float("nan")},
-                         image, detector([image])[0], options)
+        yield _face_rows(
+            {"video_id": video_row["video_id"], "frame": number, "seconds": float("nan")},
+            image,
+            detector([image])[0],
+            options,
+        )
 
 
-def _from_sequence(video_row: Mapping[str, Any], root: Path, detector: FaceDetector,
-                   options: CropOptions) -> Iterator[list[Row]]:
+def _from_sequence(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Iterator[list[Row]]:
     """The one row of each image of a face sequence; the whole image is the face."""
     every = json.loads(video_row.get("attrs") or "{}").get("every", 1)
     whole = replace(options, margin=0.0, min_side=0)
     for number, image in face_sequence(root, video_row["path"], every):
-        face = Faces(np.array([[0, 0, *image.shape[1::-1]]], np.float32), np.ones(1, np.float32),
-                     np.full((1, 5, 2), np.nan, np.float32))
-        yield _face_rows({"video_id": video_row["video_id"], "frame": number, "seconds": float("nan")},
-                         image, face, whole)
+        face = Faces(
+            np.array([[0, 0, *image.shape[1::-1]]], np.float32),
+            np.ones(1, np.float32),
+            np.full((1, 5, 2), np.nan, np.float32),
+        )
+        yield _face_rows(
+            {"video_id": video_row["video_id"], "frame": number, "seconds": float("nan")},
+            image,
+            face,
+            whole,
+        )
 
 
 READERS = {"video": _from_video, "frames": _from_sequence, "photos": _from_photos}
@@ -150,15 +188,28 @@ READERS = {"video": _from_video, "frames": _from_sequence, "photos": _from_photo
 def _face_rows(key: Row, image: np.ndarray, faces: Faces, options: CropOptions) -> list[Row]:
     """Store rows of the faces of one frame that are sure and large enough."""
     good = (faces.scores >= options.min_score) & (
-        (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1, initial=np.inf) >= options.min_side)
+        (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1, initial=np.inf) >= options.min_side
+    )
     source = {"width": image.shape[1], "height": image.shape[0]}
     return [
-        {**key, **source, "face": face, **dict(zip(("x0", "y0", "x1", "y1"), box.tolist(), strict=True)),
-         "score": float(score), "landmarks": points.ravel().tolist(),
-         "image": encode(crop(image, window, options.size), options.encoding)}
-        for face, (box, window, score, points) in enumerate(zip(
-            faces.boxes[good], enlarge(faces.boxes[good], options.margin), faces.scores[good],
-            faces.points[good], strict=True))
+        {
+            **key,
+            **source,
+            "face": face,
+            **dict(zip(("x0", "y0", "x1", "y1"), box.tolist(), strict=True)),
+            "score": float(score),
+            "landmarks": points.ravel().tolist(),
+            "image": encode(crop(image, window, options.size), options.encoding),
+        }
+        for face, (box, window, score, points) in enumerate(
+            zip(
+                faces.boxes[good],
+                enlarge(faces.boxes[good], options.margin),
+                faces.scores[good],
+                faces.points[good],
+                strict=True,
+            )
+        )
     ]
 
 

@@ -1,8 +1,9 @@
 """Videos and face sequences as RGB frames: one sequential pass, nothing trusted but the frames themselves.
 
-The paper samples one frame a second (Section 4.1), LNCLIP-DF a fixed number of frames a video. Frame counts,
-durations and frame rates in container headers are often wrong, so a frame is chosen by its own presentation
-time only. Any file at all gives frames or a one-line ``VideoError``, in bounded memory.
+The paper samples one frame a second (Section 4.1), LNCLIP-DF a fixed number of frames a video.
+Frame counts, durations and frame rates in container headers are often wrong, so a frame is chosen
+by its own presentation time only. Any file at all gives frames or a one-line ``VideoError``, in
+bounded memory.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ MAX_IMAGE_BYTES = 2**28
 _ROUNDING = 1e-6  # seconds; a time stamp may lie one rounding error before the second it stands for
 
 
-def frames(path: Path, per_second: float = 1.0, count: int | None = None) -> Iterator[tuple[float, np.ndarray]]:
+def frames(
+    path: Path, per_second: float = 1.0, count: int | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
     """Sample a video at ``per_second`` frames a second (Section 4.1), or at ``count`` evenly spaced frames.
 
-    Yields (seconds since the first frame, RGB uint8 [H, W, 3]), for each k the first frame at or after
-    k / per_second; a gap longer than that gives one frame, not copies. With ``count`` (LNCLIP-DF: 32), of n
-    frames in order of presentation those numbered floor(i (n - 1) / (count - 1)), i = 0 … count - 1, all if
-    n <= count. Display rotation is applied. Raises ``VideoError`` if the file cannot be decoded, or, after
-    what could be read, if it breaks off.
+    Yields (seconds since the first frame, RGB uint8 [H, W, 3]), for each k the first frame at or
+    after k / per_second; a gap longer than that gives one frame, not copies. With ``count``
+    (LNCLIP-DF: 32), of n frames in order of presentation those numbered floor(i (n - 1) / (count -
+    1)), i = 0 … count - 1, all if n <= count. Display rotation is applied. Raises ``VideoError`` if
+    the file cannot be decoded, or, after what could be read, if it breaks off.
     """
     if per_second <= 0:
         raise ValueError(f"per_second = {per_second}: frames a second must be greater than 0")
@@ -59,13 +62,18 @@ def frames(path: Path, per_second: float = 1.0, count: int | None = None) -> Ite
 class _PerSecond:
     """Takes the first frame of each interval of 1 / ``rate`` seconds."""
 
-    satisfied, problem = False, None  # only the end of the file shows that no further frame is wanted
+    satisfied, problem = (
+        False,
+        None,
+    )  # only the end of the file shows that no further frame is wanted
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._start: float | None = None
         self._taken = -1
-        self._earliest: dict[int, float] = {}  # time of the earliest frame sent to the decoder, by interval
+        self._earliest: dict[
+            int, float
+        ] = {}  # time of the earliest frame sent to the decoder, by interval
 
     def _interval(self, time: float) -> int:
         return floor((time - self._start + _ROUNDING) * self._rate)
@@ -94,7 +102,9 @@ class _Evenly:
         times = sorted(times) if self._complete else frame_times(path)
         if not times:
             raise self.problem or VideoError(path, "no frame could be decoded")
-        self._wanted = sorted({times[i * (len(times) - 1) // max(1, count - 1)] for i in range(count)})
+        self._wanted = sorted(
+            {times[i * (len(times) - 1) // max(1, count - 1)] for i in range(count)}
+        )
         self._taken = 0
 
     @property
@@ -113,10 +123,11 @@ class _Evenly:
 def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
     """Read a folder of face images, or a folder inside a tar written ``archive.tar.gz!inner/folder``.
 
-    Yields (number in the file name, RGB uint8 [H, W, 3]) of every ``every``-th image in numerical order.
-    A tar is read in place, whatever its name says of its compression; nothing is written to disk.
-    Raises ``VideoError`` if there is no such folder or image, if a member leaves its archive's folder, if a
-    name has no number or repeats one and, after all others, if images cannot be decoded.
+    Yields (number in the file name, RGB uint8 [H, W, 3]) of every ``every``-th image in numerical
+    order. A tar is read in place, whatever its name says of its compression; nothing is written to
+    disk. Raises ``VideoError`` if there is no such folder or image, if a member leaves its
+    archive's folder, if a name has no number or repeats one and, after all others, if images cannot
+    be decoded.
     """
     if every < 1:
         raise ValueError(f"every = {every}: must be 1 or more")
@@ -126,15 +137,24 @@ def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int,
 def photographs(root: Path, place: str) -> Iterator[tuple[int, np.ndarray]]:
     """Read a folder of unrelated images with any names: (rank in order of the names, RGB uint8 [H, W, 3]).
 
-    Raises ``VideoError`` if there is no such folder or image and, after all others, if images cannot be decoded.
+    Raises ``VideoError`` if there is no such folder or image and, after all others, if images
+    cannot be decoded.
     """
-    files = sorted(file for file in (root / place).iterdir() if _is_image(file)) if (root / place).is_dir() else []
+    files = (
+        sorted(file for file in (root / place).iterdir() if _is_image(file))
+        if (root / place).is_dir()
+        else []
+    )
     if not files:
         raise VideoError(place, "no such folder, or no image in it")
-    yield from _decoded(place, ((rank, file.name, _content(file)) for rank, file in enumerate(files)))
+    yield from _decoded(
+        place, ((rank, file.name, _content(file)) for rank, file in enumerate(files))
+    )
 
 
-def _decoded(place: str, images: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, np.ndarray]]:
+def _decoded(
+    place: str, images: Iterable[tuple[int, str, bytes]]
+) -> Iterator[tuple[int, np.ndarray]]:
     broken = []
     for number, name, data in images:
         image = _image(data)
@@ -191,7 +211,9 @@ def _numbered(place: str, names: dict[str, object]) -> list[tuple[int, str]]:
         if digits is None:
             raise VideoError(place, f"{name} has no frame number at the end of its name")
         if int(digits[0]) in found:
-            raise VideoError(place, f"{name} and {found[int(digits[0])]} have the same frame number")
+            raise VideoError(
+                place, f"{name} and {found[int(digits[0])]} have the same frame number"
+            )
         found[int(digits[0])] = name
     if not found:
         raise VideoError(place, "no face image in it")
@@ -208,7 +230,9 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, "r:*") as tar:  # WildDeepfake's .tar.gz are plain tars
             yield tar
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise VideoError(path.name, f"not a readable tar archive ({str(error).partition(chr(10))[0]})") from error
+        raise VideoError(
+            path.name, f"not a readable tar archive ({str(error).partition(chr(10))[0]})"
+        ) from error
 
 
 def _folders(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
@@ -229,7 +253,9 @@ def _index_tar(path: Path, stamp: tuple[int, int]) -> dict[str, dict[str, tarfil
             if member.size < 0:  # the next header would be read from before this one, for ever
                 raise VideoError(path.name, f"member {member.name} has a negative size")
             if name.is_absolute() or ".." in name.parts:
-                raise VideoError(path.name, f"member {member.name} leaves the archive's folder; refused")
+                raise VideoError(
+                    path.name, f"member {member.name} leaves the archive's folder; refused"
+                )
             if member.isfile() and _is_image(name):
                 folders.setdefault(str(name.parent), {})[name.name] = member
     return folders

@@ -1,11 +1,13 @@
 """Extraction behind a guard: a video that crashes or hangs a decoder costs itself, never the run.
 
-Each thread of work asks one child process for its videos. The child answers frame by frame, so neither side
-holds a video; when it dies or falls silent it is replaced and asked again. Only a video that failed
-``ATTEMPTS`` times is given up, with the frames it gave: a child that someone killed loses nothing.
+Each thread of work asks one child process for its videos. The child answers frame by frame, so
+neither side holds a video; when it dies or falls silent it is replaced and asked again. Only a
+video that failed ``ATTEMPTS`` times is given up, with the frames it gave: a child that someone
+killed loses nothing.
 
-An exception in the child is either what content can bring about (``OF_A_VIDEO``): then it costs the video. Or it is
-a call that a library does not know: then every video would "crash", and the run stops with the library's message.
+An exception in the child is either what content can bring about (``OF_A_VIDEO``): then it costs the
+video. Or it is a call that a library does not know: then every video would "crash", and the run
+stops with the library's message.
 """
 
 from __future__ import annotations
@@ -38,7 +40,16 @@ from .store import Row
 
 ATTEMPTS = 3
 STDERR = 2  # what a native library prints must not end up in a notebook
-OF_A_VIDEO = (av.FFmpegError, cv2.error, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError)
+OF_A_VIDEO = (
+    av.FFmpegError,
+    cv2.error,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 Extractor = Callable[[Row, Path], Iterator[Found]]
 
 
@@ -82,8 +93,16 @@ class Guard:
             except _LostError as lost:
                 reason, event = lost.args
                 self._end()
-        yield [], [{"video_id": video_row["video_id"], "reason": reason,
-                    "detail": f"{event} after {given} sampled frames"}]
+        yield (
+            [],
+            [
+                {
+                    "video_id": video_row["video_id"],
+                    "reason": reason,
+                    "detail": f"{event} after {given} sampled frames",
+                }
+            ],
+        )
 
     def close(self) -> None:
         """End the child; a thread that waits for it gets ``StoppedError``."""
@@ -136,22 +155,34 @@ class Guard:
             if problem is None:
                 return
             if isinstance(problem, dict):
-                raise _failure(**problem | {"of_a_video": False}, where="first met when the detector was made")
+                raise _failure(
+                    **problem | {"of_a_video": False}, where="first met when the detector was made"
+                )
             raise problem
-        raise RuntimeError(f"the extraction process does not start ({self._death()}): its message stands above")
+        raise RuntimeError(
+            f"the extraction process does not start ({self._death()}): its message stands above"
+        )
 
     def _launch(self) -> None:
         package = str(Path(__file__).resolve().parents[2])
-        # One thread each: the children share the cores. A session of its own: Ctrl-C is the parent's to handle.
-        settings = {"OMP_NUM_THREADS": "1",
-                    "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
+        # One thread each: the children share the cores. A session of its own: Ctrl-C is the
+        # parent's to handle.
+        settings = {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+        }
         with self._lock:
             if self.closed:
                 raise StoppedError("the extraction was stopped")
             self._connection, theirs = Pipe()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())], env=os.environ | settings,
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=STDERR, start_new_session=True)
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                env=os.environ | settings,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=STDERR,
+                start_new_session=True,
+            )
             theirs.close()
 
     def _end(self) -> None:
@@ -210,17 +241,26 @@ def serve(connection: Connection) -> None:
         connection.send(None)
 
 
-def _tell(connection: Connection, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _tell(
+    connection: Connection,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
     """Send the exception that ends the child, as plain values: this module has another name there."""
     package = str(Path(__file__).parent)
     frames = traceback.extract_tb(trace)
-    call = next((frame for frame in reversed(frames) if frame.filename.startswith(package)), frames[-1])
-    connection.send({
-        "line": f"{kind.__name__}: {' '.join(str(error).split())}",
-        "call": f"{Path(call.filename).name}:{call.lineno}: {call.line}",
-        "trace": "".join(traceback.format_exception(kind, error, trace)),
-        "of_a_video": _is_of_a_video(error),
-    })
+    call = next(
+        (frame for frame in reversed(frames) if frame.filename.startswith(package)), frames[-1]
+    )
+    connection.send(
+        {
+            "line": f"{kind.__name__}: {' '.join(str(error).split())}",
+            "call": f"{Path(call.filename).name}:{call.lineno}: {call.line}",
+            "trace": "".join(traceback.format_exception(kind, error, trace)),
+            "of_a_video": _is_of_a_video(error),
+        }
+    )
 
 
 def _is_of_a_video(error: BaseException) -> bool:
@@ -233,8 +273,10 @@ def _failure(line: str, call: str, trace: str, of_a_video: bool, where: str) -> 
     """The parent's exception for what ``_tell`` sent."""
     if of_a_video:
         return _LostError("crashed", line)
-    error = ProgramError(f"{line} (at {call}; {where}): an error of the program or of a library of another version than "
-                         "requirements.lock has, not of the video; run make environment")
+    error = ProgramError(
+        f"{line} (at {call}; {where}): an error of the program or of a library of another version than "
+        "requirements.lock has, not of the video; run make environment"
+    )
     error.add_note(trace)
     return error
 

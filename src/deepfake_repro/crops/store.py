@@ -1,8 +1,9 @@
 """The store of face crops: a folder of Arrow files ("parts"), read by memory map at any row.
 
-A part is written whole or not at all, and its bytes depend on its rows only. What could not be cropped
-travels in the part too, so that a finished part knows all there is to know about its videos. ``parts.csv``
-lists rows and first and last video of each part, so that a store of any number of parts opens at once.
+A part is written whole or not at all, and its bytes depend on its rows only. What could not be
+cropped travels in the part too, so that a finished part knows all there is to know about its
+videos. ``parts.csv`` lists rows and first and last video of each part, so that a store of any
+number of parts opens at once.
 """
 
 from __future__ import annotations
@@ -26,24 +27,53 @@ import pyarrow.compute as pc
 from ..project.files import replacing
 
 ENCODINGS = {
-    # Lossless; of levels 1, 3 and 6 and the strategies, level 1 with run lengths was both fast and small on faces.
-    "png": (".png", (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)),
-    "jpeg": (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 95,
-                      cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)),
+    # Lossless; of levels 1, 3 and 6 and the strategies, level 1 with run lengths was both fast and
+    # small on faces.
+    "png": (
+        ".png",
+        (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    ),
+    "jpeg": (
+        ".jpg",
+        (
+            cv2.IMWRITE_JPEG_QUALITY,
+            95,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        ),
+    ),
 }
-CROP_SCHEMA = pa.schema([
-    ("video_id", pa.string()),
-    ("frame", pa.int32()),  # index of the sampled frame; of a face sequence the number in the file name
-    ("seconds", pa.float32()),  # since the first frame; NaN for a face sequence
-    ("face", pa.int16()),  # 0 is the face with the highest score in its frame
-    ("x0", pa.float32()), ("y0", pa.float32()), ("x1", pa.float32()), ("y1", pa.float32()),  # before margin
-    ("score", pa.float32()),
-    ("landmarks", pa.list_(pa.float32(), 10)),  # x, y of the five points; NaN for a face sequence
-    ("width", pa.int32()), ("height", pa.int32()),  # of the source frame, whose pixels all lengths are in
-    ("image", pa.binary()),
-])
+CROP_SCHEMA = pa.schema(
+    [
+        ("video_id", pa.string()),
+        (
+            "frame",
+            pa.int32(),
+        ),  # index of the sampled frame; of a face sequence the number in the file name
+        ("seconds", pa.float32()),  # since the first frame; NaN for a face sequence
+        ("face", pa.int16()),  # 0 is the face with the highest score in its frame
+        ("x0", pa.float32()),
+        ("y0", pa.float32()),
+        ("x1", pa.float32()),
+        ("y1", pa.float32()),  # before margin
+        ("score", pa.float32()),
+        (
+            "landmarks",
+            pa.list_(pa.float32(), 10),
+        ),  # x, y of the five points; NaN for a face sequence
+        ("width", pa.int32()),
+        ("height", pa.int32()),  # of the source frame, whose pixels all lengths are in
+        ("image", pa.binary()),
+    ]
+)
 ROWS_AT_ONCE, PARTS_OPEN = 256, 500
-LISTING = {"part": "str", "bytes": "int64", "rows": "int64", "first": "str", "last": "str"}  # of parts.csv
+LISTING = {
+    "part": "str",
+    "bytes": "int64",
+    "rows": "int64",
+    "first": "str",
+    "last": "str",
+}  # of parts.csv
 
 Row = dict[str, Any]
 
@@ -56,16 +86,20 @@ def encode(image: np.ndarray, encoding: str) -> bytes:
 
 def decode(data: bytes | pa.Buffer) -> np.ndarray:
     """PNG or JPEG bytes -> RGB uint8 [H, W, 3]."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+    )
 
 
 def write_part(path: Path, rows: Iterable[Row], skipped: Iterable[Row] = ()) -> int:
     """Write ``rows`` of ``CROP_SCHEMA`` to an Arrow file, atomically; the same rows give the same bytes.
 
-    ``skipped`` (records video_id/reason/detail) is read after the rows, so a generator of rows may fill it
-    on its way, and only ``ROWS_AT_ONCE`` rows are ever in memory. Returns the number of rows.
+    ``skipped`` (records video_id/reason/detail) is read after the rows, so a generator of rows may
+    fill it on its way, and only ``ROWS_AT_ONCE`` rows are ever in memory. Returns the number of
+    rows.
     """
-    # Several writers: a worker given up for lost may still be writing what another one writes again.
+    # Several writers: a worker given up for lost may still be writing what another one writes
+    # again.
     with replacing(path, several_writers=True) as temporary:
         return _write(temporary, rows, skipped)
 
@@ -77,8 +111,10 @@ def _write(path: Path, rows: Iterable[Row], skipped: Iterable[Row]) -> int:
             writer.write_batch(pa.RecordBatch.from_pylist(some, CROP_SCHEMA))
             written += len(some)
         # Metadata of the file itself would have to be known before its first row.
-        writer.write_batch(pa.RecordBatch.from_pylist([], CROP_SCHEMA),
-                           custom_metadata={"skipped": json.dumps(list(skipped))})
+        writer.write_batch(
+            pa.RecordBatch.from_pylist([], CROP_SCHEMA),
+            custom_metadata={"skipped": json.dumps(list(skipped))},
+        )
     return written
 
 
@@ -88,7 +124,9 @@ def _open(path: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
         with pa.memory_map(str(path)) as source:
             yield pa.ipc.open_file(source)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a whole crop part; delete it and run the crops stage again") from error
+        raise ValueError(
+            f"{path}: not a whole crop part; delete it and run the crops stage again"
+        ) from error
 
 
 def read_skipped(path: Path) -> list[Row]:
@@ -98,7 +136,9 @@ def read_skipped(path: Path) -> list[Row]:
         return json.loads(last.custom_metadata[b"skipped"])
 
 
-@lru_cache(maxsize=PARTS_OPEN)  # each open part holds a file descriptor, of which a process may have 1024
+@lru_cache(
+    maxsize=PARTS_OPEN
+)  # each open part holds a file descriptor, of which a process may have 1024
 def _table(path: Path, stamp: int) -> pa.Table:
     """The memory-mapped table of a part; ``stamp`` tells a part from an older one of the same name."""
     with _open(path) as reader:
@@ -108,16 +148,23 @@ def _table(path: Path, stamp: int) -> pa.Table:
 def list_parts(folder: Path, pattern: str = "*.arrow") -> pd.DataFrame:
     """The parts of a folder in order of their names: ``part, bytes, rows, first, last`` video and ``stamp``.
 
-    What ``parts.csv`` says of a part of the same size is believed, so that only new parts are opened.
+    What ``parts.csv`` says of a part of the same size is believed, so that only new parts are
+    opened.
     """
     with os.scandir(folder) as files:
-        found = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files
-                       if fnmatch(file.name, pattern))
+        found = sorted(
+            (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+            for file in files
+            if fnmatch(file.name, pattern)
+        )
     parts = pd.DataFrame(found, columns=["part", "bytes", "stamp"]).astype({"part": "str"})
     parts = parts.merge(_read_listing(folder / "parts.csv"), "left", ["part", "bytes"])
     new = parts["rows"].isna()
     if new.any():
-        facts = [_facts(folder / part, stamp) for part, stamp in parts.loc[new, ["part", "stamp"]].to_numpy()]
+        facts = [
+            _facts(folder / part, stamp)
+            for part, stamp in parts.loc[new, ["part", "stamp"]].to_numpy()
+        ]
         parts.loc[new, ["rows", "first", "last"]] = facts
     return parts.astype(LISTING)
 
@@ -144,15 +191,17 @@ def _facts(path: Path, stamp: int) -> tuple[int, str, str]:
 class CropStore:
     """All parts of a folder as one table, its rows numbered through the parts in order of their names.
 
-    Only what is asked for is read. Pickled, it opens the folder anew (``DataLoader`` workers). Raises
-    ``FileNotFoundError`` if the folder holds no part matching ``pattern``.
+    Only what is asked for is read. Pickled, it opens the folder anew (``DataLoader`` workers).
+    Raises ``FileNotFoundError`` if the folder holds no part matching ``pattern``.
     """
 
     def __init__(self, folder: Path, pattern: str = "*.arrow") -> None:
         self.folder, self.pattern = Path(folder), pattern
         parts = list_parts(self.folder, pattern) if self.folder.is_dir() else ()
         if not len(parts):
-            raise FileNotFoundError(f"{folder}: no crops ({pattern}) here; run the crops stage first")
+            raise FileNotFoundError(
+                f"{folder}: no crops ({pattern}) here; run the crops stage first"
+            )
         self._names, self._stamps = parts["part"].tolist(), parts["stamp"].tolist()
         self._first, self._last = (parts[end].to_numpy(object) for end in ("first", "last"))
         self._ends = np.cumsum(parts["rows"].to_numpy())
@@ -173,11 +222,19 @@ class CropStore:
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The given ``columns`` of all crops in row order, by default all but the image."""
-        names = [name for name in CROP_SCHEMA.names if name != "image"] if columns is None else list(columns)
+        names = (
+            [name for name in CROP_SCHEMA.names if name != "image"]
+            if columns is None
+            else list(columns)
+        )
         # Copied by the hundred: a process may map some ten thousand files only.
-        groups = [pa.concat_tables(self._part(part).select(names) for part in
-                                   range(len(self._names))[start:start + PARTS_OPEN]).combine_chunks()
-                  for start in range(0, len(self._names), PARTS_OPEN)]
+        groups = [
+            pa.concat_tables(
+                self._part(part).select(names)
+                for part in range(len(self._names))[start : start + PARTS_OPEN]
+            ).combine_chunks()
+            for start in range(0, len(self._names), PARTS_OPEN)
+        ]
         return pa.concat_tables(groups).to_pandas()
 
     def image(self, row: int) -> np.ndarray:

@@ -14,23 +14,44 @@ Cell = tuple[str, str]  # (split, class); "all" stands for a sum
 Cells = dict[Cell, int]
 
 CLASSES = ("real", "fake")
-COLUMNS = ("corpus", "split", "class", "found", "metadata_only", "disk_only", "official", "paper", "difference",
-           "explanation")
+COLUMNS = (
+    "corpus",
+    "split",
+    "class",
+    "found",
+    "metadata_only",
+    "disk_only",
+    "official",
+    "paper",
+    "difference",
+    "explanation",
+)
 NUMBERS = ("found", "metadata_only", "disk_only", "official", "paper", "difference")
 
 
 def _cells(**splits: tuple[int, int]) -> Cells:
-    return {(split, name): count for split, pair in splits.items() for name, count in zip(CLASSES, pair, strict=True)}
+    return {
+        (split, name): count
+        for split, pair in splits.items()
+        for name, count in zip(CLASSES, pair, strict=True)
+    }
 
 
-# What a complete official download holds, as far as it is known: each adapter says it, with its source.
-OFFICIAL: dict[str, Cells] = {name: _cells(**adapter.official) for name, adapter in ADAPTERS.items()}
-IN_THE_TEXT: dict[str, Cells] = {"df40": _cells(test=(178, 11366))}  # Section 4.2 of the paper; in neither table
+# What a complete official download holds, as far as it is known: each adapter says it, with its
+# source.
+OFFICIAL: dict[str, Cells] = {
+    name: _cells(**adapter.official) for name, adapter in ADAPTERS.items()
+}
+IN_THE_TEXT: dict[str, Cells] = {
+    "df40": _cells(test=(178, 11366))
+}  # Section 4.2 of the paper; in neither table
 
 _ONE_REAL = "the paper has one training real fewer than the 890 of the release; which one and why is not known"
 _IDENTITIES = "no official split: 70/15/15 by a hash of the identity comes near the paper's sizes, not onto them"
-_AGREED = ("official test labels were never released, so official validation is the test set and a share of training "
-           "validation; the paper's further filter is not known")
+_AGREED = (
+    "official test labels were never released, so official validation is the test set and a share of training "
+    "validation; the paper's further filter is not known"
+)
 _INTERNAL = "the paper's collection is internal: the user's own takes its place"
 # Why a complete download differs from the paper; a cell that is not named has no known reason.
 KNOWN: dict[str, dict[Cell, str]] = {
@@ -39,9 +60,14 @@ KNOWN: dict[str, dict[Cell, str]] = {
         **dict.fromkeys([(split, "all") for split in ("train", "val", "test")], _IDENTITIES),
         ("all", "real"): "the paper has two of the 500 reals fewer; which and why is not known",
         ("all", "fake"): "the paper has one fake fewer; which and why is not known",
-        ("all", "all"): "the paper has three videos fewer (two reals, one fake); which and why is not known",
+        (
+            "all",
+            "all",
+        ): "the paper has three videos fewer (two reals, one fake); which and why is not known",
     },
-    "forgerynet": dict.fromkeys([(split, name) for split in (*SPLITS, "all") for name in (*CLASSES, "all")], _AGREED),
+    "forgerynet": dict.fromkeys(
+        [(split, name) for split in (*SPLITS, "all") for name in (*CLASSES, "all")], _AGREED
+    ),
     "itw": dict.fromkeys([("test", name) for name in (*CLASSES, "all")], _INTERNAL),
 }
 MINIATURE = "size of the miniature, not of the paper's corpus"
@@ -55,7 +81,9 @@ def published(folder: Path) -> dict[str, Cells]:
     """
     found = {name: dict(cells) for name, cells in IN_THE_TEXT.items()}
     for row in pd.read_csv(folder / "table1.csv").itertuples():
-        cells = {(split, "all"): getattr(row, f"videos_{split}") for split in ("train", "val", "test")}
+        cells = {
+            (split, "all"): getattr(row, f"videos_{split}") for split in ("train", "val", "test")
+        }
         cells |= {("all", name): getattr(row, f"videos_{name}") for name in CLASSES}
         found[row.dataset] = {cell: int(count) for cell, count in cells.items() if pd.notna(count)}
     for row in pd.read_csv(folder / "table2.csv").itertuples():
@@ -63,8 +91,9 @@ def published(folder: Path) -> dict[str, Cells]:
     return found
 
 
-def compare(index: pd.DataFrame, report: pd.DataFrame, paper: dict[str, Cells], *,
-            miniature: bool = False) -> pd.DataFrame:
+def compare(
+    index: pd.DataFrame, report: pd.DataFrame, paper: dict[str, Cells], *, miniature: bool = False
+) -> pd.DataFrame:
     """Found, official and the paper's videos of each corpus, with ``COLUMNS``; what is not known is ``<NA>``.
 
     ``index`` and ``report`` as :func:`.corpora.index_corpora` returns them, ``paper`` as
@@ -81,10 +110,27 @@ def compare(index: pd.DataFrame, report: pd.DataFrame, paper: dict[str, Cells], 
         cells = _in_order({*found, *official, *stated} or {("none", "all")})
         for cell in cells:
             numbers = found.get(cell, 0 if found else None), official.get(cell), stated.get(cell)
-            sides = (about["metadata_only"].sum(), about["disk_only"].sum()) if found and cell == cells[-1] else ()
-            why = MINIATURE if miniature and found else _explain(KNOWN.get(corpus, {}).get(cell, ""), missing, *numbers)
-            rows.append((corpus, *cell, numbers[0], *(sides or (None, None)), *numbers[1:],
-                         None if miniature else _minus(numbers[0], numbers[2]), why))
+            sides = (
+                (about["metadata_only"].sum(), about["disk_only"].sum())
+                if found and cell == cells[-1]
+                else ()
+            )
+            why = (
+                MINIATURE
+                if miniature and found
+                else _explain(KNOWN.get(corpus, {}).get(cell, ""), missing, *numbers)
+            )
+            rows.append(
+                (
+                    corpus,
+                    *cell,
+                    numbers[0],
+                    *(sides or (None, None)),
+                    *numbers[1:],
+                    None if miniature else _minus(numbers[0], numbers[2]),
+                    why,
+                )
+            )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Int64"))
 
 
@@ -104,8 +150,11 @@ def with_sums(cells: Cells) -> Cells:
 
 def _found(videos: pd.DataFrame) -> Cells:
     counts = videos.groupby(["split", "label"]).size()
-    return {(split, name): int(counts.get((split, label), 0))
-            for split in sorted(set(videos["split"])) for label, name in enumerate(CLASSES)}
+    return {
+        (split, name): int(counts.get((split, label), 0))
+        for split in sorted(set(videos["split"]))
+        for label, name in enumerate(CLASSES)
+    }
 
 
 def _in_order(cells: Iterable[Cell]) -> list[Cell]:
@@ -120,7 +169,9 @@ def _minus(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first - second
 
 
-def _explain(known: str, missing: str, found: int | None, official: int | None, paper: int | None) -> str:
+def _explain(
+    known: str, missing: str, found: int | None, official: int | None, paper: int | None
+) -> str:
     """Why the numbers of a row differ: the known reason, and what is missing from or beyond the release."""
     if missing:
         return f"{missing}; {known}" if known else missing

@@ -13,16 +13,25 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
     """The profile's index options in the words of each adapter."""
     return {
         "ffpp": {"compression": options.compression},
-        "fakeavceleb": {"seed": options.split_seed, "composite_category": options.composite_category},
-        "forgerynet": {"seed": options.split_seed, "validation": options.forgerynet_validation,
-                       "categories": options.forgerynet_category},
+        "fakeavceleb": {
+            "seed": options.split_seed,
+            "composite_category": options.composite_category,
+        },
+        "forgerynet": {
+            "seed": options.split_seed,
+            "validation": options.forgerynet_validation,
+            "categories": options.forgerynet_category,
+        },
     }
 
 
 def index(profile: str) -> None:
     """Corpora of a profile -> ``index.parquet`` and ``report.csv``; prints what was found beside the paper's counts."""
     params = load()
-    options, place = params.profile(profile).index, places(profile)  # first, so that it is the profile that is unknown
+    options, place = (
+        params.profile(profile).index,
+        places(profile),
+    )  # first, so that it is the profile that is unknown
     table, report = index_corpora(corpus_roots(place.roots), adapter_options(options))
     place.index.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(place.index, index=False)
@@ -30,5 +39,7 @@ def index(profile: str) -> None:
     paper = published(place.base / "results" / "published")
     compared = compare(table, report, paper, miniature=profile in params.miniatures)
     shown = compared.astype("object").where(compared.notna(), MISSING)
-    shown["explanation"] = shown["explanation"].str.ljust(shown["explanation"].str.len().max())  # left-aligned
+    shown["explanation"] = shown["explanation"].str.ljust(
+        shown["explanation"].str.len().max()
+    )  # left-aligned
     print(report.to_string(index=False), shown.to_string(index=False, justify="left"), sep="\n\n")

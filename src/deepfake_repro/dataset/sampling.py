@@ -1,12 +1,13 @@
 """The balanced training sample (Section 4.1 of Mylonas & Papadopoulos 2025).
 
-The paper asks for a real-to-fake ratio of about 1:1, "equal sampling across videos", and "at least one sample
-from each video". The rarer class is kept whole; the commoner one is cut by filling all its videos to one
-common level, as water fills vessels of different height. Its printed counts fit this rule: FF++ 14K fake
-crops from 3,600 videos.
+The paper asks for a real-to-fake ratio of about 1:1, "equal sampling across videos", and "at least
+one sample from each video". The rarer class is kept whole; the commoner one is cut by filling all
+its videos to one common level, as water fills vessels of different height. Its printed counts fit
+this rule: FF++ 14K fake crops from 3,600 videos.
 
-Every choice is made by a hash of the seed and the crop's own key, so it depends neither on the order of the
-rows nor on the version of a random generator, and a crop keeps its rank when other videos join.
+Every choice is made by a hash of the seed and the crop's own key, so it depends neither on the
+order of the rows nor on the version of a random generator, and a crop keeps its rank when other
+videos join.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def summary(sample: pd.DataFrame) -> pd.DataFrame:
         real, fake = part[part["label"] == 0], part[part["label"] == 1]
         counts = (real["video_id"].nunique(), fake["video_id"].nunique(), len(real), len(fake))
         rows.append((dataset, *counts))
-    table = pd.DataFrame(rows, columns=["dataset", "real_videos", "fake_videos", "real_crops", "fake_crops"])
+    table = pd.DataFrame(
+        rows, columns=["dataset", "real_videos", "fake_videos", "real_crops", "fake_crops"]
+    )
     total = {"dataset": "total", **table.drop(columns="dataset").sum()}
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True)
 
@@ -69,16 +72,22 @@ def _sorted(crops: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, pd.Index]:
     """The rows sorted by crop key, the number of each row's video ``[N]``, and the sorted video ids."""
     missing = [column for column in COLUMNS if column not in crops]
     if missing:
-        raise ValueError(f"crops lack the column {', '.join(missing)}: join them with the index table first")
+        raise ValueError(
+            f"crops lack the column {', '.join(missing)}: join them with the index table first"
+        )
     if not crops["label"].isin([0, 1]).all():
-        raise ValueError("crops have labels other than 0 (real) and 1 (fake): correct the column label")
+        raise ValueError(
+            "crops have labels other than 0 (real) and 1 (fake): correct the column label"
+        )
     video, names = pd.factorize(crops["video_id"].astype("str"), sort=True)
     keys = (crops["face"].to_numpy(np.int64), crops["frame"].to_numpy(np.int64), video)
     order = np.lexsort(keys)
     same = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
     if same.any():
         row = crops.iloc[order[np.flatnonzero(same)[0]]]
-        raise ValueError(f"crop {row.video_id} frame {row.frame} face {row.face} is listed twice: drop a row")
+        raise ValueError(
+            f"crop {row.video_id} frame {row.frame} face {row.face} is listed twice: drop a row"
+        )
     return crops[COLUMNS].iloc[order], video[order], names
 
 
@@ -87,7 +96,9 @@ def _label_of_video(table: pd.DataFrame, video: np.ndarray, names: pd.Index) -> 
     crops = np.bincount(video, minlength=len(names))
     mixed = (fakes > 0) & (fakes < crops)
     if mixed.any():
-        raise ValueError(f"video {names[mixed.argmax()]} has crops of both labels: mend the index table")
+        raise ValueError(
+            f"video {names[mixed.argmax()]} has crops of both labels: mend the index table"
+        )
     return (fakes > 0).astype(int)
 
 
@@ -96,7 +107,9 @@ def _target(label: pd.Series, real_to_fake: float) -> tuple[int, int]:
     fake = int(label.sum())
     real = len(label) - fake
     if not (real and fake):
-        raise ValueError(f"{real} real and {fake} fake crops cannot be balanced: give crops of both classes")
+        raise ValueError(
+            f"{real} real and {fake} fake crops cannot be balanced: give crops of both classes"
+        )
     if real > real_to_fake * fake:
         return 0, round(real_to_fake * fake)
     return 1, round(real / real_to_fake)

@@ -21,8 +21,11 @@ from .layouts import finish, official_name
 from .manipulations import generate, recipe
 from .people import Still, stills
 
-PEOPLE = {"train": ("P001", "P002", "P004", "P005", "P009"), "val": ("P003", "P007"),
-          "test": ("P006", "P008", "P010")}
+PEOPLE = {
+    "train": ("P001", "P002", "P004", "P005", "P009"),
+    "val": ("P003", "P007"),
+    "test": ("P006", "P008", "P010"),
+}
 """No person, neither target nor donor, is in more than one split."""
 SEQUENCE_SIZE = {"df40": 256, "wilddeepfake": 224}
 
@@ -30,8 +33,9 @@ SEQUENCE_SIZE = {"df40": 256, "wilddeepfake": 224}
 def expressions(assets: Path, clip: Clip) -> tuple[Still, Still]:
     """The two expressions between which the target drifts in this take."""
     faces = stills(assets, clip.target)
-    first, second = np.random.default_rng(take_seed("faces", clip.corpus, clip.target, clip.take)).choice(
-        len(faces), 2, replace=False)
+    first, second = np.random.default_rng(
+        take_seed("faces", clip.corpus, clip.target, clip.take)
+    ).choice(len(faces), 2, replace=False)
     return faces[first], faces[second]
 
 
@@ -60,7 +64,9 @@ def make_clip(clip: Clip, assets: Path, root: Path, seconds: float) -> None:
         _face_sequence(clip, still, motion, layer, seed, place)
 
 
-def _face_sequence(clip: Clip, still: Still, motion: Motion, layer: object, seed: int, place: Path) -> None:
+def _face_sequence(
+    clip: Clip, still: Still, motion: Motion, layer: object, seed: int, place: Path
+) -> None:
     """Face PNGs as DF40 (a frame a second, 256 px) and WildDeepfake (every frame, 224 px) publish them."""
     times = np.arange(3.0) if clip.corpus == "df40" else np.arange(21) / FRAMES_PER_SECOND
     frames = decoded(render(still, motion, layer, seed, times), motion.camera.crf)
@@ -68,7 +74,11 @@ def _face_sequence(clip: Clip, still: Still, motion: Motion, layer: object, seed
     for number, (frame, time) in enumerate(zip(frames, times, strict=True)):
         face = face_crop(frame, motion.face_box(still.points, time), SEQUENCE_SIZE[clip.corpus])
         name = f"{number:03d}" if clip.corpus == "df40" else str(number)
-        cv2.imwrite(str(place / f"{name}.png"), cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        cv2.imwrite(
+            str(place / f"{name}.png"),
+            cv2.cvtColor(face, cv2.COLOR_RGB2BGR),
+            [cv2.IMWRITE_PNG_COMPRESSION, 3],
+        )
 
 
 def _make(task: tuple[Clip, Path, Path, float]) -> None:
@@ -79,26 +89,34 @@ def _make(task: tuple[Clip, Path, Path, float]) -> None:
 def build(name: str, size: Miniature, assets: Path, out: Path) -> dict[str, str]:
     """Make all miniature corpora of ``name`` under ``out``; returns their roots (posix, relative to the repository).
 
-    Writes ``<out>.yaml`` beside the folder: the roots and one digest over every byte, on which the pipeline depends.
+    Writes ``<out>.yaml`` beside the folder: the roots and one digest over every byte, on which the
+    pipeline depends.
     """
     clips = plan(PEOPLE, size.videos, size.seed)
     shutil.rmtree(out, ignore_errors=True)
     lengths = {"train": size.train_seconds, "val": size.test_seconds, "test": size.test_seconds}
-    tasks = [(clip, assets, out / official_name(clip.corpus), lengths[clip.split]) for clip in clips]
+    tasks = [
+        (clip, assets, out / official_name(clip.corpus), lengths[clip.split]) for clip in clips
+    ]
     for library in ("OMP", "OPENBLAS"):  # the workers share the cores: each computes in one thread
         os.environ[f"{library}_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         for _ in track(pool.map(_make, tasks, chunksize=4), f"{name} clips", total=len(tasks)):
             pass
     for corpus in dict.fromkeys(clip.corpus for clip in clips):
-        finish(corpus, out / official_name(corpus), [clip for clip in clips if clip.corpus == corpus])
+        finish(
+            corpus, out / official_name(corpus), [clip for clip in clips if clip.corpus == corpus]
+        )
     return write_roots(out, dict.fromkeys(clip.corpus for clip in clips))
 
 
 def write_roots(out: Path, corpora: Iterable[str]) -> dict[str, str]:
     """``<out>.yaml``: root of each corpus, relative to the file's folder, and a digest over all files."""
     roots = {corpus: f"{out.name}/{official_name(corpus)}" for corpus in corpora}
-    lines = [f"digest: {file_digest(out)}   # over every byte below", "roots:",
-             *(f"  {corpus}: {folder}" for corpus, folder in roots.items())]
+    lines = [
+        f"digest: {file_digest(out)}   # over every byte below",
+        "roots:",
+        *(f"  {corpus}: {folder}" for corpus, folder in roots.items()),
+    ]
     out.with_suffix(".yaml").write_text("\n".join(lines) + "\n")
     return roots

@@ -1,7 +1,7 @@
 """Which clips the miniature corpora hold: who is shown, what is done to them, and the official place of each.
 
-Two rules hold everywhere: no person is in two splits, as target or as donor, and every fake has a real clip of
-the same corpus, split, target and take, so that nothing but the manipulation differs.
+Two rules hold everywhere: no person is in two splits, as target or as donor, and every fake has a
+real clip of the same corpus, split, target and take, so that nothing but the manipulation differs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ People = Mapping[str, Sequence[str]]
 Sizes = Mapping[str, int]
 
 SPLITS = ("train", "val", "test")
-OFFICIAL_SPLITS = {"celebdf2": ("train", "test"),
-                   **dict.fromkeys(("df40", "wilddeepfake", "itw", "dfeval2024"), ("test",))}
+OFFICIAL_SPLITS = {
+    "celebdf2": ("train", "test"),
+    **dict.fromkeys(("df40", "wilddeepfake", "itw", "dfeval2024"), ("test",)),
+}
 DFDC_METHODS = tuple(f"dfdc_{number}" for number in range(1, 8))
 WILD_METHODS = tuple(f"wild_{number}" for number in range(1, 5))
 DFDC_FOLDERS = {"train": "train/dfdc_train_part_{part}", "val": "validation", "test": "test"}
@@ -34,8 +36,8 @@ SUFFIX = {"wav2lip": "wavtolip", "faceswap-wav2lip": "wavtolip", "fsgan-wav2lip"
 class Clip:
     """One clip to render: ``path`` is its official place under the corpus root (a folder for ``frames``).
 
-    Clips with the same corpus, ``target`` and ``take`` share motion, background, duration and encoding; ``donor``
-    gives the face or drives the expression, and is None for reals.
+    Clips with the same corpus, ``target`` and ``take`` share motion, background, duration and
+    encoding; ``donor`` gives the face or drives the expression, and is None for reals.
     """
 
     corpus: str
@@ -75,16 +77,21 @@ class Recording:
 def plan(people: People, sizes: Mapping[str, Sizes], seed: int) -> list[Clip]:
     """All clips of the miniature corpora in ``sizes``: per corpus ``{train, val, test}`` real takes.
 
-    ``ffpp`` counts pairs of takes; ``df40`` has ``per_method`` besides. Fakes are added by each corpus's own rule.
-    Raises ``ValueError`` for an unknown corpus, a person in two splits, or a size that the corpus cannot have.
+    ``ffpp`` counts pairs of takes; ``df40`` has ``per_method`` besides. Fakes are added by each
+    corpus's own rule. Raises ``ValueError`` for an unknown corpus, a person in two splits, or a
+    size that the corpus cannot have.
     """
     cast = [person for split in people for person in people[split]]
     if len(set(cast)) != len(cast):
-        raise ValueError(f"people: '{max(cast, key=cast.count)}' is named twice; a person belongs to one split")
+        raise ValueError(
+            f"people: '{max(cast, key=cast.count)}' is named twice; a person belongs to one split"
+        )
     clips: list[Clip] = []
     for corpus, size in sizes.items():
         if corpus not in PLANNERS:
-            raise ValueError(f"unknown corpus '{corpus}' in the sizes; known: {', '.join(PLANNERS)}")
+            raise ValueError(
+                f"unknown corpus '{corpus}' in the sizes; known: {', '.join(PLANNERS)}"
+            )
         for key in sorted(set(size) - {*SPLITS, *(("per_method",) if corpus == "df40" else ())}):
             raise ValueError(f"{corpus}: unknown size '{key}'; known: {', '.join(SPLITS)}")
         clips += PLANNERS[corpus](_recordings(corpus, people, size, seed), size, seed)
@@ -101,19 +108,30 @@ def _recordings(corpus: str, people: People, size: Sizes, seed: int) -> list[Rec
     for split in SPLITS:
         cast, count = people.get(split, ()), size.get(split, 0) * (2 if corpus == "ffpp" else 1)
         if count and split not in OFFICIAL_SPLITS.get(corpus, SPLITS):
-            raise ValueError(f"{corpus}: its official layout has no {split} split; set {split} to 0")
+            raise ValueError(
+                f"{corpus}: its official layout has no {split} split; set {split} to 0"
+            )
         if count and len(cast) < 2:
-            raise ValueError(f"people: split '{split}' needs two people or more, a target and a donor")
+            raise ValueError(
+                f"people: split '{split}' needs two people or more, a target and a donor"
+            )
         order = random.Random(f"{seed}:{corpus}:{split}").sample(list(cast), len(cast))
         for number in range(count):
             place = number % len(order)
-            found.append(Recording(corpus, split, number, order[place], (*order[place + 1 :], *order[:place])))
+            found.append(
+                Recording(
+                    corpus, split, number, order[place], (*order[place + 1 :], *order[:place])
+                )
+            )
     return found
 
 
 def _ffpp(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Clip]:
     """Pairs a, b: both reals, and ``a_b`` (a's video, b's face) and ``b_a`` by each of the five methods."""
-    names = [f"{number:03d}" for number in random.Random(f"{seed}:ffpp").sample(range(1000), len(recordings))]
+    names = [
+        f"{number:03d}"
+        for number in random.Random(f"{seed}:ffpp").sample(range(1000), len(recordings))
+    ]
     folder = "original_sequences/youtube/c23/videos"
     for real, name in zip(recordings, names, strict=True):
         yield real.real(f"{folder}/{name}.mp4")
@@ -132,7 +150,11 @@ def _celebrities(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, s
         if item.number % 4 == 3 and len(item.others) > 1:
             yield item, f"YouTube-real/{_number(item, 300):05d}", ""
         else:
-            yield item, f"Celeb-real/{_celebrity(item.target)}_{item.number:04d}", f"{item.number:04d}"
+            yield (
+                item,
+                f"Celeb-real/{_celebrity(item.target)}_{item.number:04d}",
+                f"{item.number:04d}",
+            )
 
 
 def _celebdf2(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Clip]:
@@ -175,17 +197,28 @@ def _fakeavceleb(recordings: Sequence[Recording], size: Sizes, seed: int) -> Ite
 
 def _identities(recordings: Sequence[Recording], seed: int) -> dict[str, str]:
     """Person -> an identity which the adapter's own rule puts into the person's split."""
-    names = iter([f"id{number:05d}" for number in random.Random(f"{seed}:fakeavceleb").sample(range(10_000), 10_000)])
+    names = iter(
+        [
+            f"id{number:05d}"
+            for number in random.Random(f"{seed}:fakeavceleb").sample(range(10_000), 10_000)
+        ]
+    )
     people = {person: item.split for item in recordings for person in (item.target, *item.others)}
-    return {person: next(name for name in names if fakeavceleb.split_of(name) == split)
-            for person, split in people.items()}
+    return {
+        person: next(name for name in names if fakeavceleb.split_of(name) == split)
+        for person, split in people.items()
+    }
 
 
 def _forgerynet(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Clip]:
     """Two fakes per real, cycling over the eight methods, each of which occurs in training at least once."""
     for split, items in itertools.groupby(recordings, key=lambda item: item.split):
         reals = list(items)
-        release = "Validation/video/val_video_release" if split == "test" else "Training/video/train_video_release"
+        release = (
+            "Validation/video/val_video_release"
+            if split == "test"
+            else "Training/video/train_video_release"
+        )
         folders = itertools.cycle(forgerynet.METHODS.items())
         fakes = max(2, -(-len(forgerynet.METHODS) // len(reals))) if split == "train" else 2
         for item in reals:
@@ -200,14 +233,20 @@ def _forgerynet(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iter
 def _outer_folder(item: Recording, seed: int) -> str:
     """A hash folder which the adapter's own rule puts into the recording's split (the test set is official)."""
     candidates = (_digest("outer", seed, item, attempt) for attempt in itertools.count())
-    return next(name for name in candidates if item.split == "test" or forgerynet.split_of(name) == item.split)
+    return next(
+        name
+        for name in candidates
+        if item.split == "test" or forgerynet.split_of(name) == item.split
+    )
 
 
 def _df40(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Clip]:
     """Celeb-DF's test reals as frames, and ``per_method`` fakes of them by each of the 21 methods."""
     takes, count = list(_celebrities(recordings)), size.get("per_method", 0)
     if count > len(takes):
-        raise ValueError(f"df40: per_method {count} exceeds its {len(takes)} real takes; raise df40.test")
+        raise ValueError(
+            f"df40: per_method {count} exceeds its {len(takes)} real takes; raise df40.test"
+        )
     for item, place, _ in takes:
         folder, _, name = place.partition("/")
         yield item.real(f"Celeb-DF-v2/{folder}/frames/{name}", "frames")
@@ -216,8 +255,12 @@ def _df40(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[C
         for number in range(count):
             item, place, recording = takes[(rank * count + number) % len(takes)]
             name = f"{_celebrity(item.target)}_{_celebrity(item.donor(rank))}_{recording}"
-            yield item.fake(f"{folder}/{name if recording else place.partition('/')[2]}", method, item.donor(rank),
-                            "frames")
+            yield item.fake(
+                f"{folder}/{name if recording else place.partition('/')[2]}",
+                method,
+                item.donor(rank),
+                "frames",
+            )
 
 
 def _wilddeepfake(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Clip]:
@@ -235,7 +278,9 @@ def _itw(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Cl
     for item in recordings:
         yield item.real(f"clips/{_letters('itw', seed, item.number, 'real')}.mp4")
         method = WILD_METHODS[item.number % len(WILD_METHODS)]
-        yield item.fake(f"clips/{_letters('itw', seed, item.number, 'fake')}.mp4", method, item.donor(0))
+        yield item.fake(
+            f"clips/{_letters('itw', seed, item.number, 'fake')}.mp4", method, item.donor(0)
+        )
 
 
 def _dfeval2024(recordings: Sequence[Recording], size: Sizes, seed: int) -> Iterator[Clip]:
@@ -267,6 +312,14 @@ def _number(item: Recording, below: int) -> int:
     return 37 * (len(SPLITS) * item.number + SPLITS.index(item.split) + 1) % below
 
 
-PLANNERS = {"ffpp": _ffpp, "celebdf2": _celebdf2, "dfdc": _dfdc, "fakeavceleb": _fakeavceleb,
-            "forgerynet": _forgerynet, "df40": _df40, "wilddeepfake": _wilddeepfake, "itw": _itw,
-            "dfeval2024": _dfeval2024}
+PLANNERS = {
+    "ffpp": _ffpp,
+    "celebdf2": _celebdf2,
+    "dfdc": _dfdc,
+    "fakeavceleb": _fakeavceleb,
+    "forgerynet": _forgerynet,
+    "df40": _df40,
+    "wilddeepfake": _wilddeepfake,
+    "itw": _itw,
+    "dfeval2024": _dfeval2024,
+}

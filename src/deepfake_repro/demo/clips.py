@@ -1,7 +1,7 @@
 """Clips: a still in motion under a camera's conditions, real and fake through the same warp, resample and encode path.
 
-Everything a manipulation does not touch (motion, light, noise, duration, encoding) is a function of the *take*
-(corpus, person, number) alone, so a fake and its real differ in nothing else.
+Everything a manipulation does not touch (motion, light, noise, duration, encoding) is a function of
+the *take* (corpus, person, number) alone, so a fake and its real differ in nothing else.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def take_seed(*parts: object) -> int:
 class Camera:
     """Capture conditions of one take: motion amplitudes, light, colour, noise, compression."""
 
-    shift: np.ndarray       # [2, 2] amplitude of slow and fast motion, pixels
-    phase: np.ndarray       # [6] phases of the motions
-    turn: float             # radians
-    expression: float       # share of the way to the second expression
-    curve: np.ndarray       # [256, 1, 3] uint8 tone curve per channel
-    light: np.ndarray       # [H, W, 3] float32 gain
-    noise: float            # standard deviation, grey levels
-    crf: int                # x264 quality: larger is coarser
-    wild: tuple[str, ...]   # post-processing steps met in the wild
+    shift: np.ndarray  # [2, 2] amplitude of slow and fast motion, pixels
+    phase: np.ndarray  # [6] phases of the motions
+    turn: float  # radians
+    expression: float  # share of the way to the second expression
+    curve: np.ndarray  # [256, 1, 3] uint8 tone curve per channel
+    light: np.ndarray  # [H, W, 3] float32 gain
+    noise: float  # standard deviation, grey levels
+    crf: int  # x264 quality: larger is coarser
+    wild: tuple[str, ...]  # post-processing steps met in the wild
 
 
 def camera(corpus: str, target: str, take: int) -> Camera:
@@ -52,18 +52,27 @@ def camera(corpus: str, target: str, take: int) -> Camera:
     warmth, noise, crf = style.uniform(-0.05, 0.05), style.uniform(0.8, 2.2), style.integers(21, 26)
     rng = np.random.default_rng(take_seed(corpus, target, take))
     levels = np.arange(256) / 255
-    gains = rng.uniform(0.85, 1.1) * np.array([1 + warmth, 1, 1 - warmth]) * rng.uniform(0.97, 1.03, 3)
-    curve = np.clip(levels[:, None] ** rng.uniform(0.85, 1.2) * gains * 255, 0, 255).astype(np.uint8)
+    gains = (
+        rng.uniform(0.85, 1.1) * np.array([1 + warmth, 1, 1 - warmth]) * rng.uniform(0.97, 1.03, 3)
+    )
+    curve = np.clip(levels[:, None] ** rng.uniform(0.85, 1.2) * gains * 255, 0, 255).astype(
+        np.uint8
+    )
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
-    ys, xs = np.mgrid[-1:1:HEIGHT * 1j, -1:1:WIDTH * 1j]
+    ys, xs = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
     light = 1 + strength * (np.cos(angle) * xs + np.sin(angle) * ys)
     steps = ("resize", "blur", "jpeg", "colour", "screenshot")
     return Camera(
-        shift=rng.uniform([[3, 2], [0.5, 0.5]], [[14, 8], [2, 2]]), phase=rng.uniform(0, 2 * np.pi, 6),
-        turn=rng.uniform(0.01, 0.06), expression=rng.uniform(0.15, 0.45), curve=curve[:, None, :],
-        light=np.repeat(light[..., None], 3, 2).astype(np.float32), noise=noise * rng.uniform(0.5, 1.6),
+        shift=rng.uniform([[3, 2], [0.5, 0.5]], [[14, 8], [2, 2]]),
+        phase=rng.uniform(0, 2 * np.pi, 6),
+        turn=rng.uniform(0.01, 0.06),
+        expression=rng.uniform(0.15, 0.45),
+        curve=curve[:, None, :],
+        light=np.repeat(light[..., None], 3, 2).astype(np.float32),
+        noise=noise * rng.uniform(0.5, 1.6),
         crf=int(crf + rng.integers(-3, 6)),
-        wild=tuple(rng.choice(steps, size=2, replace=False).tolist()) if corpus in WILD else ())
+        wild=tuple(rng.choice(steps, size=2, replace=False).tolist()) if corpus in WILD else (),
+    )
 
 
 class Motion:
@@ -100,7 +109,9 @@ class Motion:
         return np.concatenate([placed.min(0), placed.max(0)])
 
 
-def render(still: Still, motion: Motion, layer: Layer | None, seed: int, times: np.ndarray) -> Iterator[np.ndarray]:
+def render(
+    still: Still, motion: Motion, layer: Layer | None, seed: int, times: np.ndarray
+) -> Iterator[np.ndarray]:
     """Frames RGB uint8 ``[HEIGHT, WIDTH, 3]`` at the given seconds; with ``layer``, the fake of the same take."""
     c = motion.camera
     for number, seconds in enumerate(times):
@@ -133,12 +144,17 @@ def post_process(frame: np.ndarray, steps: tuple[str, ...], seed: int) -> np.nda
     for step in steps:
         if step == "resize":
             share = rng.uniform(0.5, 0.75)
-            frame = cv2.resize(cv2.resize(frame, None, fx=share, fy=share, interpolation=cv2.INTER_AREA),
-                               (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+            frame = cv2.resize(
+                cv2.resize(frame, None, fx=share, fy=share, interpolation=cv2.INTER_AREA),
+                (WIDTH, HEIGHT),
+                interpolation=cv2.INTER_CUBIC,
+            )
         elif step == "blur":
             frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.5, 1.0))
         elif step == "jpeg":
-            _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 65))])
+            _, data = cv2.imencode(
+                ".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 65))]
+            )
             frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
         elif step == "colour":
             grey = frame.mean(2, keepdims=True)
@@ -154,8 +170,14 @@ def _screenshot(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     small = cv2.resize(frame, None, fx=share, fy=share, interpolation=cv2.INTER_LINEAR)
     canvas = np.full_like(frame, int(rng.integers(10, 40)))
     y, x = (HEIGHT - small.shape[0]) // 2, (WIDTH - small.shape[1]) // 2
-    canvas[y:y + small.shape[0], x:x + small.shape[1]] = small
-    cv2.rectangle(canvas, (x, HEIGHT - y + 4), (x + int(small.shape[1] * 0.4), HEIGHT - y + 7), (200, 60, 60), -1)
+    canvas[y : y + small.shape[0], x : x + small.shape[1]] = small
+    cv2.rectangle(
+        canvas,
+        (x, HEIGHT - y + 4),
+        (x + int(small.shape[1] * 0.4), HEIGHT - y + 7),
+        (200, 60, 60),
+        -1,
+    )
     return canvas
 
 
@@ -166,9 +188,16 @@ def encode(frames: Iterator[np.ndarray], crf: int, target: Path | io.BytesIO) ->
     """
     place = str(target) if isinstance(target, Path) else target
     with av.open(place, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND),
-                                      options={"crf": str(crf), "preset": "veryfast", "threads": "1",
-                                               "x264-params": "mbtree=0"})
+        stream = container.add_stream(
+            "libx264",
+            rate=Fraction(FRAMES_PER_SECOND),
+            options={
+                "crf": str(crf),
+                "preset": "veryfast",
+                "threads": "1",
+                "x264-params": "mbtree=0",
+            },
+        )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
@@ -187,6 +216,12 @@ def decoded(frames: Iterator[np.ndarray], crf: int) -> list[np.ndarray]:
 def face_crop(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     """Square of 1.3 times the face height about the box's centre, scaled to ``size`` pixels."""
     centre, half = (box[:2] + box[2:]) / 2, 0.65 * FACE_HEIGHT
-    matrix = np.array([[size / (2 * half), 0, size / 2 - centre[0] * size / (2 * half)],
-                       [0, size / (2 * half), size / 2 - centre[1] * size / (2 * half)]])
-    return cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    matrix = np.array(
+        [
+            [size / (2 * half), 0, size / 2 - centre[0] * size / (2 * half)],
+            [0, size / (2 * half), size / 2 - centre[1] * size / (2 * half)],
+        ]
+    )
+    return cv2.warpAffine(
+        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )

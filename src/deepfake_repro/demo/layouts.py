@@ -14,11 +14,23 @@ from ..corpora.adapters import forgerynet
 from ..corpora.adapters.celebdf2 import LIST
 from .casting import FAKEAVCELEB_ROOT, UNKNOWN_CLIPS, Clip, dfeval_name
 
-NAMES = {"ffpp": "FaceForensics++", "celebdf2": "Celeb-DF-v2", "dfdc": "DFDC", "fakeavceleb": FAKEAVCELEB_ROOT,
-         "forgerynet": "ForgeryNet", "df40": "DF40", "wilddeepfake": "deepfake_in_the_wild", "itw": "ITW",
-         "dfeval2024": "Deepfake-Eval-2024"}
-AUDIO_TYPES = {"RealVideo-RealAudio": "A", "RealVideo-FakeAudio": "B", "FakeVideo-RealAudio": "C",
-               "FakeVideo-FakeAudio": "D"}
+NAMES = {
+    "ffpp": "FaceForensics++",
+    "celebdf2": "Celeb-DF-v2",
+    "dfdc": "DFDC",
+    "fakeavceleb": FAKEAVCELEB_ROOT,
+    "forgerynet": "ForgeryNet",
+    "df40": "DF40",
+    "wilddeepfake": "deepfake_in_the_wild",
+    "itw": "ITW",
+    "dfeval2024": "Deepfake-Eval-2024",
+}
+AUDIO_TYPES = {
+    "RealVideo-RealAudio": "A",
+    "RealVideo-FakeAudio": "B",
+    "FakeVideo-RealAudio": "C",
+    "FakeVideo-FakeAudio": "D",
+}
 
 
 def official_name(corpus: str) -> str:
@@ -31,8 +43,8 @@ def official_name(corpus: str) -> str:
 def finish(corpus: str, root: Path, clips: Sequence[Clip]) -> None:
     """Complete the miniature under ``root`` after rendering: metadata files, and WildDeepfake's archives.
 
-    Deterministic bytes. Raises ``ValueError`` for an unknown corpus, ``FileNotFoundError`` for a clip that was
-    not rendered.
+    Deterministic bytes. Raises ``ValueError`` for an unknown corpus, ``FileNotFoundError`` for a
+    clip that was not rendered.
     """
     official_name(corpus)
     own = [clip for clip in clips if clip.corpus == corpus]
@@ -61,12 +73,22 @@ def _celebdf2(root: Path, clips: Sequence[Clip]) -> None:
 
 def _dfdc(root: Path, clips: Sequence[Clip]) -> None:
     """``metadata.json`` per training part, ``labels.csv`` for validation, both for test (other keys there)."""
-    real = {(clip.target, clip.take): PurePosixPath(clip.path).name for clip in clips if not clip.label}
+    real = {
+        (clip.target, clip.take): PurePosixPath(clip.path).name for clip in clips if not clip.label
+    }
     for folder in dict.fromkeys(PurePosixPath(clip.path).parent for clip in clips):
-        inside = {PurePosixPath(clip.path).name: clip for clip in clips if PurePosixPath(clip.path).parent == folder}
+        inside = {
+            PurePosixPath(clip.path).name: clip
+            for clip in clips
+            if PurePosixPath(clip.path).parent == folder
+        }
         if folder.parts[0] == "train":
-            entries = {name: {"label": "FAKE", "split": "train", "original": real[clip.target, clip.take]}
-                       if clip.label else {"label": "REAL", "split": "train"} for name, clip in inside.items()}
+            entries = {
+                name: {"label": "FAKE", "split": "train", "original": real[clip.target, clip.take]}
+                if clip.label
+                else {"label": "REAL", "split": "train"}
+                for name, clip in inside.items()
+            }
             _write(root / folder / "metadata.json", json.dumps(entries))
         else:
             rows = sorted((name, clip.label) for name, clip in inside.items())
@@ -78,13 +100,27 @@ def _dfdc(root: Path, clips: Sequence[Clip]) -> None:
 
 def _fakeavceleb(root: Path, clips: Sequence[Clip]) -> None:
     """``meta_data.csv``: ``path`` heads the file name, the folder's column has no name."""
-    rows = [("source", "target1", "target2", "method", "category", "type", "race", "gender", "path", "")]
+    rows = [
+        ("source", "target1", "target2", "method", "category", "type", "race", "gender", "path", "")
+    ]
     for clip in clips:
         top, kind, race, gender, identity, name = PurePosixPath(clip.path).parts
         method = "rtvc" if AUDIO_TYPES[kind] == "B" else clip.method
         donor = name.split("_")[2] if clip.label else "-"
-        rows.append((identity, donor, "-", method, AUDIO_TYPES[kind], kind, race, gender, name,
-                     f"FakeAVCeleb/{kind}/{race}/{gender}/{identity}"))
+        rows.append(
+            (
+                identity,
+                donor,
+                "-",
+                method,
+                AUDIO_TYPES[kind],
+                kind,
+                race,
+                gender,
+                name,
+                f"FakeAVCeleb/{kind}/{race}/{gender}/{identity}",
+            )
+        )
     _write_csv(root / FAKEAVCELEB_ROOT / "meta_data.csv", rows)
 
 
@@ -110,14 +146,19 @@ def _category(folder: int) -> str:
 
 def _df40(root: Path, clips: Sequence[Clip]) -> None:
     """Celeb-DF's list beside its reals."""
-    lines = [f"1 {PurePosixPath(clip.path).parts[1]}/{PurePosixPath(clip.path).name}.mp4"
-             for clip in clips if not clip.label]
+    lines = [
+        f"1 {PurePosixPath(clip.path).parts[1]}/{PurePosixPath(clip.path).name}.mp4"
+        for clip in clips
+        if not clip.label
+    ]
     _write(root / "Celeb-DF-v2" / LIST, "\n".join(lines))
 
 
 def _wilddeepfake(root: Path, clips: Sequence[Clip]) -> None:
     """Shards packed as plain tars that are called ``.tar.gz``; the extracted folders go."""
-    for shard in dict.fromkeys(PurePosixPath(*PurePosixPath(clip.path).parts[:2]) for clip in clips):
+    for shard in dict.fromkeys(
+        PurePosixPath(*PurePosixPath(clip.path).parts[:2]) for clip in clips
+    ):
         _pack(root / shard, root / f"{shard}.tar.gz")
         shutil.rmtree(root / shard)
 
@@ -140,14 +181,31 @@ def _itw(root: Path, clips: Sequence[Clip]) -> None:
 
 def _dfeval2024(root: Path, clips: Sequence[Clip]) -> None:
     """The CSV with its byte order mark, three ground truths and comments that span lines."""
-    rows = [("Filename", "Date", "Video Ground Truth", "Audio Ground Truth", "Public Comments", "Finetuning Set")]
+    rows = [
+        (
+            "Filename",
+            "Date",
+            "Video Ground Truth",
+            "Audio Ground Truth",
+            "Public Comments",
+            "Finetuning Set",
+        )
+    ]
     unknown = {dfeval_name(number, unknown=True) for number in range(UNKNOWN_CLIPS)}
     for number, clip in enumerate(sorted(clips, key=lambda clip: clip.path)):
         name = PurePosixPath(clip.path).name
         truth = "Unknown" if name in unknown else ("Real", "Fake")[clip.label]
         comment = 'Is this real?\nThe mouth looks "off", doesn\'t it' if number % 3 == 0 else ""
-        rows.append((name, f"2024-{2 + number % 10:02d}-{3 + number % 25:02d}", truth, "Unknown", comment,
-                     ("train", "test")[number % 2]))
+        rows.append(
+            (
+                name,
+                f"2024-{2 + number % 10:02d}-{3 + number % 25:02d}",
+                truth,
+                "Unknown",
+                comment,
+                ("train", "test")[number % 2],
+            )
+        )
     _write_csv(root / "video-metadata-publish.csv", rows, mark="\ufeff")
 
 
@@ -162,6 +220,14 @@ def _write_csv(path: Path, rows: Iterable[Sequence[object]], mark: str = "") -> 
     _write(path, mark + buffer.getvalue())
 
 
-FINISHERS: Mapping = {"ffpp": _ffpp, "celebdf2": _celebdf2, "dfdc": _dfdc, "fakeavceleb": _fakeavceleb,
-                      "forgerynet": _forgerynet, "df40": _df40, "wilddeepfake": _wilddeepfake, "itw": _itw,
-                      "dfeval2024": _dfeval2024}
+FINISHERS: Mapping = {
+    "ffpp": _ffpp,
+    "celebdf2": _celebdf2,
+    "dfdc": _dfdc,
+    "fakeavceleb": _fakeavceleb,
+    "forgerynet": _forgerynet,
+    "df40": _df40,
+    "wilddeepfake": _wilddeepfake,
+    "itw": _itw,
+    "dfeval2024": _dfeval2024,
+}

@@ -1,8 +1,8 @@
 """The fakes: real algorithms (landmark face swaps, reenactments) with the traits of the methods they stand for.
 
-A recipe is not the original method; it is a small algorithm of the same family. What the recipes of one
-corpus share (generator size, blending, colour transfer) no other corpus repeats, and the recipes of the
-out-of-distribution and in-the-wild sets occur in no training corpus.
+A recipe is not the original method; it is a small algorithm of the same family. What the recipes of
+one corpus share (generator size, blending, colour transfer) no other corpus repeats, and the
+recipes of the out-of-distribution and in-the-wild sets occur in no training corpus.
 """
 
 from __future__ import annotations
@@ -15,7 +15,29 @@ from ..faces.landmarks import LIPS, OVAL
 from .people import Still
 from .warps import bottleneck, match_colour, region_mask, similarity, warp
 
-INNER = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 454, 361, 288, 365, 378, 152, 149, 136, 58, 132, 234]
+INNER = [
+    70,
+    63,
+    105,
+    66,
+    107,
+    336,
+    296,
+    334,
+    293,
+    300,
+    454,
+    361,
+    288,
+    365,
+    378,
+    152,
+    149,
+    136,
+    58,
+    132,
+    234,
+]
 """Brows, cheeks and chin: the face without forehead (MediaPipe indices)."""
 LOWER = [234, 132, 58, 136, 149, 152, 378, 365, 288, 361, 454, 280, 4, 50]
 """Below the eyes: cheeks, mouth and chin."""
@@ -99,7 +121,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "df40": {
         "fsgan": _swap(116, feather=8, grain=0.7),
         "faceswap": _swap(120, region="inner", grain=0.6, sharpen=0.5),
-        "simswap": _swap(124, feather=10, grain=0.8), "inswap": _swap(128, feather=9, grain=0.8),
+        "simswap": _swap(124, feather=10, grain=0.8),
+        "inswap": _swap(128, feather=9, grain=0.8),
         "blendface": _swap(120, colour="poisson", grain=0.8),
         "uniface": _swap(128, feather=12, up="lanczos", grain=0.6),
         "mobileswap": _swap(108, region="inner", up="cubic", grain=0.7),
@@ -132,7 +155,9 @@ def recipe(corpus: str, method: str) -> Recipe:
     """The recipe of a method of a corpus; ``ValueError`` if the pair is unknown."""
     table = RECIPES["wild" if corpus in WILD else corpus]
     if method not in table:
-        raise ValueError(f"no recipe for method {method!r} of corpus {corpus!r}; known: {', '.join(table)}")
+        raise ValueError(
+            f"no recipe for method {method!r} of corpus {corpus!r}; known: {', '.join(table)}"
+        )
     return table[method]
 
 

@@ -46,7 +46,7 @@ def tiles(sheet: np.ndarray) -> list[np.ndarray]:
         raise ValueError(f"expression sheet: {len(frames)} framed pictures found, 16 expected")
     frames = sorted(frames, key=lambda b: (round(4 * b[1] / height), b[0]))
     inset = 9  # the frame's line and the rounding of its corners, pixels
-    return [sheet[y + inset:y + h - inset, x + inset:x + w - inset] for x, y, w, h, _ in frames]
+    return [sheet[y + inset : y + h - inset, x + inset : x + w - inset] for x, y, w, h, _ in frames]
 
 
 def _still(tile: np.ndarray, detector: RetinaFace, mesh: FaceMesh) -> Still:

@@ -15,13 +15,15 @@ FAKEAVCELEB = "fakeavceleb"
 def by_manipulation(videos: pd.DataFrame) -> pd.DataFrame:
     """AUC (percent) of each manipulation against the reals of its test set, the hardest first within a set.
 
-    ``videos`` as in ``videos.csv``. Columns ``set, category, manipulation, reals, fakes, auc``; sets without reals
-    are left out.
+    ``videos`` as in ``videos.csv``. Columns ``set, category, manipulation, reals, fakes, auc``;
+    sets without reals are left out.
     """
     records = []
     for dataset, part in videos.groupby("dataset"):
         reals = part[part["label"] == 0]
-        for (category, name), fakes in part[part["label"] == 1].groupby(["category", "manipulation"]):
+        for (category, name), fakes in part[part["label"] == 1].groupby(
+            ["category", "manipulation"]
+        ):
             records += [(dataset, category, name, *cell) for cell in _auc_cell(reals, fakes)]
     return _by_auc(records, ["set", "category", "manipulation", "reals", "fakes", "auc"])
 
@@ -29,13 +31,17 @@ def by_manipulation(videos: pd.DataFrame) -> pd.DataFrame:
 def by_group(videos: pd.DataFrame) -> pd.DataFrame:
     """AUC (percent) within each group of people whom a corpus describes: fairness (not in the paper).
 
-    Only FakeAVCeleb says who is shown, in its folders ``<type>/<group>/<gender>/<identity>``; the words are its own.
-    Columns ``set, group, reals, fakes, auc``; groups without both classes are left out.
+    Only FakeAVCeleb says who is shown, in its folders ``<type>/<group>/<gender>/<identity>``; the
+    words are its own. Columns ``set, group, reals, fakes, auc``; groups without both classes are
+    left out.
     """
     part = videos[videos["dataset"] == FAKEAVCELEB]
     groups = part["video_id"].str.split("/").str[2:4].str.join(", ")
-    records = [(FAKEAVCELEB, name, *cell) for name, some in part.groupby(groups)
-               for cell in _auc_cell(some[some["label"] == 0], some[some["label"] == 1])]
+    records = [
+        (FAKEAVCELEB, name, *cell)
+        for name, some in part.groupby(groups)
+        for cell in _auc_cell(some[some["label"] == 0], some[some["label"] == 1])
+    ]
     return _by_auc(records, ["set", "group", "reals", "fakes", "auc"])
 
 
@@ -45,9 +51,14 @@ def by_condition(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ``tables``: ``results/<profile>/robustness`` by row. Columns ``perturbation, severity`` and one per row; DF40
     counts as one set, and the averages of Table 3 are left out.
     """
-    sets = {row: table[~table["set"].isin([*AVERAGES, "df40_fs", "df40_re"])] for row, table in tables.items()}
-    means = {row: table.groupby(["perturbation", "severity"], sort=False)["auc"].mean().round(2)
-             for row, table in sets.items()}
+    sets = {
+        row: table[~table["set"].isin([*AVERAGES, "df40_fs", "df40_re"])]
+        for row, table in tables.items()
+    }
+    means = {
+        row: table.groupby(["perturbation", "severity"], sort=False)["auc"].mean().round(2)
+        for row, table in sets.items()
+    }
     return pd.DataFrame(means).reset_index()
 
 
@@ -63,7 +74,9 @@ def confusion(runs: Mapping[str, pd.DataFrame], threshold: float = 0.5) -> pd.Da
         for label, actual in enumerate(classes):
             for guess, name in enumerate(classes):
                 agree = (videos["label"] == label) & (predicted == bool(guess))
-                counts.append({"row": run, "actual": actual, "predicted": name, "videos": int(agree.sum())})
+                counts.append(
+                    {"row": run, "actual": actual, "predicted": name, "videos": int(agree.sum())}
+                )
     return pd.DataFrame(counts)
 
 
@@ -76,4 +89,6 @@ def _auc_cell(reals: pd.DataFrame, fakes: pd.DataFrame) -> list[tuple[int, int, 
 
 
 def _by_auc(records: list[tuple], columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(records, columns=columns).sort_values(["set", "auc", columns[-4]], ignore_index=True)
+    return pd.DataFrame(records, columns=columns).sort_values(
+        ["set", "auc", columns[-4]], ignore_index=True
+    )

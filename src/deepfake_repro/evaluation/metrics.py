@@ -1,8 +1,8 @@
 """From crops to videos to AUC and balanced accuracy (Sections 4.3 and 5 of Mylonas & Papadopoulos 2025).
 
-A video's score is the mean over all its faces; both metrics are computed once over all videos of a test set,
-never per batch. A video without a score is counted as such and is not given 0.5. Scores and metrics are
-fractions in [0, 1]; only :func:`table_row` turns them into percent.
+A video's score is the mean over all its faces; both metrics are computed once over all videos of a
+test set, never per batch. A video without a score is counted as such and is not given 0.5. Scores
+and metrics are fractions in [0, 1]; only :func:`table_row` turns them into percent.
 """
 
 from __future__ import annotations
@@ -24,23 +24,28 @@ _OF_VIDEO = ["dataset", "manipulation", "category", "label"]
 def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFrame:
     """One row per video, sorted by ``video_id``, from one row per crop (Section 4.3).
 
-    ``predictions`` needs ``video_id, dataset, manipulation, category, label, p_fake``. ``reduce``: ``"mean"``
-    over all faces of the video (the paper), or ``"frame_max"``, SBI's own rule: the highest face of each
-    frame (column ``frame``), then the mean over frames. Returns these columns with ``p_fake`` in [0, 1] and
-    the number of ``crops``. Raises ``ValueError`` for missing columns, scores outside [0, 1] and a video with
-    two labels (or datasets ...).
+    ``predictions`` needs ``video_id, dataset, manipulation, category, label, p_fake``. ``reduce``:
+    ``"mean"`` over all faces of the video (the paper), or ``"frame_max"``, SBI's own rule: the
+    highest face of each frame (column ``frame``), then the mean over frames. Returns these columns
+    with ``p_fake`` in [0, 1] and the number of ``crops``. Raises ``ValueError`` for missing
+    columns, scores outside [0, 1] and a video with two labels (or datasets ...).
     """
     if reduce not in ("mean", "frame_max"):
-        raise ValueError(f"reduce is {reduce!r}: use 'mean' (the paper) or 'frame_max' (SBI's own rule)")
+        raise ValueError(
+            f"reduce is {reduce!r}: use 'mean' (the paper) or 'frame_max' (SBI's own rule)"
+        )
     _check_predictions(predictions, ["frame"] if reduce == "frame_max" else [])
     table = predictions.assign(
-        video_id=predictions["video_id"].astype("str"), p_fake=predictions["p_fake"].astype("float64")
+        video_id=predictions["video_id"].astype("str"),
+        p_fake=predictions["p_fake"].astype("float64"),
     )
     videos = table[["video_id", *_OF_VIDEO]].drop_duplicates()
     twice = videos["video_id"].duplicated()
     if twice.any():
         name = videos.loc[twice, "video_id"].min()
-        raise ValueError(f"video {name} has two labels, categories or datasets: make its video_id unique")
+        raise ValueError(
+            f"video {name} has two labels, categories or datasets: make its video_id unique"
+        )
     crops = table.groupby("video_id").size()
     if reduce == "frame_max":
         table = table.groupby(["video_id", "frame"], as_index=False)["p_fake"].max()
@@ -53,8 +58,8 @@ def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFram
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve: share of (real, fake) pairs in which the fake scores higher, ties half.
 
-    ``labels`` ``[N]`` 0 real / 1 fake, ``scores`` ``[N]`` -> fraction (Section 4.3). Raises ``ValueError``
-    unless both classes are present and all scores are finite.
+    ``labels`` ``[N]`` 0 real / 1 fake, ``scores`` ``[N]`` -> fraction (Section 4.3). Raises
+    ``ValueError`` unless both classes are present and all scores are finite.
     """
     real, fake = _split(labels, scores)
     ranks = rankdata(np.concatenate([real, fake]))
@@ -74,8 +79,8 @@ def balanced_accuracy(labels: np.ndarray, scores: np.ndarray, threshold: float =
 def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFrame:
     """ROC curve ``false_positive_rate, true_positive_rate, threshold``, thinned to at most ``points`` rows.
 
-    Rows are kept at equal steps along the curve, both ends included; the first threshold lies above all
-    scores and is written as infinity. Errors as for :func:`auc`.
+    Rows are kept at equal steps along the curve, both ends included; the first threshold lies above
+    all scores and is written as infinity. Errors as for :func:`auc`.
     """
     real, fake = _split(labels, scores)
     classes = np.repeat([0, 1], [len(real), len(fake)])
@@ -93,13 +98,16 @@ def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFra
 def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: float = 0.5) -> dict:
     """One row of Table 3, the content of ``scores.json``.
 
-    Returns ``auc`` and ``bacc`` in percent under the keys of ``SETS``, and counts of ``videos``. ``videos``
-    as returned by :func:`video_scores`; ``unscored``: videos without a face or a readable stream, by dataset.
-    A test set without both classes is left out, and with it each average it belongs to. For DF40 each method
-    is scored against the same reals and the metric averaged over methods (Section 5). Other datasets than
-    Table 3's are reported after its columns.
+    Returns ``auc`` and ``bacc`` in percent under the keys of ``SETS``, and counts of ``videos``.
+    ``videos`` as returned by :func:`video_scores`; ``unscored``: videos without a face or a
+    readable stream, by dataset. A test set without both classes is left out, and with it each
+    average it belongs to. For DF40 each method is scored against the same reals and the metric
+    averaged over methods (Section 5). Other datasets than Table 3's are reported after its columns.
     """
-    metrics: dict[str, Metric] = {"auc": auc, "bacc": lambda y, p: balanced_accuracy(y, p, threshold)}
+    metrics: dict[str, Metric] = {
+        "auc": auc,
+        "bacc": lambda y, p: balanced_accuracy(y, p, threshold),
+    }
     scored = videos["dataset"].value_counts()
     return {
         **{name: _cells(videos, metric) for name, metric in metrics.items()},
@@ -121,13 +129,19 @@ def sbi_protocol(videos: pd.DataFrame, threshold: float = 0.5) -> dict:
 
 
 def _check_predictions(predictions: pd.DataFrame, extra: list[str]) -> None:
-    missing = [name for name in ["video_id", *_OF_VIDEO, "p_fake", *extra] if name not in predictions]
+    missing = [
+        name for name in ["video_id", *_OF_VIDEO, "p_fake", *extra] if name not in predictions
+    ]
     if missing:
-        raise ValueError(f"predictions lack the column {', '.join(missing)}: join them with the index first")
+        raise ValueError(
+            f"predictions lack the column {', '.join(missing)}: join them with the index first"
+        )
     wrong = ~predictions["p_fake"].between(0, 1)  # true for NaN as well
     if wrong.any():
         row = predictions[wrong].iloc[0]
-        raise ValueError(f"video {row.video_id} has p_fake {row.p_fake}, not in [0, 1]: predict it again")
+        raise ValueError(
+            f"video {row.video_id} has p_fake {row.p_fake}, not in [0, 1]: predict it again"
+        )
 
 
 def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,10 +185,14 @@ def _df40(part: pd.DataFrame, metric: Metric) -> dict[str, float]:
     if reals.empty:
         return {}
     values: dict[str, list[float]] = {"FS": [], "RE": []}
-    for (category, _), method in fakes[fakes["category"].isin(values)].groupby(["category", "manipulation"]):
+    for (category, _), method in fakes[fakes["category"].isin(values)].groupby(
+        ["category", "manipulation"]
+    ):
         both = pd.concat([reals, method])
         values[category].append(metric(both["label"], both["p_fake"]))
-    cells = {f"df40_{kind.lower()}": float(np.mean(found)) for kind, found in values.items() if found}
+    cells = {
+        f"df40_{kind.lower()}": float(np.mean(found)) for kind, found in values.items() if found
+    }
     if len(cells) == 2:
         cells["df40"] = float(np.mean(values["FS"] + values["RE"]))
     return cells

@@ -1,7 +1,7 @@
 """Model + crops -> one row per crop (Section 3.4: the probability of fake is the sum over fake classes).
 
-Crops stream: only a group of rows is ever held, whatever the size of a test set. A finished test set is kept and not
-predicted again; several devices each write a part of its rows.
+Crops stream: only a group of rows is ever held, whatever the size of a test set. A finished test
+set is kept and not predicted again; several devices each write a part of its rows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ VIDEO_FACTS = ["video_id", "dataset", "manipulation", "category", "label"]
 
 
 @torch.inference_mode()
-def probability_batches(detector: Detector, loader: DataLoader, fabric: Fabric, what: str) -> Iterator[np.ndarray]:
+def probability_batches(
+    detector: Detector, loader: DataLoader, fabric: Fabric, what: str
+) -> Iterator[np.ndarray]:
     """Softmax probabilities float32 ``[b, C]`` batch by batch, averaged over the views of each crop."""
     detector.eval()
     for images, *_ in shown(loader, what, len(loader), fabric):
@@ -48,40 +50,55 @@ def probability_batches(detector: Detector, loader: DataLoader, fabric: Fabric, 
         yield probabilities(logits).cpu().numpy()
 
 
-def class_probabilities(detector: Detector, loader: DataLoader, fabric: Fabric, what: str = "predict") -> np.ndarray:
+def class_probabilities(
+    detector: Detector, loader: DataLoader, fabric: Fabric, what: str = "predict"
+) -> np.ndarray:
     """Softmax probabilities float32 ``[N, C]`` of a small set in the loader's order; see ``probability_batches``."""
     return np.concatenate(list(probability_batches(detector, loader, fabric, what)))
 
 
 @torch.inference_mode()
-def embeddings(detector: Detector, crops: CropDataset, batch_size: int, what: str = "embed") -> np.ndarray:
+def embeddings(
+    detector: Detector, crops: CropDataset, batch_size: int, what: str = "embed"
+) -> np.ndarray:
     """Embeddings float32 ``[N, D]`` of crops, averaged over the views of each, as in training (Section 4.3)."""
     fabric = Fabric(accelerator="auto", devices=1)
     detector = fabric.to_device(detector.eval())
     loader = track(evaluation_loader(crops, batch_size, workers=0), what)
-    batches = [over_views(detector, fabric.to_device(images))[0].float().cpu() for images, *_ in loader]
+    batches = [
+        over_views(detector, fabric.to_device(images))[0].float().cpu() for images, *_ in loader
+    ]
     return torch.cat(batches).numpy()
 
 
-def prediction_table(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
+def prediction_table(
+    rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]
+) -> pd.DataFrame:
     """``rows`` (one per crop) with ``p_fake`` and one column ``p_<class>`` each, rounded to 6 decimals."""
-    columns = {f"p_{name.lower()}": probabilities[:, number].round(6) for number, name in enumerate(classes)}
+    columns = {
+        f"p_{name.lower()}": probabilities[:, number].round(6)
+        for number, name in enumerate(classes)
+    }
     return rows.assign(**columns | {"p_fake": np.asarray(p_fake(probabilities)).round(6)})
 
 
 def crops_of_sets(index: pd.DataFrame, store: CropStore) -> dict[str, pd.DataFrame]:
     """Set -> a row per crop of its videos: crop key and facts of the video, no image.
 
-    The sets are each corpus' split ``test`` and, under ``VALIDATION``, the split ``val`` of all corpora together, on
-    which thresholds and calibration are fitted (never on a test set).
+    The sets are each corpus' split ``test`` and, under ``VALIDATION``, the split ``val`` of all
+    corpora together, on which thresholds and calibration are fitted (never on a test set).
     """
     used = index[index["split"].isin(["test", "val"])]
     names = used["dataset"].where(used["split"] == "test", VALIDATION).rename("set")
     rows = store.table(CROP_KEY).merge(used[VIDEO_FACTS].join(names), on="video_id")
-    return {name: part.drop(columns="set").reset_index(drop=True) for name, part in rows.groupby("set")}
+    return {
+        name: part.drop(columns="set").reset_index(drop=True) for name, part in rows.groupby("set")
+    }
 
 
-def write_predictions(file: Path, rows: pd.DataFrame, batches: Iterable[np.ndarray], classes: tuple[str, ...]) -> None:
+def write_predictions(
+    file: Path, rows: pd.DataFrame, batches: Iterable[np.ndarray], classes: tuple[str, ...]
+) -> None:
     """Write the predictions of ``rows`` as their probabilities ``[b, C]`` arrive; the file appears when it is whole."""
     nothing = prediction_table(rows.iloc[:0], np.empty((0, len(classes)), np.float32), classes)
     schema = pa.Schema.from_pandas(nothing, preserve_index=False)
@@ -89,15 +106,22 @@ def write_predictions(file: Path, rows: pd.DataFrame, batches: Iterable[np.ndarr
     def tables() -> Iterator[pa.Table]:
         first = 0
         for batch in batches:
-            table = prediction_table(rows.iloc[first:first + len(batch)], batch, classes)
+            table = prediction_table(rows.iloc[first : first + len(batch)], batch, classes)
             yield pa.Table.from_pandas(table, schema, preserve_index=False)
             first += len(batch)
 
     _write(file, schema, tables())
 
 
-def predict_set(detector: Detector, store: CropStore, rows: pd.DataFrame, facts: dict, options: Predict,
-                fabric: Fabric, file: Path) -> Path:
+def predict_set(
+    detector: Detector,
+    store: CropStore,
+    rows: pd.DataFrame,
+    facts: dict,
+    options: Predict,
+    fabric: Fabric,
+    file: Path,
+) -> Path:
     """Predictions of one test set in ``file``, a row per crop of ``rows``; a file that is there is kept.
 
     ``facts``: the manifest of the weights (views, size, normalisation, classes). Each device predicts a run of rows.
@@ -123,12 +147,19 @@ def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
     Finished sets are not predicted again: what ``torchrun`` has begun, notebook 06 takes up.
     """
     place, options = places(profile), load().profile(profile).predict
-    fabric, (detector, facts) = this_fabric(options.precision), checkpoints.load(place.weights(variant, seed))
+    fabric, (detector, facts) = (
+        this_fabric(options.precision),
+        checkpoints.load(place.weights(variant, seed)),
+    )
     detector, store = fabric.to_device(detector), CropStore(place.crops)
     scratch = predictions_scratch(place, variant, seed, options)
     sets = crops_of_sets(pd.read_parquet(place.index), store)
-    return {name: predict_set(detector, store, rows, facts, options, fabric, scratch / f"{name}.parquet")
-            for name, rows in sets.items()}
+    return {
+        name: predict_set(
+            detector, store, rows, facts, options, fabric, scratch / f"{name}.parquet"
+        )
+        for name, rows in sets.items()
+    }
 
 
 def predictions_scratch(place: Places, variant: str, seed: int, options: Predict) -> Path:
@@ -136,7 +167,11 @@ def predictions_scratch(place: Places, variant: str, seed: int, options: Predict
     weights = file_digest(place.weights(variant, seed) / "model.safetensors")
     parts = [(part.name, part.stat()) for part in sorted(place.crops.glob("*.arrow"))]
     crops = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in parts]
-    return place.scratch(fingerprint(weights, code_digest(predict_row), file_digest(place.index), options.precision, crops))
+    return place.scratch(
+        fingerprint(
+            weights, code_digest(predict_row), file_digest(place.index), options.precision, crops
+        )
+    )
 
 
 def _write(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

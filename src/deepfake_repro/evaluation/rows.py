@@ -26,7 +26,9 @@ def score(profile: str, variant: str, seed: int) -> None:
     source, out = place.predictions(variant, seed), place.runs / f"{variant}-{seed}"
     files = sorted(source.glob("*.parquet"))
     if not files:
-        raise FileNotFoundError(f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first")
+        raise FileNotFoundError(
+            f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first"
+        )
     tested = [file for file in files if file.stem != VALIDATION]
     videos = _video_scores(tested)
     row = table_row(videos, _unscored(place.index, videos), options.threshold)
@@ -47,7 +49,10 @@ def score(profile: str, variant: str, seed: int) -> None:
 
 def summary(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the averages of the three scenarios, per metric, of the content of ``scores.json``; DVC shows these."""
-    return {metric: {key: row[metric][key] for key in SCENARIOS if key in row[metric]} for metric in METRICS}
+    return {
+        metric: {key: row[metric][key] for key in SCENARIOS if key in row[metric]}
+        for metric in METRICS
+    }
 
 
 def _video_scores(files: list[Path], reduce: str = "mean") -> pd.DataFrame:
@@ -70,5 +75,3 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-

@@ -1,9 +1,10 @@
 """How far a score is a probability, and how far a threshold travels (Sections 4.3 and 5.3).
 
-The paper decides at 0.5 and explains the low balanced accuracy of Att_dataset on DF40, beside its highest AUC, by
-"poor model calibration around the 0.5 decision threshold". That is testable from scores: if the threshold is at
-fault, another one must bring the accuracy back. Two are tried, the best one of the *validation* videos, which a user
-could have chosen, and the best one of the test set itself, which nobody could: the ceiling.
+The paper decides at 0.5 and explains the low balanced accuracy of Att_dataset on DF40, beside its
+highest AUC, by "poor model calibration around the 0.5 decision threshold". That is testable from
+scores: if the threshold is at fault, another one must bring the accuracy back. Two are tried, the
+best one of the *validation* videos, which a user could have chosen, and the best one of the test
+set itself, which nobody could: the ceiling.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ BINS = 10
 def reliability(labels: np.ndarray, scores: np.ndarray, bins: int = BINS) -> pd.DataFrame:
     """Reliability table (Guo et al. 2017): in bins of equal width, the mean P(fake) beside the share of fakes.
 
-    ``labels`` ``[N]`` 0 / 1, ``scores`` ``[N]`` P(fake) -> columns ``low, high, videos, weight, confidence, fakes``;
-    empty bins are left out. Reals and fakes weigh the same in total, as in training (Section 4.1) and in balanced
-    accuracy: with one real to five fakes a perfect detector's prior would otherwise count as its error. The last bin
-    holds 1.0. Raises ``ValueError`` unless both classes are there.
+    ``labels`` ``[N]`` 0 / 1, ``scores`` ``[N]`` P(fake) -> columns ``low, high, videos, weight,
+    confidence, fakes``; empty bins are left out. Reals and fakes weigh the same in total, as in
+    training (Section 4.1) and in balanced accuracy: with one real to five fakes a perfect
+    detector's prior would otherwise count as its error. The last bin holds 1.0. Raises
+    ``ValueError`` unless both classes are there.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     counts = np.bincount(labels, minlength=2)
@@ -33,8 +35,19 @@ def reliability(labels: np.ndarray, scores: np.ndarray, bins: int = BINS) -> pd.
         raise ValueError(f"{counts[0]} real and {counts[1]} fake videos: reliability needs both")
     weight = 0.5 / counts[labels]
     number = np.minimum((scores * bins).astype(int), bins - 1)
-    table = pd.DataFrame({"bin": number, "videos": 1, "weight": weight, "confidence": weight * scores,
-                          "fakes": weight * labels}).groupby("bin").sum()
+    table = (
+        pd.DataFrame(
+            {
+                "bin": number,
+                "videos": 1,
+                "weight": weight,
+                "confidence": weight * scores,
+                "fakes": weight * labels,
+            }
+        )
+        .groupby("bin")
+        .sum()
+    )
     table[["confidence", "fakes"]] = table[["confidence", "fakes"]].div(table["weight"], axis=0)
     table.insert(0, "high", (table.index + 1) / bins)
     table.insert(0, "low", table.index / bins)
@@ -44,8 +57,8 @@ def reliability(labels: np.ndarray, scores: np.ndarray, bins: int = BINS) -> pd.
 def calibration_error(labels: np.ndarray, scores: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: mean over bins of |confidence - share of fakes|, by weight; a fraction.
 
-    Arguments and errors as for :func:`reliability`. It depends on the bins and is biased upwards where they hold few
-    videos: compare rows on the same videos only.
+    Arguments and errors as for :func:`reliability`. It depends on the bins and is biased upwards
+    where they hold few videos: compare rows on the same videos only.
     """
     table = reliability(labels, scores, bins)
     return float((table["weight"] * (table["confidence"] - table["fakes"]).abs()).sum())
@@ -54,8 +67,8 @@ def calibration_error(labels: np.ndarray, scores: np.ndarray, bins: int = BINS) 
 def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     """The threshold of highest balanced accuracy; of several the one nearest to 0.5, then the lower.
 
-    Candidates lie half-way between neighbouring scores, at both ends and at 0.5: what is as good as 0.5 does not move
-    it. Raises ``ValueError`` unless both classes are there.
+    Candidates lie half-way between neighbouring scores, at both ends and at 0.5: what is as good as
+    0.5 does not move it. Raises ``ValueError`` unless both classes are there.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     real, fake = np.sort(scores[labels == 0]), np.sort(scores[labels == 1])
@@ -64,32 +77,55 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     distinct = np.unique(scores)
     ends = distinct[0], np.nextafter(distinct[-1], 2)  # all are fake, none is
     candidates = np.concatenate([(distinct[1:] + distinct[:-1]) / 2, ends, [0.5]])
-    right = np.searchsorted(real, candidates) / len(real) + 1 - np.searchsorted(fake, candidates) / len(fake)
+    right = (
+        np.searchsorted(real, candidates) / len(real)
+        + 1
+        - np.searchsorted(fake, candidates) / len(fake)
+    )
     best = np.sort(candidates[right > right.max() - 1e-12])
     return float(best[np.abs(best - 0.5).argmin()])
 
 
-def transfer(validation: pd.DataFrame, videos: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+def transfer(
+    validation: pd.DataFrame, videos: pd.DataFrame, threshold: float = 0.5
+) -> pd.DataFrame:
     """Balanced accuracy of one run at three thresholds, for each test set and average of Table 3.
 
-    ``validation``, ``videos``: tables as ``validation.csv`` and ``videos.csv``. Columns ``set, auc, bacc`` (at
-    ``threshold``), ``bacc_transferred`` (at the best of the validation videos), ``bacc_best`` (at the best of each
-    test set's own videos), percent; ``transferred``: that threshold; ``ece``: of a whole test corpus, percent.
+    ``validation``, ``videos``: tables as ``validation.csv`` and ``videos.csv``. Columns ``set, auc,
+    bacc`` (at ``threshold``), ``bacc_transferred`` (at the best of the validation videos),
+    ``bacc_best`` (at the best of each test set's own videos), percent; ``transferred``: that
+    threshold; ``ece``: of a whole test corpus, percent.
     """
     moved = best_threshold(validation["label"], validation["p_fake"])
     here, there = (table_row(videos, {}, value) for value in (threshold, moved))
     own, error = _ceiling(videos), _errors(videos)
-    records = [(key, here["auc"][key], here["bacc"][key], there["bacc"][key], own[key], round(moved, 4),
-                error.get(key, np.nan)) for key in SETS if key in here["auc"]]
+    records = [
+        (
+            key,
+            here["auc"][key],
+            here["bacc"][key],
+            there["bacc"][key],
+            own[key],
+            round(moved, 4),
+            error.get(key, np.nan),
+        )
+        for key in SETS
+        if key in here["auc"]
+    ]
     columns = ["set", "auc", "bacc", "bacc_transferred", "bacc_best", "transferred", "ece"]
     return pd.DataFrame(records, columns=columns).round(dict.fromkeys(["bacc_best", "ece"], 2))
 
 
-def transfers(validations: Mapping[str, pd.DataFrame], runs: Mapping[str, pd.DataFrame],
-              threshold: float = 0.5) -> pd.DataFrame:
+def transfers(
+    validations: Mapping[str, pd.DataFrame],
+    runs: Mapping[str, pd.DataFrame],
+    threshold: float = 0.5,
+) -> pd.DataFrame:
     """:func:`transfer` of every run, a column ``row`` in front; means over seeds. Keys are ``<row>-<seed>``."""
-    tables = [transfer(validations[run], videos, threshold).assign(row=run.rpartition("-")[0])
-              for run, videos in runs.items()]
+    tables = [
+        transfer(validations[run], videos, threshold).assign(row=run.rpartition("-")[0])
+        for run, videos in runs.items()
+    ]
     whole = pd.concat(tables, ignore_index=True)
     means = whole.groupby(["row", "set"], sort=False).mean().round(4).reset_index()
     return means[["row", *(name for name in means if name != "row")]]
@@ -107,9 +143,14 @@ def explained(table: pd.DataFrame, baseline: str = "fsfm", key: str = "df40") ->
     if baseline not in cells.index:
         return pd.DataFrame(columns=["row", "auc_gap", "gap", "by_validation", "by_own"])
     gaps = (cells.loc[baseline] - cells).drop(index=baseline)
-    found = pd.DataFrame({"auc_gap": gaps["auc"], "gap": gaps["bacc"],
-                          "by_validation": gaps["bacc"] - gaps["bacc_transferred"],
-                          "by_own": gaps["bacc"] - gaps["bacc_best"]})
+    found = pd.DataFrame(
+        {
+            "auc_gap": gaps["auc"],
+            "gap": gaps["bacc"],
+            "by_validation": gaps["bacc"] - gaps["bacc_transferred"],
+            "by_own": gaps["bacc"] - gaps["bacc_best"],
+        }
+    )
     return (found.round(2) + 0.0).reset_index()  # no -0.0
 
 
@@ -123,13 +164,23 @@ def _ceiling(videos: pd.DataFrame) -> dict[str, float]:
 
 def _errors(videos: pd.DataFrame) -> dict[str, float]:
     """Expected calibration error of each test corpus and average, percent."""
-    return _averaged({name: 100 * calibration_error(part["label"], part["p_fake"]) for name, part in _with_both(videos)})
+    return _averaged(
+        {
+            name: 100 * calibration_error(part["label"], part["p_fake"])
+            for name, part in _with_both(videos)
+        }
+    )
 
 
 def _averaged(cells: dict[str, float]) -> dict[str, float]:
-    return cells | {name: float(np.mean([cells[key] for key in members])) for name, members in AVERAGES.items()
-                    if all(key in cells for key in members)}
+    return cells | {
+        name: float(np.mean([cells[key] for key in members]))
+        for name, members in AVERAGES.items()
+        if all(key in cells for key in members)
+    }
 
 
 def _with_both(videos: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
-    return [(name, part) for name, part in videos.groupby("dataset") if part["label"].nunique() == 2]
+    return [
+        (name, part) for name, part in videos.groupby("dataset") if part["label"].nunique() == 2
+    ]

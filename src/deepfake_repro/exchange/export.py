@@ -17,7 +17,9 @@ from . import deepfakebench, gend
 PNG = b"\x89PNG"
 
 
-def export(profile: str, to: str, out: Path, split: str = "test", corpora: Iterable[str] = ()) -> None:
+def export(
+    profile: str, to: str, out: Path, split: str = "test", corpora: Iterable[str] = ()
+) -> None:
     """Index (``csv``) or crops of one split (``deepfakebench``, ``gend``) of a profile -> a new folder ``out``.
 
     ``csv``: the whole index as CSV and Parquet. The others: a file ``NNN.png`` per crop (in the order of
@@ -36,14 +38,20 @@ def export(profile: str, to: str, out: Path, split: str = "test", corpora: Itera
         index.to_parquet(out / "index.parquet", index=False)
         return
     if not (index["split"] == split).any():
-        raise ValueError(f"no video of split '{split}' to export; the index has {', '.join(sorted(set(index['split'])))}")
+        raise ValueError(
+            f"no video of split '{split}' to export; the index has {', '.join(sorted(set(index['split'])))}"
+        )
     layout = {"deepfakebench": _deepfakebench_layout, "gend": _gend_layout}[to]
     write = {"deepfakebench": _write_deepfakebench, "gend": _write_gend}[to]
     videos = layout(_named(index[index["split"] == split]))
-    frames = write_frames(place.crops, dict(zip(videos["video_id"], videos["folder"], strict=True)), out)
+    frames = write_frames(
+        place.crops, dict(zip(videos["video_id"], videos["folder"], strict=True)), out
+    )
     held = videos.assign(frames=videos["video_id"].map(frames)).dropna(subset=["frames"])
     write(held, out)
-    print(f"{len(held)} videos of split {split} written to {out}; {len(videos) - len(held)} without a crop left out")
+    print(
+        f"{len(held)} videos of split {split} written to {out}; {len(videos) - len(held)} without a crop left out"
+    )
 
 
 def import_deepfakebench(file: Path, frames_root: Path, out: Path) -> None:
@@ -78,7 +86,9 @@ def write_frames(crops: Path, folders: Mapping[str, str], out: Path) -> dict[str
     written: dict[str, list[str]] = {}
     for video_id, data in _images(crops, folders):
         paths = written.setdefault(video_id, [])
-        paths.append(f"{folders[video_id]}/{len(paths):03d}{'.png' if data.startswith(PNG) else '.jpg'}")
+        paths.append(
+            f"{folders[video_id]}/{len(paths):03d}{'.png' if data.startswith(PNG) else '.jpg'}"
+        )
         (out / paths[-1]).parent.mkdir(parents=True, exist_ok=True)
         (out / paths[-1]).write_bytes(data)
     return written
@@ -114,41 +124,61 @@ def _named(videos: pd.DataFrame) -> pd.DataFrame:
 
 
 def _deepfakebench_layout(videos: pd.DataFrame) -> pd.DataFrame:
-    keys = [safe(deepfakebench.label_key(*row)) for row in zip(videos["dataset"], videos["manipulation"], strict=True)]
+    keys = [
+        safe(deepfakebench.label_key(*row))
+        for row in zip(videos["dataset"], videos["manipulation"], strict=True)
+    ]
     corpora = videos["dataset"].map(lambda key: safe(deepfakebench.NAMES.get(key, key)))
-    return _unique(videos.assign(label_key=keys, folder=corpora + "/" + keys + "/frames/" + videos["name"]))
+    return _unique(
+        videos.assign(label_key=keys, folder=corpora + "/" + keys + "/frames/" + videos["name"])
+    )
 
 
 def _gend_layout(videos: pd.DataFrame) -> pd.DataFrame:
     rows = zip(videos["dataset"], videos["video_id"], videos["manipulation"], strict=True)
-    lists = videos.assign(corpus=videos["dataset"].map(lambda key: safe(gend.NAMES.get(key, key))),
-                          source=[safe(gend.source(*row)) for row in rows])
-    return _unique(lists.assign(folder="datasets/" + lists["corpus"] + "/" + lists["source"] + "/" + lists["name"]))
+    lists = videos.assign(
+        corpus=videos["dataset"].map(lambda key: safe(gend.NAMES.get(key, key))),
+        source=[safe(gend.source(*row)) for row in rows],
+    )
+    return _unique(
+        lists.assign(
+            folder="datasets/" + lists["corpus"] + "/" + lists["source"] + "/" + lists["name"]
+        )
+    )
 
 
 def _unique(videos: pd.DataFrame) -> pd.DataFrame:
     twice = videos[videos["folder"].str.lower().duplicated(keep=False)]
     if len(twice):
-        raise ValueError(f"{twice['video_id'].iloc[0]} and {twice['video_id'].iloc[1]} would share the folder "
-                         f"'{twice['folder'].iloc[0]}': rename one in the index")
+        raise ValueError(
+            f"{twice['video_id'].iloc[0]} and {twice['video_id'].iloc[1]} would share the folder "
+            f"'{twice['folder'].iloc[0]}': rename one in the index"
+        )
     return videos
 
 
 def _write_deepfakebench(videos: pd.DataFrame, out: Path) -> None:
     """A JSON per corpus, and the label_dict of all labels: the stock one lacks those of corpora it does not know."""
-    videos = videos.assign(frames=[[f"./{frame}" for frame in frames] for frames in videos["frames"]])
+    videos = videos.assign(
+        frames=[[f"./{frame}" for frame in frames] for frames in videos["frames"]]
+    )
     for dataset, part in videos.groupby("dataset"):
         content = deepfakebench.document(dataset, part)
         _write_json(out / f"{safe(next(iter(content)))}.json", content)
     labels = videos.drop_duplicates("label_key").sort_values("label_key")
-    _write_json(out / "label_dict.json", dict(zip(labels["label_key"], labels["label"].tolist(), strict=True)))
+    _write_json(
+        out / "label_dict.json",
+        dict(zip(labels["label_key"], labels["label"].tolist(), strict=True)),
+    )
 
 
 def _write_gend(videos: pd.DataFrame, out: Path) -> None:
     for (corpus, split, source), part in videos.groupby(["corpus", "split", "source"]):
         path = out / "config" / "datasets" / corpus / split / f"{source}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(gend.file_list(frame for frames in part["frames"] for frame in frames), encoding="utf-8")
+        path.write_text(
+            gend.file_list(frame for frames in part["frames"] for frame in frames), encoding="utf-8"
+        )
 
 
 def _write_json(path: Path, content: dict) -> None:

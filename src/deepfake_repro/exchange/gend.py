@@ -8,15 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 NAMES = {"ffpp": "FF", "celebdf2": "CDFv2", "dfdc": "DFDC", "fakeavceleb": "FAVC"}
-FFPP = {"deepfakes": "DF", "face2face": "F2F", "faceswap": "FS", "neuraltextures": "NT", "faceshifter": "FSh"}
-FAKEAVCELEB = {"realvideo-realaudio": "RV-RA", "fakevideo-realaudio": "FV-RA", "fakevideo-fakeaudio": "FV-FA"}
+FFPP = {
+    "deepfakes": "DF",
+    "face2face": "F2F",
+    "faceswap": "FS",
+    "neuraltextures": "NT",
+    "faceshifter": "FSh",
+}
+FAKEAVCELEB = {
+    "realvideo-realaudio": "RV-RA",
+    "fakevideo-realaudio": "FV-RA",
+    "fakevideo-fakeaudio": "FV-FA",
+}
 
 
 def source(dataset: str, video_id: str, manipulation: str) -> str:
     """GenD's name of the list in which a video belongs.
 
-    Celeb-DF's are its folders, FakeAVCeleb's the kind of video and audio with the method; corpora that GenD
-    does not know have ``real`` and ``fake-<manipulation>``.
+    Celeb-DF's are its folders, FakeAVCeleb's the kind of video and audio with the method; corpora
+    that GenD does not know have ``real`` and ``fake-<manipulation>``.
     """
     folder = video_id.partition("/")[2].partition("/")[0]
     if dataset == "celebdf2":
@@ -28,7 +38,9 @@ def source(dataset: str, video_id: str, manipulation: str) -> str:
     if dataset == "dfdc":
         return "fake"
     known = FFPP.get(manipulation) if dataset == "ffpp" else None
-    return known or "fake-" + manipulation.replace("real", "rl")  # as "real" it would be taken for a real
+    return known or "fake-" + manipulation.replace(
+        "real", "rl"
+    )  # as "real" it would be taken for a real
 
 
 def file_list(frames: Iterable[str]) -> str:

@@ -16,10 +16,67 @@ import numpy as np
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
-OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148,
-        176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+OVAL = (
+    10,
+    338,
+    297,
+    332,
+    284,
+    251,
+    389,
+    356,
+    454,
+    323,
+    361,
+    288,
+    397,
+    365,
+    379,
+    378,
+    400,
+    377,
+    152,
+    148,
+    176,
+    149,
+    150,
+    136,
+    172,
+    58,
+    132,
+    93,
+    234,
+    127,
+    162,
+    21,
+    54,
+    103,
+    67,
+    109,
+)
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+INNER_LIPS = (
+    78,
+    95,
+    88,
+    178,
+    87,
+    14,
+    317,
+    402,
+    318,
+    324,
+    308,
+    415,
+    310,
+    311,
+    312,
+    13,
+    82,
+    81,
+    80,
+    191,
+)
 LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 LEFT_BROW = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300)
@@ -34,7 +91,8 @@ _ENLARGE = 1.5  # the model was trained on faces with about this much surroundin
 class FaceMesh:
     """MediaPipe's face landmark model on the CPU through LiteRT.
 
-    Raises ``FileNotFoundError``, and at the first call ``ValueError`` for a model without 478 points.
+    Raises ``FileNotFoundError``, and at the first call ``ValueError`` for a model without 478
+    points.
     """
 
     def __init__(self, model: Path, threads: int = 1) -> None:
@@ -50,9 +108,15 @@ class FaceMesh:
         network = Interpreter(str(self.model), num_threads=self.threads)
         network.allocate_tensors()
         self._input = network.get_input_details()[0]["index"]
-        found = [output["index"] for output in network.get_output_details() if output["shape"][-1] == POINTS * 3]
+        found = [
+            output["index"]
+            for output in network.get_output_details()
+            if output["shape"][-1] == POINTS * 3
+        ]
         if not found:
-            raise ValueError(f"{self.model}: no landmark model, no output has {POINTS} points; run the assets stage")
+            raise ValueError(
+                f"{self.model}: no landmark model, no output has {POINTS} points; run the assets stage"
+            )
         self._output = found[0]
         return network
 
@@ -69,7 +133,9 @@ class FaceMesh:
 
     def _look(self, image: np.ndarray, centre: np.ndarray, side: float, tilt: float) -> np.ndarray:
         """Points found in a square window of ``side`` × 1.5 pixels, turned by ``tilt`` degrees."""
-        matrix = cv2.getRotationMatrix2D(tuple(map(float, centre)), tilt, _SIDE / (_ENLARGE * float(side)))
+        matrix = cv2.getRotationMatrix2D(
+            tuple(map(float, centre)), tilt, _SIDE / (_ENLARGE * float(side))
+        )
         matrix[:, 2] += _SIDE / 2 - centre
         window = cv2.warpAffine(image, matrix, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE)
         network = self._network

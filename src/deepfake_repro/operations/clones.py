@@ -39,16 +39,21 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
 def demand_committed(base: Path, what: str) -> None:
     """Raise ``ValueError`` for changes that are not committed: ``what`` runs in a clone, which would not have them."""
     if not has_history(base):
-        raise ValueError(f"{what}: this folder has no git history (an unpacked archive), and what is committed is run in "
-                         "a clone; run git init && git add -A && git commit -m archive")
+        raise ValueError(
+            f"{what}: this folder has no git history (an unpacked archive), and what is committed is run in "
+            "a clone; run git init && git add -A && git commit -m archive"
+        )
     if _git(base, "status", "--porcelain", "--untracked-files=no"):
-        raise ValueError(f"{what}: commit your changes first; it runs in a clone of what is committed")
+        raise ValueError(
+            f"{what}: commit your changes first; it runs in a clone of what is committed"
+        )
 
 
 def clone_of(base: Path, name: str, cache: Path) -> Path:
     """A clone of the committed state with the DVC cache ``cache``; one that was begun before is kept and brought up.
 
-    Its ``params.yaml`` and ``dvc.lock`` are the committed ones. A relative ``cache`` lies in the clone.
+    Its ``params.yaml`` and ``dvc.lock`` are the committed ones. A relative ``cache`` lies in the
+    clone.
     """
     clone = base / ".scratch" / "studies" / name
     if not clone.is_dir():
@@ -60,8 +65,12 @@ def clone_of(base: Path, name: str, cache: Path) -> Path:
 
 def dvc(folder: Path, *arguments: str) -> int:
     """Exit code of a ``dvc`` command in a clone."""
-    return subprocess.run(["dvc", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": SOURCE}).returncode
+    return subprocess.run(
+        ["dvc", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": SOURCE}
+    ).returncode
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()

@@ -1,7 +1,7 @@
 """What ``plan`` needs to know of networks and of this machine: operations and bytes counted, speeds measured.
 
-Operations, parameters and bytes are counted without computing (torch's ``meta`` device), so they are the same on any
-machine. Speeds are of this machine, as it is now.
+Operations, parameters and bytes are counted without computing (torch's ``meta`` device), so they
+are the same on any machine. Speeds are of this machine, as it is now.
 """
 
 from __future__ import annotations
@@ -47,33 +47,60 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
     if not place.crops.is_dir():
         found = replace(found, crop_bytes=bytes_per_crop(places("demo").crops))
     if images_per_second:
-        told = (f"{images_per_second:g} training images/s of {options.train.architecture} as given; the others by "
-                "operations, which is kind to an EfficientNet and to predictions in fp32")
-        return report(params, options, found, networks, scaled(networks, FINETUNE, images_per_second), told)
+        told = (
+            f"{images_per_second:g} training images/s of {options.train.architecture} as given; the others by "
+            "operations, which is kind to an EfficientNet and to predictions in fp32"
+        )
+        return report(
+            params, options, found, networks, scaled(networks, FINETUNE, images_per_second), told
+        )
     speeds, fed = measured(options), feeding(options, place)
     device, workers = torch.accelerator.current_accelerator(), options.train.workers
     feeders = min(workers or 1, os.cpu_count() or 1)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else str(device or "")
-    told = (f"measured here on {where or 'this CPU: these are the hours of the CPU, not of any GPU'}; decoding and "
-            f"augmentation {fed:,.0f} crops/s a process, {feeders * fed:,.0f} with {feeders}")
-    capped = {key: replace(one, training=min(one.training, feeders * fed)) for key, one in speeds.items()}
-    return report(params, options, found, networks, capped, told, cropping(load().profile("demo"), places("demo")))
+    told = (
+        f"measured here on {where or 'this CPU: these are the hours of the CPU, not of any GPU'}; decoding and "
+        f"augmentation {fed:,.0f} crops/s a process, {feeders * fed:,.0f} with {feeders}"
+    )
+    capped = {
+        key: replace(one, training=min(one.training, feeders * fed)) for key, one in speeds.items()
+    }
+    return report(
+        params,
+        options,
+        found,
+        networks,
+        capped,
+        told,
+        cropping(load().profile("demo"), places("demo")),
+    )
 
 
 def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
     """Key of each network -> its block of ``params.yaml``, and what builds it with fresh weights."""
-    def build(recipe: Any) -> Detector:
-        return build_detector(recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size,
-                           drop_path=recipe.drop_path)
 
-    return {FINETUNE: (options.train, partial(build, options.train)), SBI: (options.sbi, partial(build, options.sbi)),
-            LNCLIP: (options.lnclip, partial(sphere.empty, options.lnclip))}
+    def build(recipe: Any) -> Detector:
+        return build_detector(
+            recipe.architecture,
+            2,
+            depth=recipe.depth,
+            input_size=recipe.input_size,
+            drop_path=recipe.drop_path,
+        )
+
+    return {
+        FINETUNE: (options.train, partial(build, options.train)),
+        SBI: (options.sbi, partial(build, options.sbi)),
+        LNCLIP: (options.lnclip, partial(sphere.empty, options.lnclip)),
+    }
 
 
 def counted(options: Profile) -> dict[str, Network]:
     """Operations, parameters and bytes of each network of a profile, for one image."""
-    return {key: count(build, recipe.architecture, recipe.input_size) for key, (recipe, build) in
-            builders(options).items()}
+    return {
+        key: count(build, recipe.architecture, recipe.input_size)
+        for key, (recipe, build) in builders(options).items()
+    }
 
 
 def count(build: Callable[[], Detector], architecture: str, size: int, batch: int = 2) -> Network:
@@ -89,7 +116,10 @@ def count(build: Callable[[], Detector], architecture: str, size: int, batch: in
         def pack(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
             if storage._cdata not in own:
-                kept[storage._cdata] = tensor, storage.nbytes()  # held, so that its address is not used again
+                kept[storage._cdata] = (
+                    tensor,
+                    storage.nbytes(),
+                )  # held, so that its address is not used again
             return tensor
 
         step, forward = FlopCounterMode(display=False), FlopCounterMode(display=False)
@@ -98,26 +128,43 @@ def count(build: Callable[[], Detector], architecture: str, size: int, batch: in
         with forward, torch.no_grad():
             detector(images)
     parameters = list(detector.parameters())
-    return Network(architecture, step.get_total_flops() / batch, forward.get_total_flops() / batch,
-                   sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad),
-                   sum(size for _, size in kept.values()) / batch)
+    return Network(
+        architecture,
+        step.get_total_flops() / batch,
+        forward.get_total_flops() / batch,
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in parameters if p.requires_grad),
+        sum(size for _, size in kept.values()) / batch,
+    )
 
 
 def measured(options: Profile) -> dict[str, Speed]:
     """Speed of each network here: a training step (forward, backward, AdamW) and a prediction, images on the device."""
-    sizes = {FINETUNE: options.train.batch_size, SBI: 2 * options.sbi.pairs, LNCLIP: options.lnclip.batch_size}
+    sizes = {
+        FINETUNE: options.train.batch_size,
+        SBI: 2 * options.sbi.pairs,
+        LNCLIP: options.lnclip.batch_size,
+    }
     speeds = {}
     for key, (recipe, build) in builders(options).items():
         batch = sizes[key] if torch.cuda.is_available() else 4  # seconds, not minutes, of a CPU
-        speeds[key] = Speed(_images_per_second(build, recipe, batch, learn=True),
-                            _images_per_second(build, replace(recipe, precision=options.predict.precision), batch, False))
+        speeds[key] = Speed(
+            _images_per_second(build, recipe, batch, learn=True),
+            _images_per_second(
+                build, replace(recipe, precision=options.predict.precision), batch, False
+            ),
+        )
     return speeds
 
 
-def _images_per_second(build: Callable[[], Detector], recipe: Any, batch: int, learn: bool) -> float:
+def _images_per_second(
+    build: Callable[[], Detector], recipe: Any, batch: int, learn: bool
+) -> float:
     fabric = this_fabric(recipe.precision)
     detector = build().train(learn)
-    optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=1e-6, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for p in detector.parameters() if p.requires_grad], lr=1e-6, fused=True
+    )
     network, optimizer = fabric.setup(detector, optimizer)
     images = torch.zeros(batch, 3, recipe.input_size, recipe.input_size, device=fabric.device)
     labels = torch.arange(batch, device=fabric.device) % 2
@@ -139,7 +186,9 @@ def feeding(options: Profile, place: Places, crops: int = 64) -> float:
     transform = training_transform(options.train.augmentation, options.train.input_size, GREY)
     folder = next((one for one in (place.crops, places("demo").crops) if one.is_dir()), None)
     store = CropStore(folder) if folder else None
-    noise = encode(np.random.default_rng(0).integers(0, 256, (options.crops.size,) * 2 + (3,), np.uint8), "png")
+    noise = encode(
+        np.random.default_rng(0).integers(0, 256, (options.crops.size,) * 2 + (3,), np.uint8), "png"
+    )
 
     def some() -> None:
         for item in range(crops):
@@ -160,7 +209,12 @@ def cropping(options: Profile, demo: Places, videos: int = 6) -> float | None:
     if not (demo.index.is_file() and demo.roots.is_file() and detector_file.is_file()):
         return None
     index, roots = pd.read_parquet(demo.index), corpus_roots(demo.roots)
-    chosen = index[(index["kind"] == "video") & index["dataset"].isin(roots)].head(videos).fillna("").to_dict("records")
+    chosen = (
+        index[(index["kind"] == "video") & index["dataset"].isin(roots)]
+        .head(videos)
+        .fillna("")
+        .to_dict("records")
+    )
     detector, frames = detector_factory(options.crops)(), set()
     begun = time.perf_counter()
     for row in chosen:

@@ -1,8 +1,9 @@
 """The code behind each stage of the pipeline, in one file per stage: the dependency that ``dvc.yaml`` names.
 
-``results/code/<stage>.json`` lists every definition that a stage can reach, with a hash that ignores docstrings,
-comments and formatting. So a stage cannot miss a change of its code, and better prose trains nothing again. The files
-are in git: their difference between two commits says why a stage has to run.
+``results/code/<stage>.json`` lists every definition that a stage can reach, with a hash that
+ignores docstrings, comments and formatting. So a stage cannot miss a change of its code, and better
+prose trains nothing again. The files are in git: their difference between two commits says why a
+stage has to run.
 """
 
 from __future__ import annotations
@@ -58,14 +59,18 @@ def write_stage_code(base: Path, functions: Mapping[str, Command]) -> None:
         clean(base / "notebooks" / f"{name}.ipynb", base / "results" / ".clean" / f"{name}.ipynb")
 
 
-def stage_codes(base: Path, functions: Mapping[str, Command], source: Path = SOURCE) -> dict[str, Code]:
+def stage_codes(
+    base: Path, functions: Mapping[str, Command], source: Path = SOURCE
+) -> dict[str, Code]:
     """Return what each stage can reach; ``source``: folder of the package."""
     lock = base / "requirements.lock"
     whole, numbers = Closure(source, lock), Closure(source, lock, DRAWING)
     found = {}
     for stage, commands in STAGES.items():
         closure = whole if stage in DRAWING_STAGES else numbers
-        found[stage] = Code.union([code for command in commands for code in _codes(base, command, closure, functions)])
+        found[stage] = Code.union(
+            [code for command in commands for code in _codes(base, command, closure, functions)]
+        )
     return found
 
 
@@ -75,11 +80,15 @@ def executed_notebooks() -> list[str]:
     return [name for command, *names in words if command == NOTEBOOK for name in names]
 
 
-def _codes(base: Path, command: str, closure: Closure, functions: Mapping[str, Command]) -> Iterator[Code]:
+def _codes(
+    base: Path, command: str, closure: Closure, functions: Mapping[str, Command]
+) -> Iterator[Code]:
     """Yield the code of a command's function, and of the notebook that it executes."""
     name, *notebooks = command.split()
     yield closure.of_function(functions[name])
     for notebook in notebooks:
         content = json.loads((base / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
-        cells = ("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
+        cells = (
+            "".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"
+        )
         yield closure.of_text("\n".join(cells))

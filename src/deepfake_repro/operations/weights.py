@@ -1,7 +1,8 @@
 """FSFM's released start weights (Section 3.2): fetched from the hub, their sha256 recorded at first use.
 
-The authors publish no checksums. The first fetch writes them to ``data/pretrained.sha256`` (commit it), in the format
-of ``sha256sum --check``; every later fetch, here or by someone else, must give the same bytes.
+The authors publish no checksums. The first fetch writes them to ``data/pretrained.sha256`` (commit
+it), in the format of ``sha256sum --check``; every later fetch, here or by someone else, must give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ LICENCE = "CC BY-NC 4.0: non-commercial use only, do not redistribute"
 def fetch(out: Path, record: Path) -> None:
     """Download ``FILES`` into ``out`` and check or begin their ``record``.
 
-    Raises ``ValueError`` without a connection, or if a file is not the one recorded; what was in ``out`` stays then.
+    Raises ``ValueError`` without a connection, or if a file is not the one recorded; what was in
+    ``out`` stays then.
     """
     print(f"FSFM weights of {REPOSITORY} ({LICENCE})")
     for name in FILES:
         try:
             fetched = Path(hf_hub_download(REPOSITORY, f"{FOLDER}/{name}"))
         except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
-            raise ValueError(f"{name} of hub repository {REPOSITORY} cannot be fetched "
-                             f"({str(error).splitlines()[0]}); download it elsewhere and put it into {out}") from None
+            raise ValueError(
+                f"{name} of hub repository {REPOSITORY} cannot be fetched "
+                f"({str(error).splitlines()[0]}); download it elsewhere and put it into {out}"
+            ) from None
         check(fetched, name, record)
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(fetched, out / name)
@@ -42,9 +46,15 @@ def check(file: Path, name: str, record: Path) -> None:
 
     Raises ``ValueError`` for other contents.
     """
-    known = dict(reversed(line.split("  ", 1)) for line in record.read_text().splitlines()) if record.exists() else {}
+    known = (
+        dict(reversed(line.split("  ", 1)) for line in record.read_text().splitlines())
+        if record.exists()
+        else {}
+    )
     digest = file_digest(file)
     if known.setdefault(name, digest) != digest:
-        raise ValueError(f"{name} has sha256 {digest}, but {record.name} records {known[name]}: the file changed at "
-                         "its source or on the way; fetch it again, or delete the line if you trust the new one")
+        raise ValueError(
+            f"{name} has sha256 {digest}, but {record.name} records {known[name]}: the file changed at "
+            "its source or on the way; fetch it again, or delete the line if you trust the new one"
+        )
     record.write_text("".join(f"{value}  {key}\n" for key, value in sorted(known.items())))

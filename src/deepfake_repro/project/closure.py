@@ -1,10 +1,10 @@
 """What a piece of code computes with: every definition of the package that it can reach, and the libraries behind it.
 
-A stage of the pipeline must run again when a definition that it can reach changes, and must not run again for better
-prose or for an addition that it does not use. The package is read as syntax trees and never imported. Names are followed
-from the code of a stage to the functions, classes and constants they stand for, in whatever module, and from there on;
-what a module does on import counts as soon as anything of it is reached. Docstrings, comments and formatting do not
-count.
+A stage of the pipeline must run again when a definition that it can reach changes, and must not run
+again for better prose or for an addition that it does not use. The package is read as syntax trees
+and never imported. Names are followed from the code of a stage to the functions, classes and
+constants they stand for, in whatever module, and from there on; what a module does on import counts
+as soon as anything of it is reached. Docstrings, comments and formatting do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-from .syntax import PACKAGE, Definition, Module, chain, digest_of, dotted, imported_modules, imported_names, only
+from .syntax import (
+    PACKAGE,
+    Definition,
+    Module,
+    chain,
+    digest_of,
+    dotted,
+    imported_modules,
+    imported_names,
+    only,
+)
 
 SOURCE = Path(__file__).resolve().parents[1]
 SCHEMA = (f"{PACKAGE}.project.params", f"{PACKAGE}.project.recipes")
@@ -61,7 +71,9 @@ class Closure:
     ``lock``: path of the file that pins the libraries; ``drawing``: modules that only draw pictures and do not count.
     """
 
-    def __init__(self, source: Path = SOURCE, lock: Path | None = None, drawing: Sequence[str] = ()) -> None:
+    def __init__(
+        self, source: Path = SOURCE, lock: Path | None = None, drawing: Sequence[str] = ()
+    ) -> None:
         self._source = source
         self._modules: dict[str, Module | None] = {}
         self._versions = read_lock(lock) if lock else {}
@@ -77,7 +89,9 @@ class Closure:
         definition = Definition(function.__module__, function.__qualname__)
         module = self._module(definition.module)
         if module is None or definition.name not in module.definitions:
-            raise ValueError(f"{definition}: not a function at the top level of a module of {PACKAGE}")
+            raise ValueError(
+                f"{definition}: not a function at the top level of a module of {PACKAGE}"
+            )
         return self._code([definition])
 
     def _module(self, name: str) -> Module | None:
@@ -91,7 +105,10 @@ class Closure:
         if first != PACKAGE or "" in rest:
             return None
         folder = self._source.joinpath(*rest)
-        for path, is_package in ((folder / "__init__.py", True), (folder.with_suffix(".py"), False)):
+        for path, is_package in (
+            (folder / "__init__.py", True),
+            (folder.with_suffix(".py"), False),
+        ):
             if path.is_file():
                 return Module(name, is_package, ast.parse(path.read_text(encoding="utf-8")))
         return None
@@ -106,7 +123,9 @@ class Closure:
                 continue
             statements, targets = self._expand(definition)
             if statements:
-                hashes[str(definition)] = digest_of(statements, bare_fields=definition.module in SCHEMA)
+                hashes[str(definition)] = digest_of(
+                    statements, bare_fields=definition.module in SCHEMA
+                )
                 modules |= set(imported_modules(statements))
             new = set(targets) - reached
             waiting += new
@@ -119,16 +138,24 @@ class Closure:
         if module is None:
             return [], []
         if definition.name == ON_IMPORT:
-            return module.on_import, [*self._imported_by(module), *self._targets_of(module.on_import, module)]
+            return module.on_import, [
+                *self._imported_by(module),
+                *self._targets_of(module.on_import, module),
+            ]
         if definition.name == EVERYTHING:
             return [], [Definition(module.name, name) for name in (*module.definitions, ON_IMPORT)]
         own = Definition(module.name, ON_IMPORT)
         if definition.name in module.imports:
             return [], [own, module.imports[definition.name]]
-        statements = [only(statement, definition.name) for statement in module.definitions.get(definition.name, [])]
+        statements = [
+            only(statement, definition.name)
+            for statement in module.definitions.get(definition.name, [])
+        ]
         if not statements:
             submodule = f"{module.name}.{definition.name}"
-            return [], [own, Definition(submodule, EVERYTHING)] if self._module(submodule) else [own]
+            return [], [own, Definition(submodule, EVERYTHING)] if self._module(submodule) else [
+                own
+            ]
         return statements, [own, *self._targets_of(statements, module)]
 
     def _imported_by(self, module: Module) -> Iterator[Definition]:
@@ -147,7 +174,9 @@ class Closure:
         imported = module.imports | inner
         found = [Definition(target.module, ON_IMPORT) for target in inner.values()]
         followed: set[int] = set()
-        for part in ast.walk(node):  # an attribute comes before the expression that it is an attribute of
+        for part in ast.walk(
+            node
+        ):  # an attribute comes before the expression that it is an attribute of
             if id(part) in followed or not isinstance(part, ast.Name | ast.Attribute):
                 continue
             base, *attributes = dotted(part) or [""]
@@ -161,7 +190,11 @@ class Closure:
     def _follow(self, target: Definition, attributes: list[str]) -> Definition:
         """Return the definition that ``target.attribute…`` means, as far as the names are modules."""
         parent = self._module(target.module)
-        if parent and target.name in parent.definitions and parent.imports.get(target.name) != target:
+        if (
+            parent
+            and target.name in parent.definitions
+            and parent.imports.get(target.name) != target
+        ):
             return target
         inner = f"{target.module}.{target.name}" if target.name else target.module
         if self._module(inner) is None:
@@ -172,7 +205,9 @@ class Closure:
 
     def _pinned(self, modules: set[str]) -> dict[str, str]:
         """Return name -> version of the pinned libraries that provide ``modules``."""
-        names = {_canonical_name(name) for module in modules for name in _distributions().get(module, [])}
+        names = {
+            _canonical_name(name) for module in modules for name in _distributions().get(module, [])
+        }
         return {name: self._versions[name] for name in sorted(names & set(self._versions))}
 
 
@@ -190,11 +225,11 @@ def code_digest(*functions: Callable[..., Any]) -> str:
 
 def read_lock(path: Path) -> dict[str, str]:
     """Return canonical name -> version of each line ``name==version`` of a lock file."""
-    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    pins = re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     return {_canonical_name(name): version for name, version in pins}
 
 
 def _canonical_name(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-

@@ -13,8 +13,9 @@ from pathlib import Path
 def replacing(path: Path, several_writers: bool = False) -> Iterator[Path]:
     """A path beside ``path`` to write to; what is there when the block ends well takes the place of ``path``.
 
-    Whoever is interrupted leaves ``path`` as it was; a link at ``path`` is replaced, not followed. ``several_writers``:
-    another process may write the same file at the same time, so each gets a name of its own.
+    Whoever is interrupted leaves ``path`` as it was; a link at ``path`` is replaced, not followed.
+    ``several_writers``: another process may write the same file at the same time, so each gets a
+    name of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex if several_writers else 'part'}")

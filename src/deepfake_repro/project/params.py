@@ -1,7 +1,8 @@
 """``params.yaml`` read once into frozen dataclasses; an unknown or missing key is an error naming it.
 
-Every number a reader may want to change stands in ``params.yaml`` and reaches the code through here.
-The blocks ``demo``, ``smoke`` and ``paper`` have the same keys: the two doors run the same code.
+Every number a reader may want to change stands in ``params.yaml`` and reaches the code through
+here. The blocks ``demo``, ``smoke`` and ``paper`` have the same keys: the two doors run the same
+code.
 """
 
 from __future__ import annotations
@@ -203,7 +204,8 @@ SHARED = ("common", "small")
 def root() -> Path:
     """The repository root: the nearest folder at or above the working directory with a ``dvc.yaml``.
 
-    Papermill runs in the root and JupyterLab in ``notebooks/``; both find the same place without ``chdir``.
+    Papermill runs in the root and JupyterLab in ``notebooks/``; both find the same place without
+    ``chdir``.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -218,7 +220,9 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
         problem = str(error.problem).splitlines()[0]
-        raise ValueError(f"{path.name} line {error.problem_mark.line + 1} is no valid YAML: {problem}") from None
+        raise ValueError(
+            f"{path.name} line {error.problem_mark.line + 1} is no valid YAML: {problem}"
+        ) from None
 
 
 def load(path: Path | None = None) -> Params:
@@ -245,9 +249,13 @@ def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
 
 def _check_keys(found: Mapping[str, Any], expected: set[str], where: str) -> None:
     if not isinstance(found, Mapping):
-        raise ValueError(f"params.yaml: {where} must hold the keys {', '.join(sorted(expected))}, found {found!r}")
+        raise ValueError(
+            f"params.yaml: {where} must hold the keys {', '.join(sorted(expected))}, found {found!r}"
+        )
     if unknown := sorted(set(found) - expected):
-        raise ValueError(f"params.yaml: unknown key {where}.{unknown[0]}; known: {', '.join(sorted(expected))}")
+        raise ValueError(
+            f"params.yaml: unknown key {where}.{unknown[0]}; known: {', '.join(sorted(expected))}"
+        )
     if missing := sorted(expected - set(found)):
         raise ValueError(f"params.yaml: missing key {where}.{missing[0]}")
 

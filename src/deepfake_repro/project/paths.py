@@ -87,8 +87,10 @@ def corpus_roots(file: Path) -> dict[str, Path]:
     Raises ``FileNotFoundError`` or ``ValueError`` naming the file and what to write into it.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"{file.name} not found in {file.parent}: it says where each corpus lies "
-                                "(data/README.md shows the format)")
+        raise FileNotFoundError(
+            f"{file.name} not found in {file.parent}: it says where each corpus lies "
+            "(data/README.md shows the format)"
+        )
     content = read_yaml(file)
     if not isinstance(content, dict) or not isinstance(content.get("roots"), dict):
         raise ValueError(f"{file.name}: key 'roots' with one line 'corpus: folder' each is missing")

@@ -1,7 +1,7 @@
 """Who, what, where of a run: commit, hashes, seed, hardware, versions, seconds, peak memory, energy.
 
-Written by ``train`` only, into its cached folder; ``score`` copies it. It is the one tracked file that may
-hold times, so that everything after ``train`` is a pure function of its inputs.
+Written by ``train`` only, into its cached folder; ``score`` copies it. It is the one tracked file
+that may hold times, so that everything after ``train`` is a pure function of its inputs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ SOURCES = ("src", "notebooks", "dvc.yaml", "params.yaml", "requirements.lock")
 """What decides a result; generated files that lie in git do not make a checkout dirty."""
 NO_HISTORY = "none: no git history"
 """In place of the commit, in an unpacked archive; whether files were changed in it is then unknown (None)."""
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "onnxruntime", "av", "papermill", "dvc")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "onnxruntime",
+    "av",
+    "papermill",
+    "dvc",
+)
 
 
 def gpu_energy() -> float | None:
@@ -37,9 +48,13 @@ def gpu_energy() -> float | None:
     handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        failed = (nvml.nvmlInit_v2()
-                  or nvml.nvmlDeviceGetHandleByIndex_v2(int(visible) if visible.isdecimal() else 0, ctypes.byref(handle))
-                  or nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules)))
+        failed = (
+            nvml.nvmlInit_v2()
+            or nvml.nvmlDeviceGetHandleByIndex_v2(
+                int(visible) if visible.isdecimal() else 0, ctypes.byref(handle)
+            )
+            or nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules))
+        )
     except (OSError, AttributeError):  # no driver, or one older than the counter
         return None
     return None if failed else millijoules.value / 1000
@@ -51,7 +66,11 @@ _ENERGY_AT_IMPORT = gpu_energy()
 def file_digest(path: Path) -> str:
     """sha256 of a file; of a folder, sha256 over the sorted (name, sha256) pairs of its files."""
     if path.is_dir():
-        parts = (f"{p.relative_to(path).as_posix()} {file_digest(p)}" for p in sorted(path.rglob("*")) if p.is_file())
+        parts = (
+            f"{p.relative_to(path).as_posix()} {file_digest(p)}"
+            for p in sorted(path.rglob("*"))
+            if p.is_file()
+        )
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -72,7 +91,8 @@ def fingerprint(*parts: Any) -> str:
 def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started: datetime) -> dict:
     """Provenance of a run that began at ``started`` (UTC); sizes in MiB, times in seconds, energy in joules.
 
-    ``energy_joules`` counts from this process's import of the module and is None where the device does not say.
+    ``energy_joules`` counts from this process's import of the module and is None where the device
+    does not say.
     """
     energy = gpu_energy()
     finished = datetime.now(UTC)
@@ -89,9 +109,14 @@ def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((finished - started).total_seconds(), 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "energy_joules": None if None in (energy, _ENERGY_AT_IMPORT) else round(energy - _ENERGY_AT_IMPORT, 1),
+        "energy_joules": None
+        if None in (energy, _ENERGY_AT_IMPORT)
+        else round(energy - _ENERGY_AT_IMPORT, 1),
         "hardware": hardware(),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
     }
 
 
@@ -100,9 +125,13 @@ def hardware() -> dict[str, Any]:
     import torch  # seconds to import: stages that only hash files must not pay for it
 
     there = torch.cuda.is_available()
-    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(),
-            "gpu": torch.cuda.get_device_name() if there else None,
-            "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if there else None}
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if there else None,
+        "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if there else None,
+    }
 
 
 def has_history(root: Path) -> bool:
@@ -112,5 +141,7 @@ def has_history(root: Path) -> bool:
 
 def _git(root: Path, *arguments: str) -> str:
     """Output of a git command; empty if it fails (a repository without a commit)."""
-    result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+    )
     return result.stdout.strip()

@@ -89,12 +89,22 @@ def imported_modules(statements: Sequence[ast.stmt]) -> Iterator[str]:
 def _canonical(node: object, bare_fields: bool) -> str:
     """Return a syntax tree as text; ``ast.dump`` differs between versions of Python."""
     if isinstance(node, list):
-        kept = (part for part in node if not _is_prose(part) and not (bare_fields and _is_bare_field(part)))
+        kept = (
+            part
+            for part in node
+            if not _is_prose(part) and not (bare_fields and _is_bare_field(part))
+        )
         return "[" + ",".join(_canonical(part, bare_fields) for part in kept) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    values = ((name, getattr(node, name, None)) for name in node._fields if name not in _IGNORED_FIELDS)
-    parts = (f"{name}={_canonical(value, bare_fields)}" for name, value in values if value is not None and value != [])
+    values = (
+        (name, getattr(node, name, None)) for name in node._fields if name not in _IGNORED_FIELDS
+    )
+    parts = (
+        f"{name}={_canonical(value, bare_fields)}"
+        for name, value in values
+        if value is not None and value != []
+    )
     return f"{type(node).__name__}({','.join(parts)})"
 
 
@@ -102,7 +112,9 @@ def only(statement: ast.stmt, name: str) -> ast.stmt:
     """Return ``statement``; of an import only the part that binds ``name``, so that its neighbours do not count."""
     if not isinstance(statement, ast.Import | ast.ImportFrom):
         return statement
-    names = [alias for alias in statement.names if (alias.asname or alias.name).partition(".")[0] == name]
+    names = [
+        alias for alias in statement.names if (alias.asname or alias.name).partition(".")[0] == name
+    ]
     if isinstance(statement, ast.Import):
         return ast.Import(names=names)
     return ast.ImportFrom(module=statement.module, names=names, level=statement.level)
@@ -110,7 +122,11 @@ def only(statement: ast.stmt, name: str) -> ast.stmt:
 
 def _is_prose(node: object) -> bool:
     """Return True for a string on its own: a docstring."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _is_bare_field(node: object) -> bool:
@@ -139,11 +155,15 @@ def imported_names(node: ast.AST, module: Module) -> dict[str, Definition]:
         if isinstance(part, ast.ImportFrom):
             base = _absolute(part, module)
             if base.partition(".")[0] == PACKAGE:
-                found |= {alias.asname or alias.name: Definition(base, alias.name) for alias in part.names}
+                found |= {
+                    alias.asname or alias.name: Definition(base, alias.name) for alias in part.names
+                }
         elif isinstance(part, ast.Import):
             for alias in part.names:
                 if alias.name.partition(".")[0] == PACKAGE:
-                    found[alias.asname or PACKAGE] = Definition(alias.name if alias.asname else PACKAGE, "")
+                    found[alias.asname or PACKAGE] = Definition(
+                        alias.name if alias.asname else PACKAGE, ""
+                    )
     return found
 
 

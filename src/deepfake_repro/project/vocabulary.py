@@ -1,6 +1,7 @@
 """Rows, test sets, scenarios and metrics: their keys, their order and how they are printed.
 
-Said here and nowhere else. A new row of Table 3 needs its name here, beside its values in ``params.yaml``.
+Said here and nowhere else. A new row of Table 3 needs its name here, beside its values in
+``params.yaml``.
 """
 
 from __future__ import annotations
@@ -35,9 +36,23 @@ TRAINING_CORPORA = ("ffpp", "celebdf2", "dfdc", "fakeavceleb", "forgerynet")
 """In the order of Table 1."""
 IN_DISTRIBUTION = TRAINING_CORPORA
 IN_THE_WILD = ("wilddeepfake", "itw", "dfeval2024")
-# LNCLIP-DF's thirteen benchmarks, the oldest first (which thirteen is read from its code: see results/published).
-LNCLIP13 = ("dfd", "uadfv", "celebdf2", "dfdc", "faceshifter", "fakeavceleb", "ffiw", "kodf", "dfdm", "deepspeak1",
-            "idforge", "polyglotfake", "deepspeak2")
+# LNCLIP-DF's thirteen benchmarks, the oldest first (which thirteen is read from its code: see
+# results/published).
+LNCLIP13 = (
+    "dfd",
+    "uadfv",
+    "celebdf2",
+    "dfdc",
+    "faceshifter",
+    "fakeavceleb",
+    "ffiw",
+    "kodf",
+    "dfdm",
+    "deepspeak1",
+    "idforge",
+    "polyglotfake",
+    "deepspeak2",
+)
 AVERAGES = {"in_distribution": IN_DISTRIBUTION, "in_the_wild": IN_THE_WILD}
 SCENARIOS = {
     "in_distribution": "in-distribution",
@@ -45,7 +60,11 @@ SCENARIOS = {
     "in_the_wild": "in-the-wild",
 }
 """The three scenarios by the key of their average."""
-SHORT_SCENARIOS = {"in_distribution": "in-dist.", "df40": "out-of-dist.", "in_the_wild": "in the wild"}
+SHORT_SCENARIOS = {
+    "in_distribution": "in-dist.",
+    "df40": "out-of-dist.",
+    "in_the_wild": "in the wild",
+}
 COLUMN_GROUPS = {
     SCENARIOS["in_distribution"].capitalize(): {
         "ffpp": "FF++", "celebdf2": "CDF", "dfdc": "DFDC", "fakeavceleb": "FakeAV", "forgerynet": "FNet",

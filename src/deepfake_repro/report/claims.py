@@ -1,10 +1,11 @@
 """The claims ledger: sentences of the papers as small expressions over Table 3, evaluated on any table.
 
-An expression has cells ``metric.row.set`` (``auc.fsfm_ba.df40``, percent), numbers, ``+ - * /``, comparisons, ``and``,
-``or``, ``not``, ``abs`` and, over the names of a group, ``all any most mean``: ``all(m.fsfm.s > m.imagenet.s for m in
-metrics for s in wild_sets)``. ``about(x, 7.6)`` and ``about(x, 3, 4)`` stand for an amount in the text. Anything else
-is refused; nothing is ever executed. A cell can also hold all bootstrap draws: then a comparison gives the share of
-draws in which it holds.
+An expression has cells ``metric.row.set`` (``auc.fsfm_ba.df40``, percent), numbers, ``+ - * /``,
+comparisons, ``and``, ``or``, ``not``, ``abs`` and, over the names of a group, ``all any most
+mean``: ``all(m.fsfm.s > m.imagenet.s for m in metrics for s in wild_sets)``. ``about(x, 7.6)`` and
+``about(x, 3, 4)`` stand for an amount in the text. Anything else is refused; nothing is ever
+executed. A cell can also hold all bootstrap draws: then a comparison gives the share of draws in
+which it holds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ import numpy as np
 
 from ..evaluation.statistics import LEVEL, Replicates
 from ..project.params import read_yaml
-from ..project.vocabulary import IN_DISTRIBUTION, IN_THE_WILD, METRICS, MISSING, PAPER_ROWS, ROW_NAMES, SCENARIOS
+from ..project.vocabulary import (
+    IN_DISTRIBUTION,
+    IN_THE_WILD,
+    METRICS,
+    MISSING,
+    PAPER_ROWS,
+    ROW_NAMES,
+    SCENARIOS,
+)
 
 Value = float | bool | np.ndarray
 Table = Callable[[str, str, str], Value]
@@ -39,11 +48,26 @@ GROUPS: Mapping[str, Sequence[str]] = {
 HOLDS, FAILS, WITHIN = "holds", "does not hold", "within the interval"
 ROUNDING = 0.05  # the text gives amounts with one decimal
 _DECIMALS = 6  # 97.1 - 90.3 is no exact 6.8 in binary
-_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-_ORDER = {ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Eq: np.equal,
-          ast.NotEq: np.not_equal}
-_OVER = {"all": lambda values: np.logical_and.reduce(values), "any": lambda values: np.logical_or.reduce(values),
-         "most": lambda values: np.mean(values, axis=0) > 0.5, "mean": lambda values: np.mean(values, axis=0)}
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_ORDER = {
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
+_OVER = {
+    "all": lambda values: np.logical_and.reduce(values),
+    "any": lambda values: np.logical_or.reduce(values),
+    "most": lambda values: np.mean(values, axis=0) > 0.5,
+    "mean": lambda values: np.mean(values, axis=0),
+}
 _Names = Mapping[str, str]
 
 
@@ -82,34 +106,48 @@ def read_entries(file: Path, cls: type[Entry], key: str) -> list[Entry]:
     known = {field.name for field in fields(cls)}
     for number, raw in enumerate(read_yaml(file)[key], start=1):
         if wrong := sorted(set(raw) - known):
-            raise ValueError(f"{file.name}: entry {number} of {key} has the unknown key {wrong[0]!r}; "
-                             f"known: {', '.join(sorted(known))}")
+            raise ValueError(
+                f"{file.name}: entry {number} of {key} has the unknown key {wrong[0]!r}; "
+                f"known: {', '.join(sorted(known))}"
+            )
         try:
-            entries.append(cls(**{name: tuple(value) if isinstance(value, list) else value
-                                  for name, value in raw.items()}))
+            entries.append(
+                cls(
+                    **{
+                        name: tuple(value) if isinstance(value, list) else value
+                        for name, value in raw.items()
+                    }
+                )
+            )
         except TypeError as error:
-            raise ValueError(f"{file.name}: entry {number} of {key} is {str(error).partition('() ')[2]}") from None
+            raise ValueError(
+                f"{file.name}: entry {number} of {key} is {str(error).partition('() ')[2]}"
+            ) from None
     return entries
 
 
 def point_table(rows: Mapping[str, Mapping]) -> Table:
     """Cells of ``scores.json`` contents by row."""
+
     def cell(metric: str, row: str, key: str) -> float:
         if not rows.get(row):
             raise MissingCell(f"{ROW_NAMES.get(row, row)} is not run")
         if key not in rows[row].get(metric, {}):
             raise MissingCell(f"{metric}.{row}.{key} has no value")
         return rows[row][metric][key]
+
     return cell
 
 
 def draws_table(replicates: Replicates) -> Table:
     """Cells that hold all bootstrap draws."""
+
     def cell(metric: str, row: str, key: str) -> np.ndarray:
         try:
             return replicates.cell(metric, row, key)
         except KeyError:
             raise MissingCell(f"{metric}.{row}.{key} has no value") from None
+
     return cell
 
 
@@ -121,7 +159,8 @@ def triplet_table(sides: Mapping[str, float]) -> Table:
 def evaluate(expression: str, table: Table) -> Value:
     """Value of an expression: a number, true or false, or an array over draws.
 
-    Raises ``ValueError`` for anything that is not in the language, :class:`MissingCell` for a cell without value.
+    Raises ``ValueError`` for anything that is not in the language, :class:`MissingCell` for a cell
+    without value.
     """
     return _value(_parsed(expression), table, {})
 
@@ -129,9 +168,10 @@ def evaluate(expression: str, table: Table) -> Value:
 def judge(claim: Claim, point: Table, draws: Table | None = None) -> Verdict:
     """What ``point`` says to a claim and, where there are ``draws``, whether the videos suffice to say so.
 
-    With draws, a claim holds (or does not) only if it does so in at least 97.5 % of them, which for one difference is
-    a 95 % interval without zero; an amount holds if it rounds to the text's and is within the interval if that covers
-    it. Reasons: each comparison that fails, with its numbers, or what is missing.
+    With draws, a claim holds (or does not) only if it does so in at least 97.5 % of them, which for
+    one difference is a 95 % interval without zero; an amount holds if it rounds to the text's and
+    is within the interval if that covers it. Reasons: each comparison that fails, with its numbers,
+    or what is missing.
     """
     try:
         words = [_judge(_parsed(check), point, draws) for check in claim.checks]
@@ -176,7 +216,9 @@ def _value(node: ast.expr, table: Table, names: _Names) -> Value:
         case ast.Attribute():
             return table(*_cell(node, names))
         case ast.BinOp(op=op) if type(op) in _ARITHMETIC:
-            return _ARITHMETIC[type(op)](_value(node.left, table, names), _value(node.right, table, names))
+            return _ARITHMETIC[type(op)](
+                _value(node.left, table, names), _value(node.right, table, names)
+            )
         case ast.UnaryOp(op=ast.USub()):
             return -_value(node.operand, table, names)
         case ast.UnaryOp(op=ast.Not()):
@@ -193,10 +235,16 @@ def _value(node: ast.expr, table: Table, names: _Names) -> Value:
             low, high = _amount(node)
             value = np.round(_value(inside, table, names), _DECIMALS)
             return (value >= low - ROUNDING) & (value <= high + ROUNDING)
-        case ast.Call(keywords=[], func=ast.Name(id=over), args=[ast.GeneratorExp() as loop]) if over in _OVER:
-            return _OVER[over]([_value(loop.elt, table, bound) for bound in _bindings(loop.generators, names)])
-    raise ValueError(f"a claim may not contain {ast.unparse(node)!r}: use cells metric.row.set, numbers, + - * /, "
-                     "comparisons, and, or, not, abs, about, and all, any, most, mean over a group")
+        case ast.Call(keywords=[], func=ast.Name(id=over), args=[ast.GeneratorExp() as loop]) if (
+            over in _OVER
+        ):
+            return _OVER[over](
+                [_value(loop.elt, table, bound) for bound in _bindings(loop.generators, names)]
+            )
+    raise ValueError(
+        f"a claim may not contain {ast.unparse(node)!r}: use cells metric.row.set, numbers, + - * /, "
+        "comparisons, and, or, not, abs, about, and all, any, most, mean over a group"
+    )
 
 
 def _failures(node: ast.expr, table: Table, names: _Names) -> Iterator[str]:
@@ -267,17 +315,24 @@ def _members(loop: ast.comprehension) -> Sequence[str]:
         case ast.comprehension(target=ast.Name(), iter=ast.Name(id=group)) if group in GROUPS:
             return GROUPS[group]
         case ast.comprehension(target=ast.Name(), iter=ast.List(elts=names)) if all(
-                isinstance(name, ast.Name) for name in names):
+            isinstance(name, ast.Name) for name in names
+        ):
             return [name.id for name in names]
-    raise ValueError(f"a claim may not loop over {ast.unparse(loop.iter)!r}: use a list of names or one of "
-                     f"{', '.join(GROUPS)}")
+    raise ValueError(
+        f"a claim may not loop over {ast.unparse(loop.iter)!r}: use a list of names or one of "
+        f"{', '.join(GROUPS)}"
+    )
 
 
 def _differs(condition: ast.expr, names: _Names) -> bool:
     match condition:
-        case ast.Compare(left=ast.Name(id=left), ops=[ast.NotEq()], comparators=[ast.Name(id=right)]):
+        case ast.Compare(
+            left=ast.Name(id=left), ops=[ast.NotEq()], comparators=[ast.Name(id=right)]
+        ):
             return names.get(left, left) != names.get(right, right)
-    raise ValueError(f"a claim may not contain the condition {ast.unparse(condition)!r}: use name != name")
+    raise ValueError(
+        f"a claim may not contain the condition {ast.unparse(condition)!r}: use name != name"
+    )
 
 
 def _is_call(node: ast.expr, name: str) -> bool:
@@ -288,7 +343,9 @@ def _amount(node: ast.Call) -> tuple[float, float]:
     """Lowest and highest value of ``about(x, value)`` or ``about(x, low, high)``."""
     numbers: list[Any] = [_value(argument, _no_cells, {}) for argument in node.args[1:]]
     if len(numbers) not in (1, 2):
-        raise ValueError(f"a claim may not contain {ast.unparse(node)!r}: give about(x, value) or about(x, low, high)")
+        raise ValueError(
+            f"a claim may not contain {ast.unparse(node)!r}: give about(x, value) or about(x, low, high)"
+        )
     return numbers[0], numbers[-1]
 
 

@@ -1,7 +1,7 @@
 """All figures of the compendium in one style; each function returns a Matplotlib figure (Section 5).
 
-A row of Table 3 has the same colour everywhere. :func:`save` writes the same bytes for the same figure, so
-that figures can be kept in git.
+A row of Table 3 has the same colour everywhere. :func:`save` writes the same bytes for the same
+figure, so that figures can be kept in git.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from ..project.vocabulary import METRIC_NAMES, ROW_NAMES, SCENARIOS, SET_NAMES
 
-# Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for LNCLIP-DF.
+# Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for
+# LNCLIP-DF.
 PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
 COLOURS = dict(zip(ROW_NAMES, itertools.cycle(PALETTE), strict=False))
 _DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
@@ -35,8 +36,12 @@ _HISTORY = {
     "learning_rate": "learning rate",
 }
 
-SEVERITY_UNITS = {"jpeg": "JPEG quality", "resolution": "side (pixels)", "blur": "blur, standard deviation (pixels)",
-                  "noise": "noise, standard deviation (grey levels)"}
+SEVERITY_UNITS = {
+    "jpeg": "JPEG quality",
+    "resolution": "side (pixels)",
+    "blur": "blur, standard deviation (pixels)",
+    "noise": "noise, standard deviation (grey levels)",
+}
 
 
 @contextmanager
@@ -76,9 +81,13 @@ def picture(figure: Figure, colours: int | None = None) -> object:
 
     memory = io.BytesIO()
     with style():
-        settled(figure).savefig(memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight")
+        settled(figure).savefig(
+            memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight"
+        )
     if colours:
-        drawing = PIL.Image.open(memory).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE)
+        drawing = (
+            PIL.Image.open(memory).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE)
+        )
         memory = io.BytesIO()
         drawing.save(memory, format="png", optimize=True)
     return Image(memory.getvalue(), alt="figure")
@@ -101,8 +110,8 @@ def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
 def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Training histories, one line per row: both losses, share of active triplets, learning rate over epochs.
 
-    Each table has ``epoch, train_loss, validation_loss, active_fraction, learning_rate``. A dot marks the
-    lowest validation loss, whose checkpoint is kept (Section 4.3).
+    Each table has ``epoch, train_loss, validation_loss, active_fraction, learning_rate``. A dot
+    marks the lowest validation loss, whose checkpoint is kept (Section 4.3).
     """
     with style():
         figure, grid = canvas(7.2, 5.0, rows=2, columns=2)
@@ -134,7 +143,9 @@ def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> 
         raise ValueError("no image to show: give at least one group with a crop")
     with style():
         figure, grid = canvas(columns + 1, len(lines), rows=len(lines), columns=columns)
-        for (name, group), places in zip(lines, np.reshape(grid, (len(lines), columns)), strict=True):
+        for (name, group), places in zip(
+            lines, np.reshape(grid, (len(lines), columns)), strict=True
+        ):
             places[0].text(-0.1, 0.5, name, transform=places[0].transAxes, ha="right", va="center")
             for axes in places:
                 axes.set_axis_off()
@@ -154,8 +165,12 @@ def faces_figure(faces: pd.DataFrame) -> Figure:
         for number, (dataset, some) in enumerate(faces.groupby("dataset")):
             for axes, column in zip(grid, ("side", "score"), strict=True):
                 axes.ecdf(some[column], color=_colour(dataset, number), label=dataset)
-        grid[0].set(xlabel="longer side of the face (pixels)", ylabel="share of faces below", xscale="log")
-        grid[0].xaxis.set(major_locator=MaxNLocator(5), major_formatter="{x:.0f}", minor_formatter=NullFormatter())
+        grid[0].set(
+            xlabel="longer side of the face (pixels)", ylabel="share of faces below", xscale="log"
+        )
+        grid[0].xaxis.set(
+            major_locator=MaxNLocator(5), major_formatter="{x:.0f}", minor_formatter=NullFormatter()
+        )
         grid[1].set(xlabel="score of the face detector")
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper")
         return settled(figure)
@@ -176,7 +191,9 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
             colour = _colour(row, number)
             axes.bar(places, values - 50, 0.92 * width, bottom=50, color=colour, label=_name(row))
         axes.axhline(50, color="0.3", linewidth=1)
-        axes.set(ylabel="AUC (%)", xticks=range(len(SCENARIOS)), xticklabels=list(SCENARIOS.values()))
+        axes.set(
+            ylabel="AUC (%)", xticks=range(len(SCENARIOS)), xticklabels=list(SCENARIOS.values())
+        )
         axes.grid(axis="x", visible=False)
         figure.legend(loc="outside right upper")
         return settled(figure)
@@ -185,9 +202,10 @@ def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
 def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
     """Heat map of reproduced - published, a panel a metric, in percentage points (Table 3).
 
-    ``cells`` as of :func:`.report.tables.comparison`. Orange is below the paper, purple above it, which people
-    with any colour vision tell apart; bold where the published value is outside the reproduced one's interval; a cell
-    that was not run is grey. Of another profile than ``paper`` the title says that it is no reproduction.
+    ``cells`` as of :func:`.report.tables.comparison`. Orange is below the paper, purple above it,
+    which people with any colour vision tell apart; bold where the published value is outside the
+    reproduced one's interval; a cell that was not run is grey. Of another profile than ``paper``
+    the title says that it is no reproduction.
     """
     with style():
         figure, panels = canvas(8.0, 8.0, rows=2, columns=1)
@@ -195,10 +213,16 @@ def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
         for axes, (metric, title) in zip(panels, METRIC_NAMES.items(), strict=True):
             part = cells[cells["metric"] == metric]
             rows = [row for row in ROW_NAMES if row in set(part["row"])]
-            grid = part.pivot(index="row", columns="set", values="difference").reindex(index=rows, columns=SET_NAMES)
+            grid = part.pivot(index="row", columns="set", values="difference").reindex(
+                index=rows, columns=SET_NAMES
+            )
             shown = axes.imshow(grid, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto")
             outside = (part["published"] < part["low"]) | (part["published"] > part["high"])
-            _write_cells(axes, grid, set(part.loc[outside, ["row", "set"]].itertuples(index=False, name=None)))
+            _write_cells(
+                axes,
+                grid,
+                set(part.loc[outside, ["row", "set"]].itertuples(index=False, name=None)),
+            )
             axes.set_title(f"{title}, reproduced − published")
             axes.grid(visible=False)
         figure.colorbar(shown, ax=list(panels), label="percentage points", shrink=0.6)
@@ -210,8 +234,8 @@ def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
 def robustness_figure(means: pd.DataFrame) -> Figure:
     """Mean AUC (percent) of each row as its test crops get worse, a panel a perturbation (not in the paper).
 
-    ``means`` as of :func:`.evaluation.breakdown.by_condition`, whose first line is the clean crops': the first
-    point of each curve. Severities stand at equal steps.
+    ``means`` as of :func:`.evaluation.breakdown.by_condition`, whose first line is the clean
+    crops': the first point of each curve. Severities stand at equal steps.
     """
     kinds = [kind for kind in means["perturbation"].unique() if kind in SEVERITY_UNITS]
     with style():
@@ -220,11 +244,22 @@ def robustness_figure(means: pd.DataFrame) -> Figure:
             part = pd.concat([means.iloc[:1], means[means["perturbation"] == kind]])
             ticks = ["clean", *(f"{severity:g}" for severity in part["severity"].iloc[1:])]
             for number, row in enumerate(part.columns[2:]):
-                axes.plot(range(len(part)), part[row], marker="o", markersize=4, color=_colour(row, number),
-                          label=_name(row))
+                axes.plot(
+                    range(len(part)),
+                    part[row],
+                    marker="o",
+                    markersize=4,
+                    color=_colour(row, number),
+                    label=_name(row),
+                )
             axes.axhline(50, color="0.6", linestyle=":", linewidth=1)
-            axes.set(xlabel=SEVERITY_UNITS[kind], ylabel="AUC (%)", xticks=range(len(part)), xticklabels=ticks)
-        for axes in grid.flat[len(kinds):]:
+            axes.set(
+                xlabel=SEVERITY_UNITS[kind],
+                ylabel="AUC (%)",
+                xticks=range(len(part)),
+                xticklabels=ticks,
+            )
+        for axes in grid.flat[len(kinds) :]:
             axes.set_axis_off()
         figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside right upper")
         return settled(figure)
@@ -242,7 +277,9 @@ def reliability_figure(bins: Mapping[str, pd.DataFrame]) -> Figure:
             axes.plot(*places, color=colour, linewidth=1, label=_name(row))
             axes.scatter(*places, s=150 * table["weight"], color=colour)
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
-        axes.set(xlabel="mean P(fake) of the videos in a bin", ylabel="share of fakes", aspect="equal")
+        axes.set(
+            xlabel="mean P(fake) of the videos in a bin", ylabel="share of fakes", aspect="equal"
+        )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         figure.legend(loc="outside right upper")
         return settled(figure)
@@ -256,12 +293,21 @@ def _write_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]]) -> 
     for (y, row), (x, key) in itertools.product(enumerate(grid.index), enumerate(grid.columns)):
         value = grid.loc[row, key]
         if not np.isnan(value):
-            axes.text(x, y, f"{value:+.1f}", ha="center", va="center", fontsize=7,
-                      fontweight="bold" if (row, key) in bold else "normal",
-                      color="white" if abs(value) > 0.6 * reach else "black")
+            axes.text(
+                x,
+                y,
+                f"{value:+.1f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                fontweight="bold" if (row, key) in bold else "normal",
+                color="white" if abs(value) > 0.6 * reach else "black",
+            )
 
 
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
+def canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, Axes | np.ndarray]:
     """A figure (inches) outside pyplot, so none stays open in memory, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns)

@@ -45,31 +45,38 @@ def page(title: str, body: str, style: str = STYLE, policy: str = "") -> str:
     may load.
     """
     told = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' if policy else ""
-    return ('<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'{told}<link rel="icon" href="data:,">\n'
-            f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n")
+    return (
+        '<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'{told}<link rel="icon" href="data:,">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
 
 
 def data_uri(file: Path) -> str:
     """A picture as ``data:`` address; ``ValueError`` for a suffix other than those of ``MEDIA_TYPES``."""
     if file.suffix not in MEDIA_TYPES:
-        raise ValueError(f"{file.name} is no picture for a page: give one of {', '.join(MEDIA_TYPES)}")
+        raise ValueError(
+            f"{file.name} is no picture for a page: give one of {', '.join(MEDIA_TYPES)}"
+        )
     return f"data:{MEDIA_TYPES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def figure(file: Path, caption: str) -> str:
     """A picture inside the page; its caption is its alternative text too."""
     text = html.escape(caption)
-    return f'<figure><img src="{data_uri(file)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure><img src="{data_uri(file)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    )
 
 
 def rendered(markdown: str, label: str) -> str:
     """Markdown (CommonMark and tables) as HTML; HTML inside it is shown as text, but for ``<br>``.
 
-    Headings go one level down, below those of the page and its sections; a leading level-1 heading is left out, as the
-    section has a title of its own. Links to files beside the page become plain text: the page travels alone. Tables
-    scroll by themselves; ``label`` names them for readers that hear the page.
+    Headings go one level down, below those of the page and its sections; a leading level-1 heading
+    is left out, as the section has a title of its own. Links to files beside the page become plain
+    text: the page travels alone. Tables scroll by themselves; ``label`` names them for readers that
+    hear the page.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
@@ -118,4 +125,5 @@ def _without_local_links(children: Sequence[Token]) -> Iterator[Token]:
 def _table_open(label: str) -> object:
     def render(_self: RendererHTML, _tokens: Sequence[Token], _number: int, *_rest: object) -> str:
         return f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>'
+
     return render

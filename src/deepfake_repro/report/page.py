@@ -8,34 +8,41 @@ from pathlib import Path
 from ..project.paths import places
 from .html import figure, page, rendered
 
-# Title of each section, and what it shows: Markdown files, and figures with what a reader without eyes must know.
+# Title of each section, and what it shows: Markdown files, and figures with what a reader without
+# eyes must know.
 SECTIONS: dict[str, dict[str, str]] = {
     "Table 3": {
         "table3.md": "Table 3 of this profile",
         "protocols.md": "Rows with a protocol of their own, under both",
         "scenarios.svg": "Bars: average AUC of each row in-distribution, out-of-distribution and in-the-wild; "
-                         "the figures are those of Table 3."},
+        "the figures are those of Table 3.",
+    },
     "Beside the paper": {
         "comparison.md": "Published and reproduced, cell by cell",
         "differences.svg": "Heat map: reproduced minus published, a cell for each row and test set; the figures are "
-                           "those of the table above."},
+        "those of the table above.",
+    },
     "Curves": {
         "roc.svg": "ROC curve of each row over all test videos.",
-        "history.svg": "Training loss, validation loss, share of active triplets and learning rate over epochs."},
+        "history.svg": "Training loss, validation loss, share of active triplets and learning rate over epochs.",
+    },
     "Robustness": {
         "robustness.md": "AUC on perturbed test crops",
         "robustness.svg": "Lines: AUC against JPEG quality, resolution, blur and noise; the figures are those of the "
-                          "table above."},
+        "table above.",
+    },
     "Calibration and thresholds": {
         "calibration.md": "Balanced accuracy at three thresholds",
-        "reliability.svg": "Reliability diagram: share of fakes over mean P(fake); a calibrated row is on the diagonal."},
+        "reliability.svg": "Reliability diagram: share of fakes over mean P(fake); a calibrated row is on the diagonal.",
+    },
     "By manipulation and by group": {"breakdown.md": "AUC by manipulation and by group"},
     "What the papers say": {"claims.md": "Claims ledger"},
     "What the papers leave open": {"decisions.md": "Decisions ledger"},
     "Where each statement stands": {"paper_map.md": "Map from the paper to the code"},
     "Thirteen benchmarks": {
         "benchmarks.md": "Published figures of thirteen benchmarks",
-        "years.svg": "Published video-level AUROC of several methods over the years of the benchmarks."},
+        "years.svg": "Published video-level AUROC of several methods over the years of the benchmarks.",
+    },
     "Report cards": {"cards.md": "Report card of a run"},
 }
 
@@ -45,9 +52,15 @@ def report_page(folder: Path, profile: str) -> str:
 
     Raises ``FileNotFoundError`` for a file that the report lacks.
     """
-    contents = "".join(f'<li><a href="#s{number}">{html.escape(title)}</a></li>' for number, title in enumerate(SECTIONS))
-    body = [f"<header><h1>deepfake-repro: report of the profile {html.escape(profile)}</h1></header>",
-            f'<nav aria-label="contents"><ul>{contents}</ul></nav>', "<main>"]
+    contents = "".join(
+        f'<li><a href="#s{number}">{html.escape(title)}</a></li>'
+        for number, title in enumerate(SECTIONS)
+    )
+    body = [
+        f"<header><h1>deepfake-repro: report of the profile {html.escape(profile)}</h1></header>",
+        f'<nav aria-label="contents"><ul>{contents}</ul></nav>',
+        "<main>",
+    ]
     for number, (title, files) in enumerate(SECTIONS.items()):
         parts = "\n".join(_part(folder / name, text, profile) for name, text in files.items())
         body.append(f'<section id="s{number}">\n<h2>{html.escape(title)}</h2>\n{parts}</section>')
@@ -62,5 +75,11 @@ def write_report(profile: str) -> None:
 
 def _part(file: Path, text: str, profile: str) -> str:
     if not file.is_file():
-        raise FileNotFoundError(f"{file.name} is missing in {file.parent}: run dvc repro report@{profile} first")
-    return figure(file, text) if file.suffix == ".svg" else rendered(file.read_text(encoding="utf-8"), text)
+        raise FileNotFoundError(
+            f"{file.name} is missing in {file.parent}: run dvc repro report@{profile} first"
+        )
+    return (
+        figure(file, text)
+        if file.suffix == ".svg"
+        else rendered(file.read_text(encoding="utf-8"), text)
+    )

@@ -1,8 +1,9 @@
 """Shortcut audit: what a manipulation does not touch must not tell real from fake.
 
-A benchmark whose fakes are shorter, smaller or darker teaches a network to read file properties. For every
-corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 is no information. The last line,
-``sbi``, is the pairs that SBI learns from: self-blended crops against the real ones they were made of.
+A benchmark whose fakes are shorter, smaller or darker teaches a network to read file properties.
+For every corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 is no
+information. The last line, ``sbi``, is the pairs that SBI learns from: self-blended crops against
+the real ones they were made of.
 """
 
 from __future__ import annotations
@@ -38,9 +39,18 @@ def audit(profile: str) -> None:
     place = places(profile)
     index, roots = pd.read_parquet(place.index), corpus_roots(place.roots)
     store = CropStore(place.crops)
-    boxes = dict(tuple(store.table(["video_id", "frame", "x0", "y0", "x1", "y1"]).groupby("video_id")))
-    rows = [{"dataset": video.dataset, "label": video.label, **features(video, roots[video.dataset], boxes)}
-            for video in track(list(index.itertuples()), "audit", len(index)) if video.video_id in boxes]
+    boxes = dict(
+        tuple(store.table(["video_id", "frame", "x0", "y0", "x1", "y1"]).groupby("video_id"))
+    )
+    rows = [
+        {
+            "dataset": video.dataset,
+            "label": video.label,
+            **features(video, roots[video.dataset], boxes),
+        }
+        for video in track(list(index.itertuples()), "audit", len(index))
+        if video.video_id in boxes
+    ]
     rows += pair_features(_blended_faces(place, store, index, load().profile(profile).sbi))
     out = place.base / "results" / profile / "audit"
     out.mkdir(parents=True, exist_ok=True)
@@ -50,11 +60,14 @@ def audit(profile: str) -> None:
 
 def shortcuts(table: pd.DataFrame) -> pd.DataFrame:
     """AUC (never below 0.5) of each property alone, per corpus: columns dataset and ``FEATURES``."""
+
     def separability(group: pd.DataFrame) -> pd.Series:
         scores = {name: auc(group["label"].to_numpy(), group[name].to_numpy()) for name in FEATURES}
         return pd.Series({name: round(max(score, 1 - score), 3) for name, score in scores.items()})
 
-    return pd.DataFrame([{"dataset": name, **separability(group)} for name, group in table.groupby("dataset")])
+    return pd.DataFrame(
+        [{"dataset": name, **separability(group)} for name, group in table.groupby("dataset")]
+    )
 
 
 def features(video: object, root: Path, boxes: dict[str, pd.DataFrame]) -> dict[str, float]:
@@ -71,11 +84,20 @@ def features(video: object, root: Path, boxes: dict[str, pd.DataFrame]) -> dict[
 
 def _sequence_features(images: list[np.ndarray]) -> dict[str, float]:
     size = sum(cv2.imencode(".png", image)[1].size for image in images)
-    return _named(size, float(len(images)), len(images), ((image, _outside_ellipse(image)) for image in images))
+    return _named(
+        size,
+        float(len(images)),
+        len(images),
+        ((image, _outside_ellipse(image)) for image in images),
+    )
 
 
-def _named(size: int, seconds: float, count: int, pictures: Iterable[tuple[np.ndarray, np.ndarray]],
-           ) -> dict[str, float]:
+def _named(
+    size: int,
+    seconds: float,
+    count: int,
+    pictures: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> dict[str, float]:
     looks = np.mean([_look(image, outside) for image, outside in pictures], axis=0)
     return dict(zip(FEATURES, (size, size * 8 / seconds, seconds, count, *looks), strict=True))
 
@@ -86,7 +108,9 @@ def pair_features(faces: RealCrops) -> list[dict[str, float]]:
     rows = []
     for number in track(range(len(faces)), "self-blended pairs"):
         image, hull, _ = faces[number]
-        pair = self_blend(image[None], hull[None], faces.blend, Draws(torch.Generator().manual_seed(number), 1))
+        pair = self_blend(
+            image[None], hull[None], faces.blend, Draws(torch.Generator().manual_seed(number), 1)
+        )
         for label, picture in enumerate((pair.real, pair.fake)):
             values = _sequence_features([np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())])
             rows.append({"dataset": "sbi", "label": label, **values})
@@ -95,15 +119,25 @@ def pair_features(faces: RealCrops) -> list[dict[str, float]]:
 
 def _blended_faces(place: Places, store: CropStore, index: pd.DataFrame, recipe: Sbi) -> RealCrops:
     sample = pd.read_parquet(place.samples / "train.parquet")
-    return RealCrops(store, real_faces(sample, index, "train", recipe), pd.read_parquet(place.landmarks), recipe.blend)
+    return RealCrops(
+        store,
+        real_faces(sample, index, "train", recipe),
+        pd.read_parquet(place.landmarks),
+        recipe.blend,
+    )
 
 
 def _outside_boxes(path: Path, boxes: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Sampled frames and the pixels outside every crop taken from them."""
     for number, (_, image) in enumerate(frames(path)):
         outside = np.ones(image.shape[:2], bool)
-        for box in boxes.loc[boxes["frame"] == number, ["x0", "y0", "x1", "y1"]].to_numpy().round().astype(int):
-            outside[max(box[1], 0):box[3], max(box[0], 0):box[2]] = False
+        for box in (
+            boxes.loc[boxes["frame"] == number, ["x0", "y0", "x1", "y1"]]
+            .to_numpy()
+            .round()
+            .astype(int)
+        ):
+            outside[max(box[1], 0) : box[3], max(box[0], 0) : box[2]] = False
         if outside.any():
             yield image, outside
 
@@ -118,16 +152,27 @@ def _look(image: np.ndarray, outside: np.ndarray) -> tuple[float, float, float]:
     """Brightness, colour (red minus blue) and sharpness (variance of the Laplacian) of the pixels outside."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     pixels = image[outside].astype(np.float32)
-    return float(grey[outside].mean()), float((pixels[:, 0] - pixels[:, 2]).mean()), \
-        float(cv2.Laplacian(grey, cv2.CV_64F)[outside].var())
+    return (
+        float(grey[outside].mean()),
+        float((pixels[:, 0] - pixels[:, 2]).mean()),
+        float(cv2.Laplacian(grey, cv2.CV_64F)[outside].var()),
+    )
 
 
-def _example_crops(index: pd.DataFrame, store: CropStore, each: int = 4) -> dict[str, list[np.ndarray]]:
+def _example_crops(
+    index: pd.DataFrame, store: CropStore, each: int = 4
+) -> dict[str, list[np.ndarray]]:
     """For every corpus ``each`` real crops, then ``each`` fake ones, from videos spread over the corpus."""
     examples = {}
     for dataset, videos in index.groupby("dataset"):
-        picked = [name for label in (0, 1) for name in _spread(videos.loc[videos["label"] == label, "video_id"], each)]
-        examples[f"{dataset}: real, then fake"] = [store.image(int(store.rows_of(name)[0])) for name in picked]
+        picked = [
+            name
+            for label in (0, 1)
+            for name in _spread(videos.loc[videos["label"] == label, "video_id"], each)
+        ]
+        examples[f"{dataset}: real, then fake"] = [
+            store.image(int(store.rows_of(name)[0])) for name in picked
+        ]
     return examples
 
 

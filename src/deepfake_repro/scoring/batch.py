@@ -1,6 +1,7 @@
 """Score many files from the command line: a report each, ``scores.csv`` over all, and it may be interrupted.
 
-Exit codes for scripts: 0 every file got a score, 1 some did and some did not, 2 none did (or wrong arguments).
+Exit codes for scripts: 0 every file got a score, 1 some did and some did not, 2 none did (or wrong
+arguments).
 """
 
 from __future__ import annotations
@@ -22,15 +23,28 @@ from .page import html
 from .score import Limits, score_video
 
 ALL, SOME, NONE = 0, 1, 2
-COLUMNS = ("file", "p_fake", "probability", "highest_track", "faces", "tracks", "verdict", "skipped", "warnings",
-           "report")
+COLUMNS = (
+    "file",
+    "p_fake",
+    "probability",
+    "highest_track",
+    "faces",
+    "tracks",
+    "verdict",
+    "skipped",
+    "warnings",
+    "report",
+)
 
 
-def score_to(paths: Sequence[str | Path], weights: Path | None, out: Path, limits: Limits | None = None) -> int:
+def score_to(
+    paths: Sequence[str | Path], weights: Path | None, out: Path, limits: Limits | None = None
+) -> int:
     """Score ``paths`` (files, folders, patterns) into the folder ``out``; returns the exit code.
 
-    Per file ``<name>.html`` and ``<name>.json`` (everything), over all ``scores.csv`` and ``model_card.md``. A file that
-    an earlier run with the same model and code has finished is not scored again. One line a file is printed.
+    Per file ``<name>.html`` and ``<name>.json`` (everything), over all ``scores.csv`` and
+    ``model_card.md``. A file that an earlier run with the same model and code has finished is not
+    scored again. One line a file is printed.
     """
     files, known, limits = collect(paths), read_model(weights), limits or Limits()
     out.mkdir(parents=True, exist_ok=True)
@@ -50,15 +64,29 @@ def _once(file: Path, known: Model, limits: Limits, out: Path, code: str) -> dic
     """The record of one file: that of an earlier run if nothing has changed since, else made and written now."""
     name = slug(file)
     status = file.stat() if file.exists() else None
-    state = fingerprint(known.digest, json.dumps(known.calibration, sort_keys=True), limits, code, str(file.absolute()),
-                        status and (status.st_size, status.st_mtime_ns))
+    state = fingerprint(
+        known.digest,
+        json.dumps(known.calibration, sort_keys=True),
+        limits,
+        code,
+        str(file.absolute()),
+        status and (status.st_size, status.st_mtime_ns),
+    )
     target = out / f"{name}.json"
     if (kept := _kept(target)) and kept.get("state") == state:
         return kept
     scored = score_video(file, known, limits, out)
-    record = {"file": printable(file), **scored.record(), "weights": known.digest, "trained_by": known.profile,
-              "state": state}
-    _write(out / f"{name}.html", html(scored, known, {"model card": "model_card.md", "everything as JSON": target.name}))
+    record = {
+        "file": printable(file),
+        **scored.record(),
+        "weights": known.digest,
+        "trained_by": known.profile,
+        "state": state,
+    }
+    _write(
+        out / f"{name}.html",
+        html(scored, known, {"model card": "model_card.md", "everything as JSON": target.name}),
+    )
     _write(target, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
@@ -74,10 +102,16 @@ def _row(file: Path, record: dict[str, Any]) -> dict[str, str]:
     """One line of ``scores.csv``; a name that a spreadsheet would run as a formula gets an apostrophe before it."""
     numbers = {key: "" if record[key] is None else f"{record[key]:.4f}" for key in COLUMNS[1:4]}
     name = printable(file)
-    return {"file": f"'{name}" if name.startswith(tuple("=+-@")) else name, **numbers,
-            "faces": str(len(record["crops"])), "tracks": str(len(record["tracks"])), "verdict": record["verdict"],
-            "skipped": "; ".join(f"{one['reason']}: {one['detail']}" for one in record["skipped"]),
-            "warnings": " ".join(record["warnings"]), "report": f"{slug(file)}.html"}
+    return {
+        "file": f"'{name}" if name.startswith(tuple("=+-@")) else name,
+        **numbers,
+        "faces": str(len(record["crops"])),
+        "tracks": str(len(record["tracks"])),
+        "verdict": record["verdict"],
+        "skipped": "; ".join(f"{one['reason']}: {one['detail']}" for one in record["skipped"]),
+        "warnings": " ".join(record["warnings"]),
+        "report": f"{slug(file)}.html",
+    }
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:

@@ -30,7 +30,9 @@ class Portable(nn.Module):
         super().__init__()
         self.detector = known.detector
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(known.facts[name], dtype=torch.float32).view(3, 1, 1))
+            self.register_buffer(
+                name, torch.tensor(known.facts[name], dtype=torch.float32).view(3, 1, 1)
+            )
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Normalisation, network, softmax and the sum over all fake classes (end of Section 3.4)."""
@@ -48,7 +50,11 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: give a new folder")
     known = read_model(weights)
-    checkpoints.save(known.detector, out, known.facts | {"trained_by": known.profile, "weights_sha256": known.digest})
+    checkpoints.save(
+        known.detector,
+        out,
+        known.facts | {"trained_by": known.profile, "weights_sha256": known.digest},
+    )
     if (known.folder / "provenance.json").is_file():
         shutil.copyfile(known.folder / "provenance.json", out / "provenance.json")
     if known.calibration:
@@ -56,7 +62,9 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
         (out / "calibration.json").write_text(json.dumps(of_these) + "\n")
     write_onnx(known, out / "model.onnx")
     if (difference := parity(known, out / "model.onnx")) > TOLERANCE:
-        raise ValueError(f"model.onnx: differs from PyTorch by {difference:.1e} in probability; do not use it")
+        raise ValueError(
+            f"model.onnx: differs from PyTorch by {difference:.1e} in probability; do not use it"
+        )
     (out / "MODEL_CARD.md").write_text(card(known), encoding="utf-8")
     return sorted(out.iterdir())
 
@@ -67,8 +75,16 @@ def write_onnx(known: Model, file: Path) -> None:
     axes = {name: {0: "images"} for name in ("images", *OUTPUTS)}
     with warnings.catch_warnings():  # the exporter that needs no further package announces its age
         warnings.simplefilter("ignore")
-        torch.onnx.export(Portable(known).eval(), (torch.zeros(2, 3, size, size),), str(file), dynamo=False,
-                          input_names=["images"], output_names=list(OUTPUTS), dynamic_axes=axes, opset_version=OPSET)
+        torch.onnx.export(
+            Portable(known).eval(),
+            (torch.zeros(2, 3, size, size),),
+            str(file),
+            dynamo=False,
+            input_names=["images"],
+            output_names=list(OUTPUTS),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+        )
 
 
 def parity(known: Model, file: Path, images: int = 4) -> float:

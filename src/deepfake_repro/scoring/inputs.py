@@ -1,7 +1,8 @@
 """What a user hands over to be scored: any paths, none of them trusted (files, folders, patterns).
 
-Decoding happens in a child process (``crops.isolation``) that may take so much memory and no more, from a link with a
-name of our own, so that neither the content of a file nor its name reaches anything but a decoder and escaped text.
+Decoding happens in a child process (``crops.isolation``) that may take so much memory and no more,
+from a link with a name of our own, so that neither the content of a file nor its name reaches
+anything but a decoder and escaped text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from ..crops.frames import IMAGE_SUFFIXES
 from ..crops.store import Row
 from ..faces.detection import FaceDetector
 
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .flv .wmv .ts .mts .mpg .mpeg .3gp .ogv .mxf .gif".split())
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".ts", ".mts", ".mpg", ".mpeg", ".3gp", ".ogv", ".mxf", ".gif"]
+)
 """Looked for in folders; a file that is named itself is tried whatever it is called."""
 MEMORY = 4 * 2**30
 """Bytes of address space of the decoding process: enough for 8K film."""
@@ -30,15 +33,17 @@ MEMORY = 4 * 2**30
 def collect(paths: Iterable[str | Path]) -> list[Path]:
     """Files to score, each once: files as given, folders searched for videos and images, patterns expanded.
 
-    Links to folders are not followed, hidden files not taken. Raises ``FileNotFoundError`` naming the first path that
-    gives no file at all.
+    Links to folders are not followed, hidden files not taken. Raises ``FileNotFoundError`` naming
+    the first path that gives no file at all.
     """
     found: dict[Path, None] = {}
     for path in paths:
         files = list(_files(path))
         if not files:
-            raise FileNotFoundError(f"{printable(path)}: no file here to score; give a video, an image, a folder or a "
-                                    "pattern such as 'clips/*.mp4'")
+            raise FileNotFoundError(
+                f"{printable(path)}: no file here to score; give a video, an image, a folder or a "
+                "pattern such as 'clips/*.mp4'"
+            )
         found |= dict.fromkeys(files)
     return list(found)
 
@@ -50,12 +55,18 @@ def _files(path: str | Path) -> Iterator[Path]:
     if os.path.isdir(path):
         for folder, folders, names in os.walk(path):
             folders.sort()
-            yield from (Path(folder, name) for name in sorted(names)
-                        if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+            yield from (
+                Path(folder, name)
+                for name in sorted(names)
+                if not name.startswith(".")
+                and Path(name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+            )
     elif os.path.lexists(path):
         yield Path(path)
     elif has_magic(str(path)):
-        yield from (file for match in sorted(glob(str(path), recursive=True)) for file in _files(match))
+        yield from (
+            file for match in sorted(glob(str(path), recursive=True)) for file in _files(match)
+        )
 
 
 def printable(path: str | Path) -> str:
@@ -73,8 +84,8 @@ def slug(path: Path) -> str:
 def opened(path: Path, scratch: Path | None = None) -> Iterator[tuple[Row, Path]]:
     """(row for ``stream``, its root) of one video or image, under a name of our own.
 
-    That name is a link in a passing folder in ``scratch`` (None: the system's). Raises ``ValueError`` for what is no
-    regular file: a pipe or a device would never end.
+    That name is a link in a passing folder in ``scratch`` (None: the system's). Raises
+    ``ValueError`` for what is no regular file: a pipe or a device would never end.
     """
     if not path.is_file():
         raise ValueError("no such file" if not path.exists() else "not a regular file")
@@ -82,8 +93,15 @@ def opened(path: Path, scratch: Path | None = None) -> Iterator[tuple[Row, Path]
     with TemporaryDirectory(prefix=".score-", dir=scratch) as folder:
         name = f"picture{path.suffix.lower()}" if image else "video"
         (Path(folder) / name).symlink_to(path.resolve())
-        yield {"video_id": name, "path": "." if image else name, "kind": "photos" if image else "video",
-               "attrs": ""}, Path(folder)
+        yield (
+            {
+                "video_id": name,
+                "path": "." if image else name,
+                "kind": "photos" if image else "video",
+                "attrs": "",
+            },
+            Path(folder),
+        )
 
 
 def confined(factory: DetectorFactory) -> FaceDetector:

@@ -57,22 +57,29 @@ def default_weights() -> Path:
 def read_model(weights: Path | None = None) -> Model:
     """The model in a folder of the pipeline or of ``export-model``, or a fine-tuned FSFM checkpoint (``.pth``).
 
-    Its calibration lies beside it, or in ``results/<profile>/calibration``. Raises ``FileNotFoundError`` and
-    ``ValueError`` naming what is missing.
+    Its calibration lies beside it, or in ``results/<profile>/calibration``. Raises
+    ``FileNotFoundError`` and ``ValueError`` naming what is missing.
     """
     folder = default_weights() if weights is None else Path(weights)
     if folder.suffix == ".pth" and folder.is_file():
         return _finetuned_fsfm(folder)
     file = folder / "model.safetensors"
     if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no model.safetensors here; run dvc repro train (the demo: "
-                                "train@demo-fsfm_ba-0) or give a folder of the pipeline's weights, or a fine-tuned .pth")
+        raise FileNotFoundError(
+            f"{folder}: no model.safetensors here; run dvc repro train (the demo: "
+            "train@demo-fsfm_ba-0) or give a folder of the pipeline's weights, or a fine-tuned .pth"
+        )
     detector, facts = checkpoints.load(folder)
-    beside = (folder / "calibration.json", folder.parents[1] / "calibration" / f"{folder.name}.json")
+    beside = (
+        folder / "calibration.json",
+        folder.parents[1] / "calibration" / f"{folder.name}.json",
+    )
     found = next((path for path in beside if path.is_file()), None)
     calibration, digest = read(found) if found else None, file_digest(file)
     if calibration and calibration.get("weights") != digest:
-        raise ValueError(f"{found}: made for other weights than {file}; run python -m deepfake_repro calibrate again")
+        raise ValueError(
+            f"{found}: made for other weights than {file}; run python -m deepfake_repro calibrate again"
+        )
     return Model(detector, facts, folder, digest, _trained_by(folder), calibration)
 
 
@@ -85,8 +92,16 @@ def _trained_by(folder: Path) -> str:
 
 def _finetuned_fsfm(file: Path) -> Model:
     recipe, classes = load().profile("paper").train, ("REAL", "FAKE")
-    detector = build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size)
+    detector = build_detector(
+        recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size
+    )
     norm = checkpoints.load_finetuned_fsfm(detector, file)
-    facts = {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
-             "views": recipe.augmentation, "classes": list(classes), **asdict(norm)}
+    facts = {
+        "architecture": recipe.architecture,
+        "depth": recipe.depth,
+        "input_size": recipe.input_size,
+        "views": recipe.augmentation,
+        "classes": list(classes),
+        **asdict(norm),
+    }
     return Model(detector.eval(), facts, file.parent, file_digest(file))

@@ -1,8 +1,9 @@
 """Score a user's own videos as the pipeline scores its test sets, and say what the number is worth.
 
-The road is the pipeline's (Section 4.1 and 4.3): a frame a second, every face, box + 30 %, the mean over all faces.
-Beside it stand what a reader needs: tracks, calibrated probability, quality warnings. A video streams: of its pictures
-only a batch and the few that the report shows are ever held.
+The road is the pipeline's (Section 4.1 and 4.3): a frame a second, every face, box + 30 %, the mean
+over all faces. Beside it stand what a reader needs: tracks, calibrated probability, quality
+warnings. A video streams: of its pictures only a batch and the few that the report shows are ever
+held.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ from .inputs import collect, confined, opened, printable, slug
 from .model import Model, read_model
 from .saliency import saliency
 
-BATCH, MOMENTS, OF_ONE, PORTRAITS = 32, 6, 3, 64  # pictures kept: highest faces in all, of one track, portraits
+BATCH, MOMENTS, OF_ONE, PORTRAITS = (
+    32,
+    6,
+    3,
+    64,
+)  # pictures kept: highest faces in all, of one track, portraits
 SMALL_FACE = 64  # pixels, shorter side: the crop of 224 pixels is then enlarged more than two and a half times
 THIN = 0.5  # bits a pixel and second below which little but the codec's own traces is left
 UNEQUAL = 0.15  # by which the highest track may exceed the mean over all faces without a word
@@ -76,12 +82,20 @@ class Scored:
 
     def record(self) -> Row:
         """Everything but the pictures, for JSON."""
-        plain = {key: value for key, value in vars(self).items() if key not in ("path", "moments", "portraits")}
+        plain = {
+            key: value
+            for key, value in vars(self).items()
+            if key not in ("path", "moments", "portraits")
+        }
         return {"name": self.name, **plain, "moments": [crop for crop, _, _ in self.moments]}
 
 
-def score_videos(paths: Iterable[str | Path], weights: Path | Model | None = None, limits: Limits | None = None,
-                 scratch: Path | None = None) -> Iterator[Scored]:
+def score_videos(
+    paths: Iterable[str | Path],
+    weights: Path | Model | None = None,
+    limits: Limits | None = None,
+    scratch: Path | None = None,
+) -> Iterator[Scored]:
     """Score files, folders and patterns one after another with a model that is read once.
 
     ``weights``: as for ``read_model``, by default the demo's. Runs on the processor. A file that cannot be scored
@@ -110,17 +124,32 @@ def score_video(path: Path, known: Model, limits: Limits, scratch: Path | None =
     return scored
 
 
-def _batches(found: Iterable[tuple[list[Row], list[Row]]], limits: Limits, skipped: list[Row]) -> Iterator[list[Row]]:
+def _batches(
+    found: Iterable[tuple[list[Row], list[Row]]], limits: Limits, skipped: list[Row]
+) -> Iterator[list[Row]]:
     """Faces with their tracks in batches, until a limit is reached; records of what is left out go to ``skipped``."""
     tracker, batch, faces, begin = Tracker(), [], 0, time.monotonic()
     for number, (rows, records) in enumerate(found):
-        skipped += ({"reason": record["reason"], "detail": printable(record["detail"])} for record in records)
+        skipped += (
+            {"reason": record["reason"], "detail": printable(record["detail"])}
+            for record in records
+        )
         if reached := _reached(limits, number, faces, time.monotonic() - begin):
-            skipped.append({"reason": "limit", "detail": f"only the first {number} sampled frames: more than {reached}"})
+            skipped.append(
+                {
+                    "reason": "limit",
+                    "detail": f"only the first {number} sampled frames: more than {reached}",
+                }
+            )
             break
         faces += len(rows)
-        boxes = np.array([[row[side] for side in ("x0", "y0", "x1", "y1")] for row in rows], np.float32).reshape(-1, 4)
-        batch += ({**row, "track": track} for row, track in zip(rows, tracker.add(number, boxes), strict=True))
+        boxes = np.array(
+            [[row[side] for side in ("x0", "y0", "x1", "y1")] for row in rows], np.float32
+        ).reshape(-1, 4)
+        batch += (
+            {**row, "track": track}
+            for row, track in zip(rows, tracker.add(number, boxes), strict=True)
+        )
         if len(batch) >= BATCH:
             yield batch
             batch = []
@@ -130,8 +159,11 @@ def _batches(found: Iterable[tuple[list[Row], list[Row]]], limits: Limits, skipp
 
 def _reached(limits: Limits, frames: int, faces: int, seconds: float) -> str:
     """The limit that is reached, in words."""
-    reached = {f"{limits.frames} frames": frames >= limits.frames, f"{limits.faces} faces": faces >= limits.faces,
-               f"{limits.seconds:.0f} seconds of work": seconds >= limits.seconds}
+    reached = {
+        f"{limits.frames} frames": frames >= limits.frames,
+        f"{limits.faces} faces": faces >= limits.faces,
+        f"{limits.seconds:.0f} seconds of work": seconds >= limits.seconds,
+    }
     return next((what for what, is_reached in reached.items() if is_reached), "")
 
 
@@ -150,9 +182,16 @@ def _add(scored: Scored, known: Model, batch: list[Row]) -> None:
     fitted = known.calibration and known.calibration["embedding"]
     far = distance(embedding, fitted) if fitted else np.full(len(batch), np.nan)
     for row, image, score, away in zip(batch, images, scores.tolist(), far.tolist(), strict=True):
-        crop = {"frame": row["frame"], "seconds": _plain(row["seconds"], 3), "track": row["track"], "p_fake": score,
-                "distance": _plain(away, 3), "box": [round(row[side], 1) for side in ("x0", "y0", "x1", "y1")],
-                "size": [row["width"], row["height"]], "detector_score": round(row["score"], 4)}
+        crop = {
+            "frame": row["frame"],
+            "seconds": _plain(row["seconds"], 3),
+            "track": row["track"],
+            "p_fake": score,
+            "distance": _plain(away, 3),
+            "box": [round(row[side], 1) for side in ("x0", "y0", "x1", "y1")],
+            "size": [row["width"], row["height"]],
+            "detector_score": round(row["score"], 4),
+        }
         scored.crops.append(crop)
         scored.moments.append((crop, image, np.empty(0)))
         best = scored.portraits.get(row["track"], (-1.0, image))
@@ -161,7 +200,9 @@ def _add(scored: Scored, known: Model, batch: list[Row]) -> None:
     scored.moments = _highest(scored.moments)
 
 
-def _highest(moments: list[tuple[Row, np.ndarray, np.ndarray]]) -> list[tuple[Row, np.ndarray, np.ndarray]]:
+def _highest(
+    moments: list[tuple[Row, np.ndarray, np.ndarray]],
+) -> list[tuple[Row, np.ndarray, np.ndarray]]:
     """The ``MOMENTS`` of highest score, at most ``OF_ONE`` of a track."""
     kept, of_track = [], Counter()
     for moment in sorted(moments, key=lambda moment: -moment[0]["p_fake"]):
@@ -180,17 +221,36 @@ def _conclude(scored: Scored, known: Model) -> None:
     of_track: dict[int, list[Row]] = {}
     for crop in scored.crops:
         of_track.setdefault(crop["track"], []).append(crop)
-    scored.tracks = sorted(({"track": track, "faces": len(crops), "first": crops[0]["seconds"],
-                             "last": crops[-1]["seconds"], "p_fake": _mean(crops)} for track, crops in of_track.items()),
-                           key=lambda track: (-track["faces"], track["track"]))
-    scored.p_fake, scored.highest_track = _mean(scored.crops), max(track["p_fake"] for track in scored.tracks)
+    scored.tracks = sorted(
+        (
+            {
+                "track": track,
+                "faces": len(crops),
+                "first": crops[0]["seconds"],
+                "last": crops[-1]["seconds"],
+                "p_fake": _mean(crops),
+            }
+            for track, crops in of_track.items()
+        ),
+        key=lambda track: (-track["faces"], track["track"]),
+    )
+    scored.p_fake, scored.highest_track = (
+        _mean(scored.crops),
+        max(track["p_fake"] for track in scored.tracks),
+    )
     if known.calibration:
         scored.probability = calibrated(scored.p_fake, known.calibration)
     scored.verdict = verdict(scored.p_fake, known.calibration)
     scored.warnings = list(_warnings(scored, known))
     facts = known.facts
-    scored.moments = [(crop, image, saliency(known.detector, image, facts["views"], facts["input_size"], known.norm))
-                      for crop, image, _ in scored.moments]
+    scored.moments = [
+        (
+            crop,
+            image,
+            saliency(known.detector, image, facts["views"], facts["input_size"], known.norm),
+        )
+        for crop, image, _ in scored.moments
+    ]
 
 
 def _mean(crops: list[Row]) -> float:
@@ -201,14 +261,20 @@ def _mean(crops: list[Row]) -> float:
 def _warnings(scored: Scored, known: Model) -> Iterator[str]:
     """What makes this score less trustworthy than the measured error rates say."""
     if known.of_miniatures:
-        yield ("This model was trained on the demo alone: synthetic people and home-made manipulations. It knows "
-               "nothing of real deepfakes; its score of any other video is a demonstration and no evidence.")
+        yield (
+            "This model was trained on the demo alone: synthetic people and home-made manipulations. It knows "
+            "nothing of real deepfakes; its score of any other video is a demonstration and no evidence."
+        )
     if len(scored.crops) < 3:
         yield f"Only {len(scored.crops)} face(s) were scored: a mean of so few is uncertain."
     if scored.highest_track - scored.p_fake > UNEQUAL:
-        yield (f"The people differ: one has a mean of {scored.highest_track:.2f}, all faces together "
-               f"{scored.p_fake:.2f}. The video's score hides this: look at the tracks.")
-    side = np.median([min(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (crop["box"] for crop in scored.crops)])
+        yield (
+            f"The people differ: one has a mean of {scored.highest_track:.2f}, all faces together "
+            f"{scored.p_fake:.2f}. The video's score hides this: look at the tracks."
+        )
+    side = np.median(
+        [min(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (crop["box"] for crop in scored.crops)]
+    )
     if side < SMALL_FACE:
         yield f"Small faces: half of them have fewer than {side:.0f} pixels; traces of manipulation may be gone."
     bits = _bits(scored)
@@ -217,8 +283,10 @@ def _warnings(scored: Scored, known: Model) -> Iterator[str]:
     far = np.median([crop["distance"] or 0 for crop in scored.crops])
     limit = known.calibration["embedding"]["quantiles"]["0.99"] if known.calibration else np.inf
     if far > limit:
-        yield (f"Unlike the training faces: the embeddings lie {far:.1f} from them, farther than 99 % of the validation "
-               f"crops ({limit:.1f}). The measured error rates say nothing about such a video.")
+        yield (
+            f"Unlike the training faces: the embeddings lie {far:.1f} from them, farther than 99 % of the validation "
+            f"crops ({limit:.1f}). The measured error rates say nothing about such a video."
+        )
 
 
 def _bits(scored: Scored) -> float | None:
@@ -226,4 +294,6 @@ def _bits(scored: Scored) -> float | None:
     last = scored.crops[-1]
     if last["seconds"] is None:
         return None
-    return 8 * scored.path.stat().st_size / (last["size"][0] * last["size"][1] * (last["seconds"] + 1))
+    return (
+        8 * scored.path.stat().st_size / (last["size"][0] * last["size"][1] * (last["seconds"] + 1))
+    )

@@ -16,9 +16,19 @@ LESSONS = {
     "00_start_here": (),
     "01_corpora": ("data/index/demo", "data/crops/demo"),
     "04_triplets": (),
-    "08_embeddings": ("data/crops/demo", "data/pretrained/demo", "results/demo/weights", "results/demo/predictions"),
-    "10_score_your_video": ("data/assets", "data/corpora/demo", "data/index/demo", "results/demo/weights",
-                            "results/demo/predictions"),
+    "08_embeddings": (
+        "data/crops/demo",
+        "data/pretrained/demo",
+        "results/demo/weights",
+        "results/demo/predictions",
+    ),
+    "10_score_your_video": (
+        "data/assets",
+        "data/corpora/demo",
+        "data/index/demo",
+        "results/demo/weights",
+        "results/demo/predictions",
+    ),
 }
 """Notebooks that are no stage, and what of the demo each reads beside what lies in git."""
 EXECUTED = {
@@ -43,7 +53,9 @@ def execute_lessons(base: Path) -> None:
     for name, inputs in LESSONS.items():
         target = executed_lesson(name, base)
         if absent := [place for place in inputs if not (base / place).exists()]:
-            print(f"{name}: shown without results, for {absent[0]} is not there (make repro makes it)")
+            print(
+                f"{name}: shown without results, for {absent[0]} is not there (make repro makes it)"
+            )
         elif not target.is_file():
             print(f"{name}: run")
             notebooks.run(base / "notebooks" / f"{name}.ipynb", target, {})
@@ -62,10 +74,16 @@ def page(source: Path, base: Path) -> nbformat.NotebookNode:
     lesson = source.parent.name == "notebooks"
     name = source.stem
     executed = executed_lesson(name, base) if name in LESSONS else base / EXECUTED.get(name, "none")
-    if lesson and executed.is_file() and _take_results(notebook, nbformat.read(executed, as_version=4)):
+    if (
+        lesson
+        and executed.is_file()
+        and _take_results(notebook, nbformat.read(executed, as_version=4))
+    ):
         _describe_pictures(notebook)
     elif source.parent.name in WITHOUT:
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(WITHOUT[source.parent.name], id="without-results"))
+        notebook.cells.insert(
+            1, nbformat.v4.new_markdown_cell(WITHOUT[source.parent.name], id="without-results")
+        )
     return notebook
 
 
@@ -82,8 +100,11 @@ def _take_results(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNo
 
 def _code(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
     """The code cells, without the one in which Papermill injects parameters."""
-    return (cell for cell in notebook.cells
-            if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []))
+    return (
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    )
 
 
 def _describe_pictures(notebook: nbformat.NotebookNode) -> None:
@@ -91,7 +112,10 @@ def _describe_pictures(notebook: nbformat.NotebookNode) -> None:
     heading = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            heading = next((line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")), heading)
+            heading = next(
+                (line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")),
+                heading,
+            )
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 words = output.metadata.get("image/png", {}).get("alt", "figure")

@@ -31,7 +31,9 @@ def need(path: Path, how: str) -> Path:
 
 def source(*functions: Callable) -> Markdown:
     """The source of functions of the package, to stand beside the formula that they compute."""
-    return Markdown("".join(f"```python\n{inspect.getsource(function)}```\n" for function in functions))
+    return Markdown(
+        "".join(f"```python\n{inspect.getsource(function)}```\n" for function in functions)
+    )
 
 
 def shown(figure: Figure, alt: str) -> Image:
@@ -44,7 +46,9 @@ def shown(figure: Figure, alt: str) -> Image:
 class Explorer(ipywidgets.VBox):
     """Sliders above a picture; where no kernel is (book, nbviewer, print) the picture alone stands there."""
 
-    def __init__(self, draw: Callable[..., Figure], alt: str, sliders: dict[str, tuple[float, float, float]]) -> None:
+    def __init__(
+        self, draw: Callable[..., Figure], alt: str, sliders: dict[str, tuple[float, float, float]]
+    ) -> None:
         self._draw, self._alt = draw, alt
         self._sliders = {name: _slider(name, *limits) for name, limits in sliders.items()}
         self._picture = ipywidgets.Image(format="png")
@@ -63,7 +67,9 @@ class Explorer(ipywidgets.VBox):
         return {**static, **bundle}, {"image/png": {"alt": self._alt}}
 
 
-def explore(draw: Callable[..., Figure], alt: str, **sliders: tuple[float, float, float]) -> Explorer:
+def explore(
+    draw: Callable[..., Figure], alt: str, **sliders: tuple[float, float, float]
+) -> Explorer:
     """A figure with sliders: ``draw`` is called with the value of each; a slider is (low, high, start)."""
     return Explorer(draw, alt, sliders)
 
@@ -85,7 +91,9 @@ def toy_batch(size: int, gap: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     return points.astype(np.float32), labels
 
 
-def walk(points: np.ndarray, labels: np.ndarray, loss: str, margin: float, steps: int = 120) -> pd.DataFrame:
+def walk(
+    points: np.ndarray, labels: np.ndarray, loss: str, margin: float, steps: int = 120
+) -> pd.DataFrame:
     """Train a small network (2 -> 16 -> 2) on one batch with a triplet loss alone (Section 3.3.1).
 
     Columns ``step, loss, active, distance`` (the mean distance of two embeddings). ``loss`` as in
@@ -93,26 +101,35 @@ def walk(points: np.ndarray, labels: np.ndarray, loss: str, margin: float, steps
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+        network = torch.nn.Sequential(
+            torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
+        )
     optimiser = torch.optim.Adam(network.parameters(), lr=0.03)
     inputs, targets, rows = torch.as_tensor(points), torch.as_tensor(labels), []
     for step in range(steps):
         embeddings = network(inputs)
         value = TRIPLET_LOSSES[loss](embeddings, targets, margin)
-        rows.append((step, value.item(), active_fraction(embeddings, targets, margin).item(),
-                     distances(embeddings).mean().item()))
+        rows.append(
+            (
+                step,
+                value.item(),
+                active_fraction(embeddings, targets, margin).item(),
+                distances(embeddings).mean().item(),
+            )
+        )
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
     return pd.DataFrame(rows, columns=["step", "loss", "active", "distance"])
 
 
-
-def pair_distances(embedding: np.ndarray, labels: np.ndarray, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pair_distances(
+    embedding: np.ndarray, labels: np.ndarray, videos: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances of crops within a class and between the classes, divided by the mean of all (Section 3.3).
 
-    ``embedding`` ``[N, D]``, ``labels`` and ``videos`` ``[N]``. Two crops of one video are no pair: they are close
-    for other reasons.
+    ``embedding`` ``[N, D]``, ``labels`` and ``videos`` ``[N]``. Two crops of one video are no pair:
+    they are close for other reasons.
     """
     first, second = np.triu_indices(len(labels), 1)
     apart = np.asarray(videos)[first] != np.asarray(videos)[second]
@@ -120,9 +137,6 @@ def pair_distances(embedding: np.ndarray, labels: np.ndarray, videos: np.ndarray
     distance = distances(torch.as_tensor(embedding)).numpy()[first, second]
     same = np.asarray(labels)[first] == np.asarray(labels)[second]
     return distance[same] / distance.mean(), distance[~same] / distance.mean()
-
-
-
 
 
 def method_names(manipulations: pd.Series) -> pd.Series:
@@ -133,9 +147,12 @@ def method_names(manipulations: pd.Series) -> pd.Series:
 def seen_share(index: pd.DataFrame, corpora: Sequence[str]) -> float:
     """Share of all fake test videos whose manipulation is among the training fakes of ``corpora`` (Section 3.1).
 
-    By :func:`method_names`; fakes of unknown make (DFDC, in the wild) count as unseen outside their own corpus.
+    By :func:`method_names`; fakes of unknown make (DFDC, in the wild) count as unseen outside their
+    own corpus.
     """
-    fakes = index[index["label"] == 1].assign(method=lambda table: method_names(table["manipulation"]))
+    fakes = index[index["label"] == 1].assign(
+        method=lambda table: method_names(table["manipulation"])
+    )
     fakes.loc[fakes["method"].str.contains("unknown"), "method"] += fakes["dataset"]
     trained = fakes.loc[(fakes["split"] == "train") & fakes["dataset"].isin(corpora), "method"]
     return float(fakes.loc[fakes["split"] == "test", "method"].isin(trained).mean())

@@ -31,27 +31,41 @@ def start_source(profile: str, init: str) -> str:
 def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     """Train a row of Table 3 for one epoch on ``crops`` training crops and score it on one crop a test video.
 
-    A taste of the stages train, predict and score for a classroom (Section 4.3). Returns what ``scores.json`` holds.
+    A taste of the stages train, predict and score for a classroom (Section 4.3). Returns what
+    ``scores.json`` holds.
     """
     options, place = load().profile(profile), places(profile)
     recipe = replace(options.train, epochs=1, warmup_epochs=0)
     torch.manual_seed(seed)
-    detector = build_detector(recipe.architecture, len(class_names(row.labels)), depth=recipe.depth,
-                           input_size=recipe.input_size, drop_path=recipe.drop_path, head_std=recipe.head_std)
+    detector = build_detector(
+        recipe.architecture,
+        len(class_names(row.labels)),
+        depth=recipe.depth,
+        input_size=recipe.input_size,
+        drop_path=recipe.drop_path,
+        head_std=recipe.head_std,
+    )
     norm = checkpoints.load_start(detector, start_source(profile, row.init))
     shape, store = (recipe.augmentation, recipe.input_size, norm), CropStore(place.crops)
     sample = pd.read_parquet(place.samples / "train.parquet")
     sample = sample.sample(min(crops, len(sample)), random_state=seed)
-    train = CropDataset(store, positions(store, sample), training_transform(*shape),
-                        class_labels(sample, row.labels))
+    train = CropDataset(
+        store,
+        positions(store, sample),
+        training_transform(*shape),
+        class_labels(sample, row.labels),
+    )
     loader = training_loader(train, recipe.batch_size, 0, seed)
     fabric, loss = Fabric(accelerator="auto", devices=1), objective(row, recipe)
-    with TemporaryDirectory() as scratch:  # with one epoch there is none to choose: the loss is watched on the same crops
+    with (
+        TemporaryDirectory() as scratch
+    ):  # with one epoch there is none to choose: the loss is watched on the same crops
         fit(detector, loader, loader, loss, recipe, seed=seed, scratch=Path(scratch), fabric=fabric)
     test = test_crops(store, place).drop_duplicates("video_id")
     views = CropDataset(store, positions(store, test), evaluation_transform(*shape), test["label"])
-    probabilities = prediction.class_probabilities(fabric.to_device(detector),
-                                                   evaluation_loader(views, options.predict.batch_size, 0), fabric)
+    probabilities = prediction.class_probabilities(
+        fabric.to_device(detector), evaluation_loader(views, options.predict.batch_size, 0), fabric
+    )
     table = prediction.prediction_table(test, probabilities, class_names(row.labels))
     return metrics.table_row(metrics.video_scores(table), {}, options.scoring.threshold)
 
@@ -59,5 +73,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
 def test_crops(store: CropStore, place: Places) -> pd.DataFrame:
     """The crops of all test videos with what the index says of each, a row per crop."""
     index = pd.read_parquet(place.index)
-    test = index.loc[index["split"] == "test", ["video_id", "dataset", "manipulation", "category", "label"]]
+    test = index.loc[
+        index["split"] == "test", ["video_id", "dataset", "manipulation", "category", "label"]
+    ]
     return store.table(CROP_KEY).merge(test, on="video_id")

@@ -1,8 +1,8 @@
 """The detector: a ViT whose mean-pooled patch tokens are the embedding, with a linear head (Sections 3.2, 4.3).
 
-timm's ``VisionTransformer(global_pool="avg")`` is the paper's network: the class token runs along but is
-left out of the pooled mean; ``fc_norm`` follows the pooling; a fully connected layer makes the logits.
-The SBI baseline is an EfficientNet instead, whose pooled features are the embedding.
+timm's ``VisionTransformer(global_pool="avg")`` is the paper's network: the class token runs along
+but is left out of the pooled mean; ``fc_norm`` follows the pooling; a fully connected layer makes
+the logits. The SBI baseline is an EfficientNet instead, whose pooled features are the embedding.
 """
 
 from __future__ import annotations
@@ -45,25 +45,46 @@ class SphereDetector(Detector):
         return F.normalize(super().embed(images), dim=1)
 
 
-def build_detector(architecture: str, classes: int, *, depth: int = 12, input_size: int = 224,
-          drop_path: float = 0.0, head_std: float = 2e-5, sphere: bool = False) -> Detector:
+def build_detector(
+    architecture: str,
+    classes: int,
+    *,
+    depth: int = 12,
+    input_size: int = 224,
+    drop_path: float = 0.0,
+    head_std: float = 2e-5,
+    sphere: bool = False,
+) -> Detector:
     """A detector with fresh weights from a timm ViT name, cut to its first ``depth`` blocks, or an EfficientNet's.
 
     ``head_std``: standard deviation of the head's initial weights (2e-5 in FSFM's fine-tuning); ``sphere``:
     LNCLIP-DF's class token on the unit hypersphere in place of the mean-pooled patch tokens. An EfficientNet takes
     any ``input_size`` and is never cut: ``depth`` does not count.
 
-    Raises ``ValueError`` if timm does not know the name or the model is neither a plain ViT nor an EfficientNet.
+    Raises ``ValueError`` if timm does not know the name or the model is neither a plain ViT nor an
+    EfficientNet.
     """
     if not timm.is_model(architecture):
-        raise ValueError(f"train.architecture {architecture!r} is unknown to timm {timm.__version__}")
+        raise ValueError(
+            f"train.architecture {architecture!r} is unknown to timm {timm.__version__}"
+        )
     if "efficientnet" in architecture:
-        encoder = timm.create_model(architecture, num_classes=classes, drop_rate=CNN_DROPOUT, drop_path_rate=drop_path)
+        encoder = timm.create_model(
+            architecture, num_classes=classes, drop_rate=CNN_DROPOUT, drop_path_rate=drop_path
+        )
     else:
-        encoder = timm.create_model(architecture, num_classes=classes, global_pool="token" if sphere else "avg",
-                                    depth=depth, img_size=input_size, drop_path_rate=drop_path)
+        encoder = timm.create_model(
+            architecture,
+            num_classes=classes,
+            global_pool="token" if sphere else "avg",
+            depth=depth,
+            img_size=input_size,
+            drop_path_rate=drop_path,
+        )
     if not isinstance(encoder, VisionTransformer | EfficientNet):
-        raise ValueError(f"train.architecture {architecture!r} is no VisionTransformer; take a vit_* name")
+        raise ValueError(
+            f"train.architecture {architecture!r} is no VisionTransformer; take a vit_* name"
+        )
     head = encoder.get_classifier()
     nn.init.trunc_normal_(head.weight, std=head_std)
     nn.init.zeros_(head.bias)

@@ -1,7 +1,7 @@
 """Label schemes: real/fake, manipulation category, dataset (Section 3.4 of Mylonas & Papadopoulos 2025).
 
-Class 0 is always real. A network trained with more classes still answers real or fake: the probabilities of
-all fake classes are added.
+Class 0 is always real. A network trained with more classes still answers real or fake: the
+probabilities of all fake classes are added.
 """
 
 from __future__ import annotations
@@ -42,21 +42,25 @@ def class_names(scheme: Scheme | str) -> tuple[str, ...]:
 def class_labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
     """Class of each row, int64 ``[N]`` (Section 3.4).
 
-    ``table`` has the columns ``label`` and, by scheme, ``category`` or ``dataset``. Raises ``ValueError`` for
-    an unknown scheme, for a fake whose category or dataset has no class, and where ``label`` and ``category``
-    contradict each other.
+    ``table`` has the columns ``label`` and, by scheme, ``category`` or ``dataset``. Raises
+    ``ValueError`` for an unknown scheme, for a fake whose category or dataset has no class, and
+    where ``label`` and ``category`` contradict each other.
     """
     scheme = _scheme(scheme)
     label = table["label"].to_numpy()
     if not np.isin(label, (0, 1)).all():
-        raise ValueError("the column label has values other than 0 (real) and 1 (fake): correct them")
+        raise ValueError(
+            "the column label has values other than 0 (real) and 1 (fake): correct them"
+        )
     if scheme is Scheme.binary:
         return label.astype(np.int64)
     if scheme is Scheme.category:
         _check_agreement(table, label)
     names = class_names(scheme)
     source = table[scheme.value].astype("str").to_numpy(dtype=object)
-    codes = pd.Categorical(np.where(label == 0, REAL, source), categories=names).codes.astype(np.int64)
+    codes = pd.Categorical(np.where(label == 0, REAL, source), categories=names).codes.astype(
+        np.int64
+    )
     if (codes < 0).any():
         raise ValueError(
             f"{scheme} {source[(codes < 0).argmax()]!r} of a fake is not a class of the scheme {scheme}: "
@@ -68,11 +72,14 @@ def class_labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
 def p_fake(probabilities: np.ndarray) -> np.ndarray:
     """Probability of "fake": the sum over all fake classes, ``[N, C]`` -> ``[N]`` (end of Section 3.4).
 
-    The sum can pass 0.5 where the single likeliest class is real. Raises ``ValueError`` unless C >= 2.
+    The sum can pass 0.5 where the single likeliest class is real. Raises ``ValueError`` unless C >=
+    2.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        raise ValueError(f"probabilities have shape {probabilities.shape}: give [N, C >= 2], real first")
+        raise ValueError(
+            f"probabilities have shape {probabilities.shape}: give [N, C >= 2], real first"
+        )
     return probabilities[:, 1:].sum(1)
 
 

@@ -28,19 +28,31 @@ def positions(store: CropStore, rows: pd.DataFrame) -> np.ndarray:
     keys = store.table(CROP_KEY).reset_index(names="position")
     found = rows[CROP_KEY].merge(keys, on=CROP_KEY, how="left", validate="many_to_one")["position"]
     if found.isna().any():
-        missing = next(rows.loc[found.isna().to_numpy(), CROP_KEY].itertuples(index=False, name=None))
-        raise ValueError(f"crop {missing} is in the sample but not in the crop store: run the crops stage again")
+        missing = next(
+            rows.loc[found.isna().to_numpy(), CROP_KEY].itertuples(index=False, name=None)
+        )
+        raise ValueError(
+            f"crop {missing} is in the sample but not in the crop store: run the crops stage again"
+        )
     return found.to_numpy(dtype=np.int64)
 
 
 class CropDataset(Dataset):
     """Item *i* -> (image tensor, class label, triplet label, *i*); each loader worker opens the store anew."""
 
-    def __init__(self, store: CropStore, place: np.ndarray, transform: Transform, labels: Sequence[int],
-                 triplet_labels: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        store: CropStore,
+        place: np.ndarray,
+        transform: Transform,
+        labels: Sequence[int],
+        triplet_labels: Sequence[int] | None = None,
+    ) -> None:
         self.store, self.place, self.transform = store, place, transform
         self.labels = np.asarray(labels, dtype=np.int64)
-        self.triplet_labels = self.labels if triplet_labels is None else np.asarray(triplet_labels, dtype=np.int64)
+        self.triplet_labels = (
+            self.labels if triplet_labels is None else np.asarray(triplet_labels, dtype=np.int64)
+        )
 
     def __len__(self) -> int:
         return len(self.place)
@@ -53,17 +65,28 @@ class CropDataset(Dataset):
 class GlobalBatches(Sampler[list[Key]]):
     """Batches of (epoch, item) in an order that depends on ``seed`` and ``epoch`` only.
 
-    One batch belongs to all devices together: device ``rank`` of ``world`` takes every ``world``-th item of it, so the
-    batches are the same on one device and on many. ``epoch`` and ``start`` (a batch) say where the next iteration
-    begins. A last, smaller batch is kept when it is the only one, else dropped: a tiny batch has too few triplets.
-    Raises ``ValueError`` if the devices cannot share a batch evenly.
+    One batch belongs to all devices together: device ``rank`` of ``world`` takes every ``world``-th
+    item of it, so the batches are the same on one device and on many. ``epoch`` and ``start`` (a
+    batch) say where the next iteration begins. A last, smaller batch is kept when it is the only
+    one, else dropped: a tiny batch has too few triplets. Raises ``ValueError`` if the devices
+    cannot share a batch evenly.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.size, self.batch_size, self.seed, self.rank, self.world = size, min(batch_size, size), seed, rank, world
+    def __init__(
+        self, size: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.size, self.batch_size, self.seed, self.rank, self.world = (
+            size,
+            min(batch_size, size),
+            seed,
+            rank,
+            world,
+        )
         self.epoch = self.start = 0
         if self.batch_size % world:
-            raise ValueError(f"batch_size is {self.batch_size}: {world} devices share it, give a multiple of {world}")
+            raise ValueError(
+                f"batch_size is {self.batch_size}: {world} devices share it, give a multiple of {world}"
+            )
 
     def __len__(self) -> int:
         """Steps an epoch, wherever the next iteration begins."""
@@ -76,11 +99,11 @@ class GlobalBatches(Sampler[list[Key]]):
 
     def plan(self) -> np.ndarray:
         """The items of each step of ``epoch``, of all devices together, int64 ``[steps, batch_size]``."""
-        return self.order()[:len(self) * self.batch_size].reshape(-1, max(self.batch_size, 1))
+        return self.order()[: len(self) * self.batch_size].reshape(-1, max(self.batch_size, 1))
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self.plan()[self.start:]:
-            yield [(self.epoch, item) for item in batch[self.rank::self.world].tolist()]
+        for batch in self.plan()[self.start :]:
+            yield [(self.epoch, item) for item in batch[self.rank :: self.world].tolist()]
 
 
 class Seeded(Dataset):
@@ -111,21 +134,27 @@ def seeded(*parts: int) -> Iterator[None]:
     """The generators of torch (CPU), numpy and Python begin at ``seed_of(*parts)``; afterwards they are as before."""
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     state = seed_of(*parts)
-    torch.default_generator.manual_seed(state)  # torch.manual_seed would disturb the GPU's and takes 50 times as long
+    torch.default_generator.manual_seed(
+        state
+    )  # torch.manual_seed would disturb the GPU's and takes 50 times as long
     np.random.seed(state)  # timm's RandAugment and random erasing draw from the global states
     random.seed(state)
     try:
         yield
     finally:
-        for restore, kept in zip((torch.set_rng_state, np.random.set_state, random.setstate), before, strict=True):
+        for restore, kept in zip(
+            (torch.set_rng_state, np.random.set_state, random.setstate), before, strict=True
+        ):
             restore(kept)
 
 
-def training_loader(dataset: Dataset, batch_size: int, workers: int, seed: int, rank: int = 0,
-                    world: int = 1) -> DataLoader:
+def training_loader(
+    dataset: Dataset, batch_size: int, workers: int, seed: int, rank: int = 0, world: int = 1
+) -> DataLoader:
     """Shuffled, augmented batches that are a function of ``seed``, epoch and step (see ``set_epoch``).
 
-    ``batch_size`` counts the crops of all ``world`` devices together; ``workers`` are this device's.
+    ``batch_size`` counts the crops of all ``world`` devices together; ``workers`` are this
+    device's.
     """
     return loader_of(dataset, GlobalBatches(len(dataset), batch_size, seed, rank, world), workers)
 
@@ -135,16 +164,25 @@ def loader_of(dataset: Dataset, batches: GlobalBatches, workers: int) -> DataLoa
     return DataLoader(Seeded(dataset, batches.seed), batch_sampler=batches, **_feeding(workers))
 
 
-def evaluation_loader(dataset: Dataset, batch_size: int, workers: int, rank: int = 0, world: int = 1) -> DataLoader:
+def evaluation_loader(
+    dataset: Dataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
+) -> DataLoader:
     """Batches in the dataset's order; device ``rank`` takes every ``world``-th whole batch."""
-    batches = [range(first, min(first + batch_size, len(dataset))) for first in range(0, len(dataset), batch_size)]
+    batches = [
+        range(first, min(first + batch_size, len(dataset)))
+        for first in range(0, len(dataset), batch_size)
+    ]
     return DataLoader(dataset, batch_sampler=batches[rank::world], **_feeding(workers))
 
 
 def _feeding(workers: int) -> dict[str, object]:
     """Workers stay alive between epochs and read ahead; pinned memory lets copies to the GPU run beside its work."""
-    return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": torch.cuda.is_available(),
-            "prefetch_factor": 4 if workers else None}
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "prefetch_factor": 4 if workers else None,
+    }
 
 
 def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:

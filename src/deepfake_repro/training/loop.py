@@ -1,8 +1,9 @@
 """The training loop that all methods share: it may be cut off after any step and on any machine.
 
-Whatever is random is a function of (seed, step) or (seed, epoch, item), so a checkpoint needs no generator's state:
-step, weights, optimiser and what has been recorded are enough to end with the same bits. On several devices each
-holds a part of every batch; embeddings are gathered before a loss is computed, so that the loss is the batch's own.
+Whatever is random is a function of (seed, step) or (seed, epoch, item), so a checkpoint needs no
+generator's state: step, weights, optimiser and what has been recorded are enough to end with the
+same bits. On several devices each holds a part of every batch; embeddings are gathered before a
+loss is computed, so that the loss is the batch's own.
 """
 
 from __future__ import annotations
@@ -56,24 +57,36 @@ class Sums:
         return total
 
 
-def read(terms: Terms, items: Callable[[], torch.Tensor], rows: str, block: str) -> dict[str, float]:
+def read(
+    terms: Terms, items: Callable[[], torch.Tensor], rows: str, block: str
+) -> dict[str, float]:
     """The values of scalar ``terms``; the first is the loss. One transfer, for each makes the GPU wait.
 
-    Raises ``ValueError`` naming the batch's ``items()`` (rows of the table ``rows``) if the loss is not finite.
+    Raises ``ValueError`` naming the batch's ``items()`` (rows of the table ``rows``) if the loss is
+    not finite.
     """
-    values = dict(zip(terms, torch.stack([term.detach().float() for term in terms.values()]).tolist(), strict=True))
+    values = dict(
+        zip(
+            terms,
+            torch.stack([term.detach().float() for term in terms.values()]).tolist(),
+            strict=True,
+        )
+    )
     loss = next(iter(values.values()))
     if not abs(loss) < float("inf"):
-        raise ValueError(f"loss is {loss} on the batch of crops {items().tolist()} (rows of the {rows}): "
-                         f"lower {block}.learning_rate or look at these crops")
+        raise ValueError(
+            f"loss is {loss} on the batch of crops {items().tolist()} (rows of the {rows}): "
+            f"lower {block}.learning_rate or look at these crops"
+        )
     return values
 
 
 class Stopwatch:
     """Crops a second of the training steps, and the share of their time in which the loop waited for the loader.
 
-    Every step ends by reading the loss (``read``), and so leaves at most the work of its backward pass and update on
-    the device's queue while it waits: on a GPU the share is an upper bound of the idle time for lack of crops.
+    Every step ends by reading the loss (``read``), and so leaves at most the work of its backward
+    pass and update on the device's queue while it waits: on a GPU the share is an upper bound of
+    the idle time for lack of crops.
     """
 
     def __init__(self, crops: int = 0, seconds: float = 0.0, waiting: float = 0.0) -> None:
@@ -90,13 +103,20 @@ class Stopwatch:
                 return
             yield batch
             now = time.perf_counter()
-            self.crops, self.seconds, last = self.crops + whole(batch), self.seconds + now - last, now
+            self.crops, self.seconds, last = (
+                self.crops + whole(batch),
+                self.seconds + now - last,
+                now,
+            )
 
     def summary(self) -> dict[str, float]:
         """``crops_per_second``, ``waiting_share`` and ``training_seconds``, over all steps that count."""
         seconds = max(self.seconds, 1e-9)
-        return {"crops_per_second": round(self.crops / seconds, 1), "waiting_share": round(self.waiting / seconds, 3),
-                "training_seconds": round(self.seconds, 1)}
+        return {
+            "crops_per_second": round(self.crops / seconds, 1),
+            "waiting_share": round(self.waiting / seconds, 3),
+            "training_seconds": round(self.seconds, 1),
+        }
 
 
 class Clock(Protocol):
@@ -155,15 +175,26 @@ class Fit:
 class Loop(ABC):
     """Steps and epochs of a training whose every step can be its last.
 
-    A subclass says what a batch costs (``terms``) and what an epoch's row of the history is (``finish_epoch``). It adds
-    to ``parts`` all that has a ``state_dict``, and extends ``state`` and ``restore`` by what else it must remember.
-    ``block`` is its part of ``params.yaml``, ``size`` the key there that counts a batch, ``rows`` the table of crops.
+    A subclass says what a batch costs (``terms``) and what an epoch's row of the history is
+    (``finish_epoch``). It adds to ``parts`` all that has a ``state_dict``, and extends ``state``
+    and ``restore`` by what else it must remember. ``block`` is its part of ``params.yaml``,
+    ``size`` the key there that counts a batch, ``rows`` the table of crops.
     """
 
     block, size, rows = "train", "batch_size", "sample"
 
-    def __init__(self, loader: DataLoader, optimizer: torch.optim.Optimizer, clock: Clock, recipe: Any, *,
-                 seed: int, scratch: Path, fabric: Fabric, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loader: DataLoader,
+        optimizer: torch.optim.Optimizer,
+        clock: Clock,
+        recipe: Any,
+        *,
+        seed: int,
+        scratch: Path,
+        fabric: Fabric,
+        report: Callable[[str], None],
+    ) -> None:
         self.loader, self.optimizer, self.clock, self.recipe = loader, optimizer, clock, recipe
         self.seed, self.file, self.fabric = seed, scratch / "last.pt", fabric
         self.report = report if fabric.is_global_zero else lambda line: None
@@ -184,8 +215,13 @@ class Loop(ABC):
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the run depends on, of plain values and tensors."""
-        return {"parts": {name: part.state_dict() for name, part in self.parts.items()}, "step": self.step,
-                "history": self.history, "sums": vars(self.sums), "watch": vars(self.watch)}
+        return {
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "step": self.step,
+            "history": self.history,
+            "sums": vars(self.sums),
+            "watch": vars(self.watch),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what ``state`` says."""
@@ -199,7 +235,9 @@ class Loop(ABC):
         epochs, steps = self.recipe.epochs, len(self.loader)
         if self.file.is_file():
             self.restore(torch.load(self.file, map_location="cpu", weights_only=True))
-            self.report(f"resumed after step {self.step}/{epochs * steps} from {self.file.parent.name}")
+            self.report(
+                f"resumed after step {self.step}/{epochs * steps} from {self.file.parent.name}"
+            )
         while self.step < epochs * steps:
             epoch, start = divmod(self.step, steps)
             what = f"epoch {epoch + 1}/{epochs}"
@@ -207,12 +245,17 @@ class Loop(ABC):
             row = {"epoch": epoch + 1, **self.finish_epoch(self.sums.means(), what)}
             self.history, self.sums = [*self.history, row], Sums()
             self.save()
-            self.report(f"{what}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch"))
+            self.report(
+                f"{what}: "
+                + ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+            )
         return pd.DataFrame(self.history)
 
     def _steps(self, epoch: int, start: int, what: str) -> None:
         set_epoch(self.loader, epoch, start)
-        batches = self.watch.timed(self.loader, lambda batch: len(batch[0]) * self.fabric.world_size)
+        batches = self.watch.timed(
+            self.loader, lambda batch: len(batch[0]) * self.fabric.world_size
+        )
         for batch in shown(batches, f"{what} {self.block}", len(self.loader) - start, self.fabric):
             self._step(batch)
             if self.step % self.recipe.checkpoint_steps == 0 and self.step % len(self.loader):
@@ -232,7 +275,12 @@ class Loop(ABC):
         self.clock.step_update(self.step)
         torch.manual_seed(seed_of(self.seed, self.step, self.fabric.global_rank))  # drop path
         terms = self.terms(batch)
-        values = read(terms, lambda: gathered(self.fabric.to_device(batch[-1]), self.fabric), self.rows, self.block)
+        values = read(
+            terms,
+            lambda: gathered(self.fabric.to_device(batch[-1]), self.fabric),
+            self.rows,
+            self.block,
+        )
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(next(iter(terms.values())))
         self.update()
@@ -243,14 +291,18 @@ class Loop(ABC):
         size = fits = len(batch[0])
         told = f"a batch of {size} crops does not fit into the memory of {self.fabric.device}: "
         if self.fabric.world_size > 1:
-            return told + f"set {self.block}.{self.size} to half of it or less, or take more devices"
+            return (
+                told + f"set {self.block}.{self.size} to half of it or less, or take more devices"
+            )
         while fits := fits // 2:
             try:
                 self._learn([part[:fits] for part in batch])
             except torch.OutOfMemoryError:
                 continue
             break
-        return told + (f"{fits} would fit, set {self.block}.{self.size}" if fits else "not even one does")
+        return told + (
+            f"{fits} would fit, set {self.block}.{self.size}" if fits else "not even one does"
+        )
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all; device 0 does."""

@@ -1,14 +1,16 @@
 """Cross-entropy and the three triplet losses (Section 3.3 of Mylonas & Papadopoulos 2025).
 
-All triplet losses work on one matrix of Euclidean distances between the embeddings of a batch. An anchor i,
-a positive j (same class, another sample) and a negative k (another class) make a *valid* triplet; its loss is
-``max(D[i, j] - D[i, k] + m, 0)``, and it is *active* when that is above zero.
+All triplet losses work on one matrix of Euclidean distances between the embeddings of a batch. An
+anchor i, a positive j (same class, another sample) and a negative k (another class) make a *valid*
+triplet; its loss is ``max(D[i, j] - D[i, k] + m, 0)``, and it is *active* when that is above zero.
 
-The printed Batch All formula has ``D[j, k]`` where the definition of a triplet has ``D[i, k]``. The valid set
-is symmetric in i and j, so both readings give the same loss; this module follows the definition.
+The printed Batch All formula has ``D[j, k]`` where the definition of a triplet has ``D[i, k]``. The
+valid set is symmetric in i and j, so both readings give the same loss; this module follows the
+definition.
 
-No triplet is ever written down. With the distances of each anchor sorted, two binary searches count in how many
-active triplets each pair stands, and the sum over triplets becomes a sum over pairs: O(B² log B) time, O(B²) memory.
+No triplet is ever written down. With the distances of each anchor sorted, two binary searches count
+in how many active triplets each pair stands, and the sum over triplets becomes a sum over pairs:
+O(B² log B) time, O(B²) memory.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ DIFFERENCES_AT_ONCE = 2**26
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Softmax cross-entropy, mean over the batch (Section 3.3).
 
-    ``logits`` ``[B, C]``, any float type, lifted to at least fp32; ``labels`` int64 ``[B]`` in ``0 .. C -
-    1``.
+    ``logits`` ``[B, C]``, any float type, lifted to at least fp32; ``labels`` int64 ``[B]`` in ``0
+    .. C - 1``.
     """
     return F.cross_entropy(_lift(logits), labels)
 
@@ -36,26 +38,33 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def distances(embeddings: Tensor) -> Tensor:
     """Euclidean distance between all pairs of embeddings, ``D`` of Section 3.3.
 
-    ``embeddings`` ``[B, D]`` -> ``[B, B]``, fp32 even for bf16 input or under autocast (fp64 stays fp64).
-    Differences are taken element by element: the usual matrix-product shortcut reads 0.016 for a true 0.003
-    and would choose wrong nearest positives among near-duplicate frames. The gradient at distance zero is
-    zero. Raises ``ValueError`` unless ``embeddings`` is a matrix.
+    ``embeddings`` ``[B, D]`` -> ``[B, B]``, fp32 even for bf16 input or under autocast (fp64 stays
+    fp64). Differences are taken element by element: the usual matrix-product shortcut reads 0.016
+    for a true 0.003 and would choose wrong nearest positives among near-duplicate frames. The
+    gradient at distance zero is zero. Raises ``ValueError`` unless ``embeddings`` is a matrix.
     """
     if embeddings.ndim != 2:
-        raise ValueError(f"embeddings have shape {tuple(embeddings.shape)}: give one row a sample, [B, D]")
+        raise ValueError(
+            f"embeddings have shape {tuple(embeddings.shape)}: give one row a sample, [B, D]"
+        )
     with torch.autocast(embeddings.device.type, enabled=False):
         lifted = _lift(embeddings)
         rows = max(1, DIFFERENCES_AT_ONCE // max(1, lifted.numel()))
-        return torch.cat([torch.cdist(block, lifted, compute_mode="donot_use_mm_for_euclid_dist")
-                          for block in lifted.split(rows)])
+        return torch.cat(
+            [
+                torch.cdist(block, lifted, compute_mode="donot_use_mm_for_euclid_dist")
+                for block in lifted.split(rows)
+            ]
+        )
 
 
 def batch_all(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Batch All: mean loss over the *active* triplets (Section 3.3.1, after Hermans et al.).
 
-    ``embeddings`` ``[B, D]``, ``labels`` ``[B]``, ``margin`` in units of distance -> scalar. A batch without
-    an active triplet gives 0 with a zero gradient. Exact: the sum of ``D[i, j] - D[i, k] + m`` over the active
-    triplets is that of ``D`` weighted by how often each pair is a positive less how often it is a negative.
+    ``embeddings`` ``[B, D]``, ``labels`` ``[B]``, ``margin`` in units of distance -> scalar. A
+    batch without an active triplet gives 0 with a zero gradient. Exact: the sum of ``D[i, j] - D[i,
+    k] + m`` over the active triplets is that of ``D`` weighted by how often each pair is a positive
+    less how often it is a negative.
     """
     distance, positive, negative = _pairs(embeddings, labels)
     as_positive, as_negative = _active_triplets(distance.detach(), positive, negative, margin)
@@ -95,8 +104,8 @@ TRIPLET_LOSSES: dict[str, TripletLoss] = {
 def active_fraction(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Share of the valid triplets that are active, a scalar in [0, 1]; 0 without a valid triplet.
 
-    Section 3.3.1: it falls as training progresses, and a value that stays at 1 with a loss near the margin
-    tells of collapsed embeddings. Shapes as in :func:`batch_all`; carries no gradient.
+    Section 3.3.1: it falls as training progresses, and a value that stays at 1 with a loss near the
+    margin tells of collapsed embeddings. Shapes as in :func:`batch_all`; carries no gradient.
     """
     distance, positive, negative = _pairs(embeddings, labels)
     active = _active_triplets(distance, positive, negative, margin)[0].sum()
@@ -106,8 +115,8 @@ def active_fraction(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor
 def kind_of_triplet(d_ap: float, d_an: float, margin: float) -> str:
     """``'easy'``, ``'semi-hard'`` or ``'hard'`` as in Fig. 2 (Section 3.3.1).
 
-    ``d_ap``, ``d_an``: distances from the anchor to the positive and to the negative. Easy: zero loss. Hard:
-    the negative is nearer than the positive. Semi-hard: farther, but within the margin.
+    ``d_ap``, ``d_an``: distances from the anchor to the positive and to the negative. Easy: zero
+    loss. Hard: the negative is nearer than the positive. Semi-hard: farther, but within the margin.
     """
     if d_an < d_ap:
         return "hard"
@@ -129,7 +138,9 @@ def _pairs(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return distances(embeddings), same & ~itself, ~same
 
 
-def _active_triplets(distance: Tensor, positive: Tensor, negative: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+def _active_triplets(
+    distance: Tensor, positive: Tensor, negative: Tensor, margin: float
+) -> tuple[Tensor, Tensor]:
     """In how many active triplets (i, j) is the positive pair, and (i, k) the negative one; int64 ``[B, B]`` each.
 
     Both ask ``D[i, k] < D[i, j] + m`` of the same rounded numbers, so that ties count alike.

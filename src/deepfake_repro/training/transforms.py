@@ -38,11 +38,22 @@ def training_transform(kind: str, size: int, norm: Normalisation) -> Transform:
     """uint8 RGB ``[H, W, 3]`` -> float32 ``[3, size, size]``, random; ``ValueError`` on an unknown kind."""
     if kind == "fsfm":
         timm_transform = create_transform(
-            input_size=size, is_training=True, color_jitter=None, auto_augment="rand-m9-mstd0.5-inc1",
-            interpolation="bilinear", re_prob=0.25, re_mode="pixel", re_count=1, mean=norm.mean, std=norm.std)
+            input_size=size,
+            is_training=True,
+            color_jitter=None,
+            auto_augment="rand-m9-mstd0.5-inc1",
+            interpolation="bilinear",
+            re_prob=0.25,
+            re_mode="pixel",
+            re_count=1,
+            mean=norm.mean,
+            std=norm.std,
+        )
         return v2.Compose([v2.ToPILImage(), _with_zero_bits(timm_transform)])
     if kind == "windows":
-        return v2.Compose([v2.ToImage(), v2.RandomCrop(size), v2.RandomHorizontalFlip(), *_to_float(norm)])
+        return v2.Compose(
+            [v2.ToImage(), v2.RandomCrop(size), v2.RandomHorizontalFlip(), *_to_float(norm)]
+        )
     if kind == "lnclip":
         return v2.Compose([v2.ToImage(), *_lnclip_distortions(), _resize(size), *_to_float(norm)])
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
@@ -57,12 +68,23 @@ def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform
     """
     if kind == "fsfm":
         resized = round(size * 256 / 224)
-        return v2.Compose([v2.ToImage(), v2.Resize(resized, interpolation=v2.InterpolationMode.BICUBIC),
-                           v2.CenterCrop(size), *_to_float(norm), lambda image: image[None]])
+        return v2.Compose(
+            [
+                v2.ToImage(),
+                v2.Resize(resized, interpolation=v2.InterpolationMode.BICUBIC),
+                v2.CenterCrop(size),
+                *_to_float(norm),
+                lambda image: image[None],
+            ]
+        )
     if kind == "windows":
-        return v2.Compose([v2.ToImage(), *_to_float(norm), lambda image: _four_windows(image, size)])
+        return v2.Compose(
+            [v2.ToImage(), *_to_float(norm), lambda image: _four_windows(image, size)]
+        )
     if kind == "lnclip":
-        return v2.Compose([v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]])
+        return v2.Compose(
+            [v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]]
+        )
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
 
 
@@ -73,7 +95,9 @@ def normalisation_of(manifest: Mapping[str, Any]) -> Normalisation:
 
 def views_of(manifest: Mapping[str, Any]) -> Transform:
     """The fixed views in which a trained network sees a crop: :func:`evaluation_transform` as its manifest says."""
-    return evaluation_transform(manifest["views"], manifest["input_size"], normalisation_of(manifest))
+    return evaluation_transform(
+        manifest["views"], manifest["input_size"], normalisation_of(manifest)
+    )
 
 
 def _with_zero_bits(transform: v2.Compose) -> v2.Compose:
@@ -94,11 +118,15 @@ def _posterize(image: Image.Image, bits: int, **rest: object) -> Image.Image:
 
 def _lnclip_distortions() -> Sequence[Callable]:
     """Strengths and probabilities as published; affine moves and JPEG act on every crop."""
-    return (v2.RandomHorizontalFlip(0.5),
-            v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR),
-            v2.RandomApply([v2.GaussianBlur(7, (0.1, 2.0))], 0.1),
-            v2.ColorJitter(brightness=0.1, contrast=0.1),
-            v2.JPEG((40, 100)))
+    return (
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomAffine(
+            10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR
+        ),
+        v2.RandomApply([v2.GaussianBlur(7, (0.1, 2.0))], 0.1),
+        v2.ColorJitter(brightness=0.1, contrast=0.1),
+        v2.JPEG((40, 100)),
+    )
 
 
 def _resize(size: int) -> Callable:
@@ -114,4 +142,4 @@ def _four_windows(image: torch.Tensor, size: int) -> torch.Tensor:
     near = [(side - size) // 8 for side in image.shape[1:]]
     far = [side - size - n for side, n in zip(image.shape[1:], near, strict=True)]
     corners = [(y, x) for y in (near[0], far[0]) for x in (near[1], far[1])]
-    return torch.stack([image[:, y:y + size, x:x + size] for y, x in corners])
+    return torch.stack([image[:, y : y + size, x : x + size] for y, x in corners])

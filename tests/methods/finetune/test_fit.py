@@ -24,7 +24,18 @@ from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.detector import over_views
 from deepfake_repro.training.loading import CropDataset, evaluation_loader
 from deepfake_repro.training.transforms import evaluation_transform
-from support.toy_training import BATCH_ALL, CROPS, FRESH, LABELS, NORM, RECIPE, TRAIN, VALIDATION, data, run
+from support.toy_training import (
+    BATCH_ALL,
+    CROPS,
+    FRESH,
+    LABELS,
+    NORM,
+    RECIPE,
+    TRAIN,
+    VALIDATION,
+    data,
+    run,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,24 +60,39 @@ def same_state(one, two):
 
 def test_fit_has_no_door_for_test_crops():
     parameters = inspect.signature(fit).parameters
-    assert list(parameters) == ["model", "train", "validation", "loss", "recipe", "seed", "scratch", "fabric", "report"]
+    assert list(parameters) == [
+        "model",
+        "train",
+        "validation",
+        "loss",
+        "recipe",
+        "seed",
+        "scratch",
+        "fabric",
+        "report",
+    ]
 
 
 def test_the_loss_falls_and_fresh_crops_are_told_apart(store, whole):
     history = whole[1].history
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
-    assert history["learning_rate"].iloc[0] == pytest.approx(RECIPE.learning_rate * 5 / 6)  # the last of six steps
+    assert history["learning_rate"].iloc[0] == pytest.approx(
+        RECIPE.learning_rate * 5 / 6
+    )  # the last of six steps
     assert roc_auc_score(LABELS[FRESH], fresh_scores(store, whole[1])) > 0.95
 
 
 def test_shuffled_labels_teach_nothing_about_fresh_crops(store, tmp_path):
     """Labels drawn without a look at the crops: the AUC stays among those of permuted labels.
 
-    The fresh crops stand in the order of their labels, so that a leak by position would show as well.
+    The fresh crops stand in the order of their labels, so that a leak by position would show as
+    well.
     """
     rng = np.random.default_rng(0)
-    shuffled = np.concatenate([rng.permutation(LABELS[part]) for part in (TRAIN, VALIDATION, FRESH)])
+    shuffled = np.concatenate(
+        [rng.permutation(LABELS[part]) for part in (TRAIN, VALIDATION, FRESH)]
+    )
     fresh = np.arange(CROPS)[FRESH]
     fresh = fresh[np.argsort(shuffled[fresh], kind="stable")]
     scores = fresh_scores(store, run(store, tmp_path, labels=shuffled)[1], fresh)
@@ -98,10 +124,14 @@ def test_the_validation_loss_is_that_of_the_kept_weights(store, tmp_path, select
     model = build(RECIPE.architecture, 2, depth=1, input_size=32)
     model.load_state_dict(result.best_state)
     loss, total = objective(BATCH_ALL, RECIPE), 0.0
-    loader = evaluation_loader(data(store, VALIDATION, evaluation_transform("windows", 32, NORM)), 16, 0)
+    loader = evaluation_loader(
+        data(store, VALIDATION, evaluation_transform("windows", 32, NORM)), 16, 0
+    )
     with torch.no_grad():
         for images, labels, triplet_labels, _ in loader:
-            total += float(loss(*over_views(model.eval(), images), labels, triplet_labels)[key]) * len(images)
+            total += float(
+                loss(*over_views(model.eval(), images), labels, triplet_labels)[key]
+            ) * len(images)
     assert result.history["validation_loss"].min() == pytest.approx(total / 32, rel=1e-5)
 
 
@@ -110,7 +140,9 @@ class Interrupted(Exception):
 
 
 def after_report(number):
-    """Keyword for ``run``: stop in the ``number``-th line of the report, just after an epoch was saved."""
+    """Keyword for ``run``: stop in the ``number``-th line of the report, just after an epoch was
+    saved.
+    """
     lines = itertools.count(1)
 
     def report(line):
@@ -132,9 +164,14 @@ def in_crop(number):
     return {"change": change}
 
 
-@pytest.mark.parametrize("interruption", [after_report(1), after_report(2), in_crop(40), in_crop(130)],
-                         ids=["after-1", "after-2", "within-1", "within-2"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(store, tmp_path, whole, interruption):
+@pytest.mark.parametrize(
+    "interruption",
+    [after_report(1), after_report(2), in_crop(40), in_crop(130)],
+    ids=["after-1", "after-2", "within-1", "within-2"],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    store, tmp_path, whole, interruption
+):
     with pytest.raises(Interrupted):
         run(store, tmp_path, **interruption)
     torch.rand(7)  # the state of the generators is not what it was
@@ -146,7 +183,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(store, tmp_path, 
 
 
 def killed(store, scratch, *, crop=None, write=None):
-    """A child process that trains until SIGKILL strikes it, in a training crop or before a checkpoint is renamed."""
+    """A child process that trains until SIGKILL strikes it, in a training crop or before a
+    checkpoint is renamed.
+    """
+
     def strike(counter, number, passed):
         if next(counter) == number:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -166,13 +206,21 @@ def killed(store, scratch, *, crop=None, write=None):
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(store, tmp_path, whole):
     lines, rng = [], np.random.default_rng(3)
-    strikes = [{"crop": int(number)} for number in rng.integers(20, 100, 4)] + [{"write": 1}, {"write": 2}, {"crop": 90}]
-    assert [killed(store, tmp_path, **strike) for strike in strikes] == [-signal.SIGKILL] * len(strikes)
+    strikes = [{"crop": int(number)} for number in rng.integers(20, 100, 4)] + [
+        {"write": 1},
+        {"write": 2},
+        {"crop": 90},
+    ]
+    assert [killed(store, tmp_path, **strike) for strike in strikes] == [-signal.SIGKILL] * len(
+        strikes
+    )
     model, result = run(store, tmp_path, report=lines.append)
     step = int(lines[0].split()[3].split("/")[0])
     assert 0 < step < 18 and step % 6, f"{lines[0]}: not in the midst of an epoch"
     pd.testing.assert_frame_equal(result.history, whole[1].history, check_exact=True)
-    assert same_state(result.best_state, whole[1].best_state) and same_state(model.state_dict(), whole[0].state_dict())
+    assert same_state(result.best_state, whole[1].best_state) and same_state(
+        model.state_dict(), whole[0].state_dict()
+    )
 
 
 def test_worker_processes_change_nothing(store, tmp_path, whole):
@@ -188,7 +236,9 @@ def test_faster_kernels_compute_the_same(store, tmp_path, whole, change):
 
 
 def test_compile_trains_the_network_that_is_kept(store, tmp_path, monkeypatch, whole):
-    """With the compiler's optimising part left out, the graph that it captures computes the same."""
+    """With the compiler's optimising part left out, the graph that it captures computes the
+    same.
+    """
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, **_: compiled(model, backend="eager"))
     _, result = run(store, tmp_path, recipe=replace(RECIPE, compile=True, drop_path=0.0, epochs=2))
@@ -204,31 +254,42 @@ def test_speed_and_waiting_are_told(store, tmp_path):
     assert "seconds" not in " ".join(result.history)
 
 
-@pytest.mark.parametrize("room, told", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")])
-def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(store, tmp_path, monkeypatch, room, told):
+@pytest.mark.parametrize(
+    "room, told", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")]
+)
+def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(
+    store, tmp_path, monkeypatch, room, told
+):
     def greedy(model, images):
         if len(images) > room:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
         return over_views(model, images)
 
     monkeypatch.setattr(training, "over_views", greedy)
-    with pytest.raises(ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {told}$"):
+    with pytest.raises(
+        ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {told}$"
+    ):
         run(store, tmp_path)
 
 
 def test_the_weight_of_the_triplet_loss_can_be_balanced_by_the_first_epoch(store, tmp_path):
     recipe = replace(RECIPE, balance="first_epoch")
     with pytest.raises(Interrupted):
-        run(store, tmp_path, recipe=recipe, **in_crop(180))  # in epoch 2, after a checkpoint within it
+        run(
+            store, tmp_path, recipe=recipe, **in_crop(180)
+        )  # in epoch 2, after a checkpoint within it
     _, result = run(store, tmp_path, recipe=recipe)
     first = result.history.iloc[0]
-    assert first["train_loss"] == pytest.approx(first["cross_entropy"] + 0.2 * first["triplet_loss"])
+    assert first["train_loss"] == pytest.approx(
+        first["cross_entropy"] + 0.2 * first["triplet_loss"]
+    )
     weight = first["cross_entropy"] / first["triplet_loss"]
     assert weight != pytest.approx(0.2) and result.triplet_weight == weight
     assert result.history["triplet_weight"].tolist() == [weight] * 3
     later = result.history.iloc[1:]
     assert later["train_loss"].tolist() == pytest.approx(
-        (later["cross_entropy"] + weight * later["triplet_loss"]).tolist())
+        (later["cross_entropy"] + weight * later["triplet_loss"]).tolist()
+    )
 
 
 def test_a_finished_run_started_again_trains_no_more(store, tmp_path, whole):
@@ -269,4 +330,8 @@ def test_a_loss_that_is_no_number_names_the_crops(store, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="loss is nan on the batch of crops") as info:
         run(store, tmp_path, change=spoil)
     message = str(info.value)
-    assert str(read[16:32]) in message and "lower train.learning_rate" in message and "\n" not in message
+    assert (
+        str(read[16:32]) in message
+        and "lower train.learning_rate" in message
+        and "\n" not in message
+    )

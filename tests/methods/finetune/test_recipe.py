@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from deepfake_repro.methods.finetune.recipe import Objective, balanced, manifest, objective, optimiser, schedule
+from deepfake_repro.methods.finetune.recipe import (
+    Objective,
+    balanced,
+    manifest,
+    objective,
+    optimiser,
+    schedule,
+)
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
 from support.toy_training import BATCH_ALL, NORM, RECIPE
@@ -28,7 +35,14 @@ def closed_form(step, recipe, steps):
 
 @pytest.mark.parametrize("epochs, warmup, steps", [(30, 5, 1), (30, 5, 7), (3, 1, 4), (2, 0, 5)])
 def test_every_groups_rate_at_every_step_is_the_closed_form(epochs, warmup, steps):
-    recipe = replace(RECIPE, epochs=epochs, warmup_epochs=warmup, learning_rate=1e-4, min_learning_rate=1e-6, depth=2)
+    recipe = replace(
+        RECIPE,
+        epochs=epochs,
+        warmup_epochs=warmup,
+        learning_rate=1e-4,
+        min_learning_rate=1e-6,
+        depth=2,
+    )
     optimizer = optimiser(build(recipe.architecture, 2, depth=2, input_size=32), recipe)
     clock = schedule(optimizer, recipe, steps)
     tops = []
@@ -59,12 +73,17 @@ def test_the_papers_rates_by_hand():
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_layer_decay_and_weight_decay_of_every_parameter(depth):
     model = build(RECIPE.architecture, 2, depth=depth, input_size=32)
-    groups = {id(p): group for group in optimiser(model, RECIPE).param_groups for p in group["params"]}
+    groups = {
+        id(p): group for group in optimiser(model, RECIPE).param_groups for p in group["params"]
+    }
     named = dict(model.encoder.named_parameters())
     assert len(groups) == len(named)
     for name, parameter in named.items():
-        layer = {"blocks": lambda n: int(n.split(".")[1]) + 1, "head": lambda n: depth + 1,
-                 "fc_norm": lambda n: depth + 1}.get(name.split(".")[0], lambda n: 0)(name)
+        layer = {
+            "blocks": lambda n: int(n.split(".")[1]) + 1,
+            "head": lambda n: depth + 1,
+            "fc_norm": lambda n: depth + 1,
+        }.get(name.split(".")[0], lambda n: 0)(name)
         group = groups[id(parameter)]
         assert group["lr_scale"] == pytest.approx(0.75 ** (depth + 1 - layer)), name
         bare = parameter.ndim == 1 or name in ("pos_embed", "cls_token")
@@ -77,14 +96,19 @@ def test_layer_decay_and_weight_decay_of_every_parameter(depth):
 def test_a_warm_up_that_leaves_no_epoch_is_an_error(warmup):
     recipe = replace(RECIPE, warmup_epochs=warmup)
     optimizer = optimiser(build(recipe.architecture, 2, depth=1, input_size=32), recipe)
-    with pytest.raises(ValueError, match=f"train.warmup_epochs is {warmup}: keep it below train.epochs, 3"):
+    with pytest.raises(
+        ValueError, match=f"train.warmup_epochs is {warmup}: keep it below train.epochs, 3"
+    ):
         schedule(optimizer, recipe, 4)
 
 
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(0)
-    embeddings, logits = torch.randn(12, 8, generator=generator), torch.randn(12, 3, generator=generator)
+    embeddings, logits = (
+        torch.randn(12, 8, generator=generator),
+        torch.randn(12, 3, generator=generator),
+    )
     return embeddings, logits, torch.randint(3, (12,), generator=generator), torch.arange(12) % 2
 
 
@@ -106,11 +130,26 @@ def test_without_a_triplet_loss_only_cross_entropy_is_left(batch):
     assert terms["triplet"] == terms["active"] == 0
 
 
-@pytest.mark.parametrize("variant, recipe, message", [
-    (replace(PLAIN, triplet="batch_hard"), RECIPE, "triplet loss 'batch_hard' is unknown; known: none, batch_all"),
-    (PLAIN, replace(RECIPE, balance="always"), "train.balance is 'always'; known: none, first_epoch"),
-    (PLAIN, replace(RECIPE, selection="auc"), "train.selection is 'auc'; known: total, cross_entropy"),
-])
+@pytest.mark.parametrize(
+    "variant, recipe, message",
+    [
+        (
+            replace(PLAIN, triplet="batch_hard"),
+            RECIPE,
+            "triplet loss 'batch_hard' is unknown; known: none, batch_all",
+        ),
+        (
+            PLAIN,
+            replace(RECIPE, balance="always"),
+            "train.balance is 'always'; known: none, first_epoch",
+        ),
+        (
+            PLAIN,
+            replace(RECIPE, selection="auc"),
+            "train.selection is 'auc'; known: total, cross_entropy",
+        ),
+    ],
+)
 def test_unknown_names_in_the_parameters(variant, recipe, message):
     with pytest.raises(ValueError, match=message):
         objective(variant, recipe)
@@ -127,7 +166,19 @@ def test_objective_is_a_value():
 
 def test_the_manifest_tells_how_to_use_the_weights():
     found = manifest(RECIPE, BATCH_ALL, ("REAL", "FAKE"), NORM.mean, NORM.std, 2)
-    assert {key: found[key] for key in ("architecture", "depth", "input_size", "views", "classes", "best_epoch")} == {
-        "architecture": RECIPE.architecture, "depth": 1, "input_size": 32, "views": "windows",
-        "classes": ["REAL", "FAKE"], "best_epoch": 2}
-    assert (found["mean"], found["variant"]["triplet"], found["train"]["epochs"]) == ([0.5] * 3, "batch_all", 3)
+    assert {
+        key: found[key]
+        for key in ("architecture", "depth", "input_size", "views", "classes", "best_epoch")
+    } == {
+        "architecture": RECIPE.architecture,
+        "depth": 1,
+        "input_size": 32,
+        "views": "windows",
+        "classes": ["REAL", "FAKE"],
+        "best_epoch": 2,
+    }
+    assert (found["mean"], found["variant"]["triplet"], found["train"]["epochs"]) == (
+        [0.5] * 3,
+        "batch_all",
+        3,
+    )

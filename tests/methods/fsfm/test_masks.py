@@ -1,4 +1,6 @@
-"""Regions of patches and CRFR-P masks: shares by counting, and the faces that are pre-trained on."""
+"""Regions of patches and CRFR-P masks: shares by counting, and the faces that are pre-trained
+on.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def groups_of(**regions: list[int]) -> torch.Tensor:
 
 
 def drawn_by(seed: int) -> int:
-    """The region that a generator of this seed draws, told from one patch for each of the first six."""
+    """The region that a generator of this seed draws, told from one patch for each of the first
+    six.
+    """
     one_each = groups_of(**{name: [number] for number, name in enumerate(GROUPS[:6])})
     return int(crfr_p(one_each, 0.5, generator(seed))[1].nonzero()[0, 1])
 
@@ -61,7 +65,9 @@ def test_landmark_parser_looks_into_the_central_face_box(monkeypatch: pytest.Mon
         return round_face(130)
 
     regions = LandmarkParser(mesh, 0.3)(np.zeros((130, 130, 3), np.uint8))
-    np.testing.assert_allclose(boxes, [[15, 15, 115, 115]], rtol=1e-6)  # 130 / 1.3 = 100 in the middle
+    np.testing.assert_allclose(
+        boxes, [[15, 15, 115, 115]], rtol=1e-6
+    )  # 130 / 1.3 = 100 in the middle
     np.testing.assert_array_equal(regions, region_map(round_face(130), 130))
 
 
@@ -83,33 +89,57 @@ def test_a_patch_belongs_to_every_region_of_which_it_has_a_pixel() -> None:
     regions[2:4, 0], regions[2:4, 1] = 4, 6  # patch 3: eye and nose
     regions[2:4, 2:4] = 8  # patch 4: inner mouth
     regions[3, 5] = 1  # patch 5: skin and background
-    expected = {"brows": [1], "eyes": [3], "nose": [3], "mouth": [4], "boundary": [2, 5], "hair": [2],
-                "skin": [0, 2, 5], "background": [1, 2, 5, 6, 7, 8]}
+    expected = {
+        "brows": [1],
+        "eyes": [3],
+        "nose": [3],
+        "mouth": [4],
+        "boundary": [2, 5],
+        "hair": [2],
+        "skin": [0, 2, 5],
+        "background": [1, 2, 5, 6, 7, 8],
+    }
     found = patch_regions(regions, 2)
     assert found.shape == (8, 9) and found.dtype == bool
-    assert {name: list(np.flatnonzero(row)) for name, row in zip(GROUPS, found, strict=True)} == expected
+    assert {
+        name: list(np.flatnonzero(row)) for name, row in zip(GROUPS, found, strict=True)
+    } == expected
 
 
 def test_map_without_whole_patches_is_refused() -> None:
-    with pytest.raises(ValueError, match="224 pixels has no whole patches of 15: mend train.input_size"):
+    with pytest.raises(
+        ValueError, match="224 pixels has no whole patches of 15: mend train.input_size"
+    ):
         patch_regions(np.zeros((224, 224), np.int8), 15)
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), batch=st.integers(1, 5), side=st.integers(3, 9),
-       ratio=st.sampled_from([0.3, 0.5, 0.75, 0.9]), density=st.floats(0.0, 1.0))
-def test_every_image_loses_exactly_the_same_number_of_patches(seed, batch, side, ratio, density) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    batch=st.integers(1, 5),
+    side=st.integers(3, 9),
+    ratio=st.sampled_from([0.3, 0.5, 0.75, 0.9]),
+    density=st.floats(0.0, 1.0),
+)
+def test_every_image_loses_exactly_the_same_number_of_patches(
+    seed, batch, side, ratio, density
+) -> None:
     """Whatever the regions: empty, overlapping, or larger than what may be hidden."""
     patches = side * side
     groups = torch.rand(batch, 8, patches, generator=generator(seed)) < density
     hidden, facial = crfr_p(groups, ratio, generator(seed))
     total = int(ratio * patches)
-    assert hidden.dtype == facial.dtype == torch.bool and hidden.shape == facial.shape == (batch, patches)
+    assert hidden.dtype == facial.dtype == torch.bool and hidden.shape == facial.shape == (
+        batch,
+        patches,
+    )
     assert (hidden.sum(1) == total).all()
     assert not (facial & ~hidden).any()
     region = groups[:, drawn_by(seed)]
     assert not (facial & ~region).any()
-    assert torch.equal(facial.sum(1), region.sum(1).clamp(max=total)), "whole, as far as there is room"
+    assert torch.equal(facial.sum(1), region.sum(1).clamp(max=total)), (
+        "whole, as far as there is room"
+    )
 
 
 def test_the_six_regions_are_drawn_equally_often() -> None:
@@ -120,13 +150,27 @@ def test_the_six_regions_are_drawn_equally_often() -> None:
 
 
 def test_one_region_is_drawn_for_the_whole_batch() -> None:
-    one_each = groups_of(**{name: [number] for number, name in enumerate(GROUPS[:6])}).expand(16, -1, -1)
-    assert len({tuple(row.nonzero().ravel().tolist()) for row in crfr_p(one_each, 0.5, generator())[1]}) == 1
+    one_each = groups_of(**{name: [number] for number, name in enumerate(GROUPS[:6])}).expand(
+        16, -1, -1
+    )
+    assert (
+        len(
+            {tuple(row.nonzero().ravel().tolist()) for row in crfr_p(one_each, 0.5, generator())[1]}
+        )
+        == 1
+    )
 
 
 def test_the_other_regions_lose_the_same_share() -> None:
-    """100 patches, 75 to hide, 10 of them the eyes: rho = 65 / 90; of 18, 36 and 36 others 13, 26, 26 are hidden."""
-    parts = {"eyes": range(10), "nose": range(10, 28), "skin": range(28, 64), "background": range(64, 100)}
+    """100 patches, 75 to hide, 10 of them the eyes: rho = 65 / 90; of 18, 36 and 36 others 13, 26,
+    26 are hidden.
+    """
+    parts = {
+        "eyes": range(10),
+        "nose": range(10, 28),
+        "skin": range(28, 64),
+        "background": range(64, 100),
+    }
     groups = groups_of(**{name: list(patches) for name, patches in parts.items()})
     masks = []
     for seed in [seed for seed in range(120) if drawn_by(seed) == GROUPS.index("eyes")]:
@@ -141,14 +185,22 @@ def test_the_other_regions_lose_the_same_share() -> None:
 
 
 def test_a_patch_of_two_regions_counts_for_the_first_of_them() -> None:
-    """Mouth hidden whole (20): rho = 30 / 80. Nose: 16 new patches, 6 hidden; skin: the 64 left, 24 hidden."""
+    """Mouth hidden whole (20): rho = 30 / 80. Nose: 16 new patches, 6 hidden; skin: the 64 left, 24
+    hidden.
+    """
     groups = groups_of(mouth=list(range(20)), nose=list(range(10, 36)), skin=list(range(100)))
     hidden, _ = crfr_p(groups, 0.5, generator(seed_for("mouth")))
-    assert int(hidden[0, :20].sum()) == 20 and int(hidden[0, 20:36].sum()) == 6 and int(hidden[0, 36:].sum()) == 24
+    assert (
+        int(hidden[0, :20].sum()) == 20
+        and int(hidden[0, 20:36].sum()) == 6
+        and int(hidden[0, 36:].sum()) == 24
+    )
 
 
 def test_rounding_is_made_good_outside_the_region() -> None:
-    """Hair whole (1): rho = 49 / 99; seven groups of one patch round to 0 each, 92 to 46: three are added."""
+    """Hair whole (1): rho = 49 / 99; seven groups of one patch round to 0 each, 92 to 46: three are
+    added.
+    """
     small = {name: [number] for number, name in enumerate(GROUPS[:7]) if name != "hair"}
     groups = groups_of(**small, hair=[7], background=list(range(8, 100)))
     hidden, facial = crfr_p(groups, 0.5, generator(seed_for("hair")))
@@ -163,12 +215,16 @@ def test_same_generator_state_same_masks_and_another_state_others() -> None:
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, 1.5])
 def test_ratio_that_hides_nothing_or_all_is_refused(ratio: float) -> None:
-    with pytest.raises(ValueError, match=f"^pretrain.mask_ratio is {ratio}: give a share between 0 and 1"):
+    with pytest.raises(
+        ValueError, match=f"^pretrain.mask_ratio is {ratio}: give a share between 0 and 1"
+    ):
         crfr_p(torch.zeros(1, 8, 4, dtype=torch.bool), ratio, generator())
 
 
 def tables(splits: dict[str, str], labels: dict[str, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    sample = pd.DataFrame({"video_id": list(labels), "frame": 0, "face": 0, "label": list(labels.values())})
+    sample = pd.DataFrame(
+        {"video_id": list(labels), "frame": 0, "face": 0, "label": list(labels.values())}
+    )
     return sample, pd.DataFrame({"video_id": list(splits), "split": list(splits.values())})
 
 
@@ -180,7 +236,9 @@ def test_only_real_crops_of_the_training_split_remain() -> None:
 @pytest.mark.parametrize("split", ["test", "val", None])
 def test_a_crop_outside_the_training_split_is_an_error(split: str | None) -> None:
     sample, index = tables({"a": "train"} | ({"x/7": split} if split else {}), {"a": 0, "x/7": 0})
-    with pytest.raises(ValueError, match="^video x/7 is in the training sample but not in split train"):
+    with pytest.raises(
+        ValueError, match="^video x/7 is in the training sample but not in split train"
+    ):
         real_training_faces(sample, index)
 
 
@@ -194,14 +252,28 @@ def store(tmp_path: Path) -> CropStore:
     """Two crops [20, 20] whose red is 10 times the row, green 10 times the column."""
     image = np.zeros((20, 20, 3), np.uint8)
     image[..., 0], image[..., 1] = np.arange(20)[:, None] * 10, np.arange(20) * 10
-    row = {"frame": 0, "seconds": 0.0, "face": 0, "x0": 0.0, "y0": 0.0, "x1": 1.0, "y1": 1.0, "score": 1.0,
-           "landmarks": [0.0] * 10, "width": 20, "height": 20, "image": encode(image, "png")}
+    row = {
+        "frame": 0,
+        "seconds": 0.0,
+        "face": 0,
+        "x0": 0.0,
+        "y0": 0.0,
+        "x1": 1.0,
+        "y1": 1.0,
+        "score": 1.0,
+        "landmarks": [0.0] * 10,
+        "width": 20,
+        "height": 20,
+        "image": encode(image, "png"),
+    }
     write_part(tmp_path / "x.arrow", [{**row, "video_id": name} for name in ("a", "b")])
     return CropStore(tmp_path)
 
 
 def parse(image: np.ndarray) -> np.ndarray:
-    """Left of column 10 skin, right of it hair: a rule by pixel that the test can repeat on a window."""
+    """Left of column 10 skin, right of it hair: a rule by pixel that the test can repeat on a
+    window.
+    """
     return np.where(image[..., 1] < 100, 1, 10).astype(np.int8)
 
 
@@ -219,7 +291,11 @@ def test_window_and_regions_are_cut_at_the_same_place(store: CropStore) -> None:
         assert item == 1 and image.dtype == torch.float32 and image.shape == (3, 8, 8)
         np.testing.assert_array_equal(groups.numpy(), patch_regions(parse(pixels), 2))
         corners.add((int(pixels[0, 0, 0]) // 10, int(pixels[0, 0, 1]) // 10))
-    assert len(corners) > 30 and {y for y, _ in corners} <= set(range(13)) and {x for _, x in corners} <= set(range(13))
+    assert (
+        len(corners) > 30
+        and {y for y, _ in corners} <= set(range(13))
+        and {x for _, x in corners} <= set(range(13))
+    )
 
 
 def test_whole_crop_is_resized_with_its_regions_and_normalised(store: CropStore) -> None:
@@ -240,7 +316,9 @@ def test_fake_crop_and_unknown_view_are_refused(store: CropStore) -> None:
 
 
 def test_regions_by_worker_processes_are_the_same(store: CropStore) -> None:
-    one, two = (RealFaces(store, rows(), parse, "fsfm", 10, 5, PLAIN, workers=workers) for workers in (0, 2))
+    one, two = (
+        RealFaces(store, rows(), parse, "fsfm", 10, 5, PLAIN, workers=workers) for workers in (0, 2)
+    )
     np.testing.assert_array_equal(one.regions, two.regions)
     assert one.regions.shape == (2, 4) and one.regions.dtype == np.uint8
 
@@ -253,10 +331,25 @@ def test_measured_normalisation_is_that_of_all_pixels(store: CropStore) -> None:
 
 
 def test_faces_of_a_corpus_are_its_real_training_crops() -> None:
-    index = pd.DataFrame({"video_id": list("abcde"), "dataset": ["faces", "faces", "faces", "other", "faces"],
-                          "label": [0, 1, 0, 0, 0], "split": ["train", "train", "test", "train", "none"]})
-    crops = pd.DataFrame({"video_id": ["a", "a", "b", "c", "d", "e"], "frame": [0, 1, 0, 0, 0, 0], "face": 0})
+    index = pd.DataFrame(
+        {
+            "video_id": list("abcde"),
+            "dataset": ["faces", "faces", "faces", "other", "faces"],
+            "label": [0, 1, 0, 0, 0],
+            "split": ["train", "train", "test", "train", "none"],
+        }
+    )
+    crops = pd.DataFrame(
+        {"video_id": ["a", "a", "b", "c", "d", "e"], "frame": [0, 1, 0, 0, 0, 0], "face": 0}
+    )
     found = real_faces_of("faces", crops, index)
-    assert found[["video_id", "frame", "label"]].values.tolist() == [["a", 0, 0], ["a", 1, 0], ["e", 0, 0]]
-    with pytest.raises(ValueError, match="^pretrain.faces is 'none', of which no real training crop is in the store"):
+    assert found[["video_id", "frame", "label"]].values.tolist() == [
+        ["a", 0, 0],
+        ["a", 1, 0],
+        ["e", 0, 0],
+    ]
+    with pytest.raises(
+        ValueError,
+        match="^pretrain.faces is 'none', of which no real training crop is in the store",
+    ):
         real_faces_of("none", crops, index)

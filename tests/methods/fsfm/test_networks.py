@@ -11,7 +11,13 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from deepfake_repro.methods.fsfm.networks import FSFM, Branch, begin_from_nothing, sincos_table, target_of
+from deepfake_repro.methods.fsfm.networks import (
+    FSFM,
+    Branch,
+    begin_from_nothing,
+    sincos_table,
+    target_of,
+)
 from deepfake_repro.methods.fsfm.recipe import (
     follow,
     patchify,
@@ -32,16 +38,28 @@ def test_vit_b_has_the_tensors_and_values_of_the_released_files() -> None:
     kept = {name: tensor.numel() for name, tensor in target.state_dict().items()}
     assert len(kept) == 188 and sum(kept.values()) == 105_516_032
     assert {name for name in sizes if name not in kept} == {
-        name for name in sizes if name.startswith(("predictor.", "decoder_"))}
+        name for name in sizes if name.startswith(("predictor.", "decoder_"))
+    }
     shapes = {name: tuple(tensor.shape) for name, tensor in online.state_dict().items()}
-    released = {"cls_token": (1, 1, 768), "pos_embed": (1, 197, 768), "patch_embed.proj.weight": (768, 3, 16, 16),
-                "blocks.11.attn.qkv.weight": (2304, 768), "norm.bias": (768,), "mask_token": (1, 1, 768),
-                "projector.projection_head.0.weight": (4096, 768), "projector.projection_head.1.bias": (4096,),
-                "projector.projection_head.3.weight": (256, 4096), "predictor.projection_head.0.weight": (4096, 256),
-                "rep_decoder_pos_embed": (1, 197, 768), "rep_decoder_blocks.1.mlp.fc1.weight": (3072, 768),
-                "rep_decoder_pred.weight": (768, 768), "decoder_embed.weight": (512, 768),
-                "decoder_pos_embed": (1, 197, 512), "decoder_blocks.7.norm2.weight": (512,),
-                "decoder_pred.weight": (768, 512)}
+    released = {
+        "cls_token": (1, 1, 768),
+        "pos_embed": (1, 197, 768),
+        "patch_embed.proj.weight": (768, 3, 16, 16),
+        "blocks.11.attn.qkv.weight": (2304, 768),
+        "norm.bias": (768,),
+        "mask_token": (1, 1, 768),
+        "projector.projection_head.0.weight": (4096, 768),
+        "projector.projection_head.1.bias": (4096,),
+        "projector.projection_head.3.weight": (256, 4096),
+        "predictor.projection_head.0.weight": (4096, 256),
+        "rep_decoder_pos_embed": (1, 197, 768),
+        "rep_decoder_blocks.1.mlp.fc1.weight": (3072, 768),
+        "rep_decoder_pred.weight": (768, 768),
+        "decoder_embed.weight": (512, 768),
+        "decoder_pos_embed": (1, 197, 512),
+        "decoder_blocks.7.norm2.weight": (512,),
+        "decoder_pred.weight": (768, 512),
+    }
     assert {name: shapes[name] for name in released} == released
 
 
@@ -51,15 +69,22 @@ def test_sincos_table_is_the_formula_written_as_a_loop() -> None:
     assert table.shape == (1 + grid * grid, width) and not table[0].any()
     for row in range(grid):
         for column in range(grid):
-            expected = [function(place / 10000 ** (k / 2)) for place in (column, row)
-                        for function in (math.sin, math.cos) for k in range(2)]
+            expected = [
+                function(place / 10000 ** (k / 2))
+                for place in (column, row)
+                for function in (math.sin, math.cos)
+                for k in range(2)
+            ]
             assert table[1 + row * grid + column].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_tables_of_positions_are_frozen_and_the_rep_decoder_has_none() -> None:
     online = small()
     assert {name for name, p in online.named_parameters() if not p.requires_grad} == {
-        "pos_embed", "rep_decoder_pos_embed", "decoder_pos_embed"}
+        "pos_embed",
+        "rep_decoder_pos_embed",
+        "decoder_pos_embed",
+    }
     assert not online.rep_decoder_pos_embed.any()
     torch.testing.assert_close(online.decoder_pos_embed.detach(), sincos_table(16, 4))
 
@@ -82,7 +107,9 @@ def test_encoder_sees_exactly_the_visible_patches_in_their_places() -> None:
         picked = [online.cls_token[0] + online.pos_embed[0, :1]]
         picked += [embedded[image, place][None] for place in range(COUNT) if not mask[place]]
         expected = online.norm(online.blocks(torch.cat(picked)[None]))[0]
-        torch.testing.assert_close(online.tokens(images, MASK)[image], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            online.tokens(images, MASK)[image], expected, rtol=1e-4, atol=1e-5
+        )
 
 
 @torch.no_grad()
@@ -91,7 +118,10 @@ def test_mask_tokens_go_to_the_hidden_places() -> None:
     complete = online.completed(tokens, MASK)
     for image in range(2):
         visible = iter(tokens[image, 1:])
-        expected = [tokens[image, 0], *(online.mask_token[0, 0] if gone else next(visible) for gone in MASK[image])]
+        expected = [
+            tokens[image, 0],
+            *(online.mask_token[0, 0] if gone else next(visible) for gone in MASK[image]),
+        ]
         assert torch.equal(complete[image], torch.stack(expected))
 
 
@@ -121,7 +151,10 @@ def test_hidden_pixels_cannot_be_seen() -> None:
 def test_target_begins_as_the_online_network_without_its_heads_and_shares_nothing() -> None:
     online = small()
     target = target_of(online, SMALL)
-    assert all(torch.equal(tensor, online.state_dict()[name]) for name, tensor in target.state_dict().items())
+    assert all(
+        torch.equal(tensor, online.state_dict()[name])
+        for name, tensor in target.state_dict().items()
+    )
     theirs = {tensor.data_ptr() for tensor in online.parameters()}
     assert not theirs & {tensor.data_ptr() for tensor in target.parameters()}
     images = noise(2, 3, FACE, FACE)
@@ -139,30 +172,47 @@ def test_moving_average_has_its_closed_form() -> None:
     for _ in range(5):
         follow(target, online, 0.9)
     for name, tensor in target.state_dict().items():
-        torch.testing.assert_close(tensor, 0.9**5 * old[name] + (1 - 0.9**5) * new[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            tensor, 0.9**5 * old[name] + (1 - 0.9**5) * new[name], rtol=1e-4, atol=1e-6
+        )
 
 
 def test_a_beginning_from_nothing_has_maes_positions_and_spread() -> None:
     network = timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=0)
     begin_from_nothing(network)
     torch.testing.assert_close(network.pos_embed.detach(), sincos_table(192, 14))
-    bound = (6 / (192 + 768)) ** 0.5  # Xavier's of a 192 -> 768 layer and of a patch of 768 values -> 192
+    bound = (
+        6 / (192 + 768)
+    ) ** 0.5  # Xavier's of a 192 -> 768 layer and of a patch of 768 values -> 192
     for weight in (network.blocks[0].mlp.fc1.weight, network.patch_embed.proj.weight):
         assert 0.98 * bound < weight.abs().max() <= bound
     assert not network.blocks[0].mlp.fc1.bias.any()
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"decoder_width": 18}, "pretrain.decoder_width is 18: take a multiple of 4 and of decoder_heads"),
-    ({"decoder_heads": 5}, "pretrain.decoder_width is 16"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"decoder_width": 18},
+            "pretrain.decoder_width is 18: take a multiple of 4 and of decoder_heads",
+        ),
+        ({"decoder_heads": 5}, "pretrain.decoder_width is 16"),
+    ],
+)
 def test_decoder_that_cannot_be_built_is_named(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(recipe=replace(SMALL, **change))
 
 
 def test_network_without_class_token_is_refused() -> None:
-    bare = VisionTransformer(img_size=FACE, patch_size=PATCH, embed_dim=24, depth=1, num_heads=3, class_token=False,
-                             global_pool="avg")
+    bare = VisionTransformer(
+        img_size=FACE,
+        patch_size=PATCH,
+        embed_dim=24,
+        depth=1,
+        num_heads=3,
+        class_token=False,
+        global_pool="avg",
+    )
     with pytest.raises(ValueError, match="one class token"):
         Branch(bare, SMALL)

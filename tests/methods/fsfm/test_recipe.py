@@ -28,7 +28,19 @@ from deepfake_repro.methods.fsfm.recipe import (
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
 from deepfake_repro.training.transforms import Normalisation
-from support.toy_pretraining import COUNT, FACE, MASK, PATCH, SMALL, Faces, encoder, hidden, noise, run, small
+from support.toy_pretraining import (
+    COUNT,
+    FACE,
+    MASK,
+    PATCH,
+    SMALL,
+    Faces,
+    encoder,
+    hidden,
+    noise,
+    run,
+    small,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 NORM = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
@@ -40,7 +52,12 @@ def test_patches_are_rows_of_pixels_with_channels_last() -> None:
     assert patches.shape == (2, 6, 12)
     for place in range(6):
         top, left = 2 * (place // 3), 2 * (place % 3)
-        expected = [images[1, c, top + y, left + x].item() for y in range(2) for x in range(2) for c in range(3)]
+        expected = [
+            images[1, c, top + y, left + x].item()
+            for y in range(2)
+            for x in range(2)
+            for c in range(3)
+        ]
         assert patches[1, place].tolist() == expected
     square = noise(2, 3, FACE, FACE)
     assert torch.equal(unpatchify(patchify(square, PATCH), PATCH), square)
@@ -55,16 +72,25 @@ def test_losses_equal_sums_written_as_loops() -> None:
             mean = sum(patch) / 192
             deviation = math.sqrt(sum((value - mean) ** 2 for value in patch) / 191 + 1e-6)
             target = [(value - mean) / deviation for value in patch]
-            error = sum((p - t) ** 2 for p, t in zip(pred[image, place].tolist(), target, strict=True)) / 192
+            error = (
+                sum((p - t) ** 2 for p, t in zip(pred[image, place].tolist(), target, strict=True))
+                / 192
+            )
             mask_sum += error * bool(MASK[image, place])
             face_sum += error * bool(facial[image, place])
-    losses = reconstruction_losses(patch_errors(pred, normalised_patches(images, PATCH)), MASK, facial)
-    assert [loss.item() for loss in losses] == pytest.approx([mask_sum / 16, face_sum / 2], rel=1e-5)
+    losses = reconstruction_losses(
+        patch_errors(pred, normalised_patches(images, PATCH)), MASK, facial
+    )
+    assert [loss.item() for loss in losses] == pytest.approx(
+        [mask_sum / 16, face_sum / 2], rel=1e-5
+    )
 
 
 def test_batch_without_the_region_has_no_facial_loss() -> None:
     pred = noise(2, COUNT, 192).requires_grad_()
-    masked, facial = reconstruction_losses(patch_errors(pred, torch.zeros(2, COUNT, 192)), MASK, hidden([], []))
+    masked, facial = reconstruction_losses(
+        patch_errors(pred, torch.zeros(2, COUNT, 192)), MASK, hidden([], [])
+    )
     (masked + facial).backward()
     assert facial.item() == 0 and torch.isfinite(pred.grad).all()
 
@@ -76,8 +102,12 @@ def test_similarity_loss_by_hand() -> None:
 
 @torch.no_grad()
 def test_nearest_neighbours_of_the_same_video_are_counted() -> None:
-    vectors = torch.tensor([[1.0, 0.0], [9.0, 1.0], [0.0, 1.0], [1.0, 9.0], [-1.0, 0.2]])  # length does not matter
-    assert neighbours_agree(vectors, ["a", "a", "b", "b", "a"]) == 4 / 5  # the last one lies nearest to b's first
+    vectors = torch.tensor(
+        [[1.0, 0.0], [9.0, 1.0], [0.0, 1.0], [1.0, 9.0], [-1.0, 0.2]]
+    )  # length does not matter
+    assert (
+        neighbours_agree(vectors, ["a", "a", "b", "b", "a"]) == 4 / 5
+    )  # the last one lies nearest to b's first
     assert neighbours_agree(vectors, ["a", "b", "c", "d", "e"]) == 0
 
 
@@ -85,8 +115,13 @@ def test_reconstruction_shows_visible_patches_as_they_are(monkeypatch: pytest.Mo
     online, images = small(), noise(2, 3, FACE, FACE)
     painted = patchify(reconstruct(online, images, MASK), PATCH)
     truth = patchify(images, PATCH)
-    assert torch.equal(painted[~MASK], truth[~MASK]) and not torch.isclose(painted[MASK], truth[MASK]).all(1).any()
-    monkeypatch.setattr(online, "forward", lambda seen, mask: (normalised_patches(seen, PATCH), None))
+    assert (
+        torch.equal(painted[~MASK], truth[~MASK])
+        and not torch.isclose(painted[MASK], truth[MASK]).all(1).any()
+    )
+    monkeypatch.setattr(
+        online, "forward", lambda seen, mask: (normalised_patches(seen, PATCH), None)
+    )
     torch.testing.assert_close(reconstruct(online, images, MASK), images, rtol=1e-4, atol=1e-5)
 
 
@@ -96,27 +131,41 @@ def test_momentum_rises_from_its_start_to_one() -> None:
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.1])
-def test_vectors_do_not_decay_frozen_tables_are_left_out_and_the_encoder_has_its_rate(rate: float) -> None:
+def test_vectors_do_not_decay_frozen_tables_are_left_out_and_the_encoder_has_its_rate(
+    rate: float,
+) -> None:
     online = small()
     groups = optimiser(online, replace(SMALL, encoder_rate=rate)).param_groups
     names = {id(p): name for name, p in online.named_parameters()}
-    found = {names[id(p)]: (group["lr_scale"], group["weight_decay"]) for group in groups for p in group["params"]}
+    found = {
+        names[id(p)]: (group["lr_scale"], group["weight_decay"])
+        for group in groups
+        for p in group["params"]
+    }
     assert found.keys() == {name for name, p in online.named_parameters() if p.requires_grad}
     kept = {*encoder().state_dict(), "norm.weight", "norm.bias"}
-    assert found == {name: (rate if name in kept else 1.0, 0.05 if online.get_parameter(name).ndim > 1 else 0.0)
-                     for name in found}
+    assert found == {
+        name: (rate if name in kept else 1.0, 0.05 if online.get_parameter(name).ndim > 1 else 0.0)
+        for name in found
+    }
     assert groups[0]["betas"] == (0.9, 0.95)
 
 
 def test_the_encoder_moves_by_its_rate(tmp_path: Path) -> None:
-    """Adam's first step is its rate times the sign of the gradient, so after one step the moves are as the rates."""
+    """Adam's first step is its rate times the sign of the gradient, so after one step the moves are
+    as the rates.
+    """
     moved = {}
     for rate in (1.0, 0.1):
-        recipe = replace(SMALL, epochs=1, warmup_epochs=0, encoder_rate=rate, batch_size=12, weight_decay=0.0)
+        recipe = replace(
+            SMALL, epochs=1, warmup_epochs=0, encoder_rate=rate, batch_size=12, weight_decay=0.0
+        )
         online = small()
         before = {name: p.detach().clone() for name, p in online.named_parameters()}
         run(tmp_path / str(rate), online, recipe=recipe)
-        moved[rate] = {name: (p - before[name]).abs().max().item() for name, p in online.named_parameters()}
+        moved[rate] = {
+            name: (p - before[name]).abs().max().item() for name, p in online.named_parameters()
+        }
     for name, scale in (("blocks.0.mlp.fc1.weight", 0.1), ("decoder_pred.weight", 1.0)):
         assert moved[0.1][name] == pytest.approx(scale * moved[1.0][name], rel=1e-3)
 
@@ -124,13 +173,26 @@ def test_the_encoder_moves_by_its_rate(tmp_path: Path) -> None:
 def test_history_holds_the_losses_their_weighted_sum_and_the_schedules(tmp_path: Path) -> None:
     recipe = replace(SMALL, facial_weight=0.3)
     history = run(tmp_path, small(recipe=recipe), recipe=recipe).history
-    assert list(history) == ["epoch", "loss", "masked", "facial", "similarity", "learning_rate", "momentum"]
+    assert list(history) == [
+        "epoch",
+        "loss",
+        "masked",
+        "facial",
+        "similarity",
+        "learning_rate",
+        "momentum",
+    ]
     expected = history["masked"] + 0.3 * history["facial"] + 0.1 * history["similarity"]
-    torch.testing.assert_close(torch.tensor(history["loss"]), torch.tensor(expected), rtol=1e-5, atol=1e-5)
-    # 3 steps an epoch; the last ones are 2 of 3 warm-up steps, then steps 2 and 5 of a half cosine of 6.
+    torch.testing.assert_close(
+        torch.tensor(history["loss"]), torch.tensor(expected), rtol=1e-5, atol=1e-5
+    )
+    # 3 steps an epoch; the last ones are 2 of 3 warm-up steps, then steps 2 and 5 of a half cosine
+    # of 6.
     rates = [1e-3 * 2 / 3, *(0.5e-3 * (1 + math.cos(math.pi * step / 6)) for step in (2, 5))]
     assert history["learning_rate"].tolist() == pytest.approx(rates)
-    assert history["momentum"].tolist() == pytest.approx([momentum_at(step, 9) for step in (2, 5, 8)])
+    assert history["momentum"].tolist() == pytest.approx(
+        [momentum_at(step, 9) for step in (2, 5, 8)]
+    )
 
 
 def test_training_learns_and_moves_all_but_the_tables(tmp_path: Path) -> None:
@@ -138,7 +200,9 @@ def test_training_learns_and_moves_all_but_the_tables(tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in online.state_dict().items()}
     losses = run(tmp_path, online, recipe=recipe).history["loss"]
     assert losses.iloc[-1] < losses.iloc[0]
-    still = {name for name, tensor in online.state_dict().items() if torch.equal(tensor, before[name])}
+    still = {
+        name for name, tensor in online.state_dict().items() if torch.equal(tensor, before[name])
+    }
     assert still == {"pos_embed", "rep_decoder_pos_embed", "decoder_pos_embed"}
 
 
@@ -157,10 +221,15 @@ def test_a_run_cut_off_and_resumed_equals_a_whole_one(tmp_path: Path) -> None:
     result = run(tmp_path / "halves", halves, report=lines.append)
     assert lines[0] == "resumed after step 6/9 from halves" and len(lines) == 2
     assert result.history.equals(expected)
-    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in halves.state_dict().items())
+    assert all(
+        torch.equal(tensor, whole.state_dict()[name])
+        for name, tensor in halves.state_dict().items()
+    )
 
 
-def test_a_run_that_fails_in_the_midst_of_an_epoch_goes_on_from_the_last_step_kept(tmp_path: Path) -> None:
+def test_a_run_that_fails_in_the_midst_of_an_epoch_goes_on_from_the_last_step_kept(
+    tmp_path: Path,
+) -> None:
     class Failing(Faces):
         reads = 0
 
@@ -177,7 +246,9 @@ def test_a_run_that_fails_in_the_midst_of_an_epoch_goes_on_from_the_last_step_ke
     again = small(seed=77)
     assert run(tmp_path / "cut", again, report=lines.append).history.equals(expected)
     assert lines[0] == "resumed after step 4/9 from cut"
-    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in again.state_dict().items())
+    assert all(
+        torch.equal(tensor, whole.state_dict()[name]) for name, tensor in again.state_dict().items()
+    )
 
 
 def test_resuming_restores_the_target_too(tmp_path: Path) -> None:
@@ -185,24 +256,34 @@ def test_resuming_restores_the_target_too(tmp_path: Path) -> None:
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
     parts = saved["parts"]
     assert set(parts["target"]) == set(target_of(online, SMALL).state_dict())
-    assert any(not torch.equal(tensor, parts["model"][name]) for name, tensor in parts["target"].items())
+    assert any(
+        not torch.equal(tensor, parts["model"][name]) for name, tensor in parts["target"].items()
+    )
 
 
 def test_non_finite_loss_names_the_crops(tmp_path: Path) -> None:
     recipe = replace(SMALL, batch_size=12)
-    with pytest.raises(ValueError, match=r"^loss is nan on the batch of crops \[[\d, ]*\b7\b[\d, ]*\]") as error:
+    with pytest.raises(
+        ValueError, match=r"^loss is nan on the batch of crops \[[\d, ]*\b7\b[\d, ]*\]"
+    ) as error:
         run(tmp_path, small(), faces=Faces(poison=7), recipe=recipe)
     assert "lower pretrain.learning_rate" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_warm_up_must_end_before_training_does(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="pretrain.warmup_epochs is 3: keep it below pretrain.epochs, 3"):
+    with pytest.raises(
+        ValueError, match="pretrain.warmup_epochs is 3: keep it below pretrain.epochs, 3"
+    ):
         run(tmp_path, small(), recipe=replace(SMALL, warmup_epochs=3))
 
 
-@pytest.mark.parametrize("architecture, depth, size", [("vit_base_patch16_224", 1, 32),
-                                                       ("vit_small_patch14_dinov2", 3, 112)])
-def test_saved_weights_start_a_detector_with_the_same_encoder(tmp_path: Path, architecture, depth, size) -> None:
+@pytest.mark.parametrize(
+    "architecture, depth, size",
+    [("vit_base_patch16_224", 1, 32), ("vit_small_patch14_dinov2", 3, 112)],
+)
+def test_saved_weights_start_a_detector_with_the_same_encoder(
+    tmp_path: Path, architecture, depth, size
+) -> None:
     """The second layout is the demo's: LayerScale keys, a patch of 14."""
     shape = {"depth": depth, "input_size": size}
     torch.manual_seed(0)
@@ -216,7 +297,9 @@ def test_saved_weights_start_a_detector_with_the_same_encoder(tmp_path: Path, ar
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in expected.items())
     images = noise(2, 3, size, size)
     with torch.no_grad():
-        torch.testing.assert_close(online.norm(detector.encoder.forward_features(images)), online.eval().tokens(images))
+        torch.testing.assert_close(
+            online.norm(detector.encoder.forward_features(images)), online.eval().tokens(images)
+        )
 
 
 def test_saved_file_has_the_released_form_and_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -227,5 +310,7 @@ def test_saved_file_has_the_released_form_and_the_same_bytes_each_time(tmp_path:
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = torch.load(tmp_path / "one" / "checkpoint.pth", weights_only=True)
     assert set(content) == {"model", "epoch", "args"} and content["args"].mask_ratio == 0.75
-    constants = json.loads((tmp_path / "one" / "pretrain_ds_mean_std.txt").read_text().splitlines()[0])
+    constants = json.loads(
+        (tmp_path / "one" / "pretrain_ds_mean_std.txt").read_text().splitlines()[0]
+    )
     assert constants == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}

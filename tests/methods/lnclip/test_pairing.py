@@ -8,17 +8,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_repro.methods.lnclip.pairing import PairedBatches, chosen_sources, paired_order, source_videos
+from deepfake_repro.methods.lnclip.pairing import (
+    PairedBatches,
+    chosen_sources,
+    paired_order,
+    source_videos,
+)
 from deepfake_repro.training.loading import loader_of, set_epoch
 
-INDEX = pd.DataFrame({"video_id": ["real/a", "fake/a1", "fake/a2", "real/b", "fake/x"],
-                      "pair_key": ["", "real/a", "real/a", "", ""]})
+INDEX = pd.DataFrame(
+    {
+        "video_id": ["real/a", "fake/a1", "fake/a2", "real/b", "fake/x"],
+        "pair_key": ["", "real/a", "real/a", "", ""],
+    }
+)
 CROPS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abcde")), max_size=40)
 
 
 def test_source_of_a_fake_is_its_pair_and_of_others_their_own_video():
-    rows = pd.DataFrame({"video_id": ["fake/a2", "real/b", "fake/x", "real/a", "fake/a1", "fake/a2"]})
-    assert source_videos(rows, INDEX).tolist() == ["real/a", "real/b", "fake/x", "real/a", "real/a", "real/a"]
+    rows = pd.DataFrame(
+        {"video_id": ["fake/a2", "real/b", "fake/x", "real/a", "fake/a1", "fake/a2"]}
+    )
+    assert source_videos(rows, INDEX).tolist() == [
+        "real/a",
+        "real/b",
+        "fake/x",
+        "real/a",
+        "real/a",
+        "real/a",
+    ]
     with pytest.raises(ValueError, match="^video real/z of the sample is not in the index"):
         source_videos(pd.DataFrame({"video_id": ["real/z"]}), INDEX)
 
@@ -30,7 +48,7 @@ def test_order_holds_every_crop_once_and_as_many_pairs_as_there_can_be(crops, se
     sources = np.array([source for _, source in crops], dtype=str)
     order = paired_order(labels, sources, np.random.default_rng(seed))
     assert sorted(order) == list(range(len(crops)))
-    twos = order[:len(order) // 2 * 2].reshape(-1, 2)
+    twos = order[: len(order) // 2 * 2].reshape(-1, 2)
     count = Counter(crops)
     possible = sum(min(count[0, source], count[1, source]) for source in "abcde")
     mixed = [(labels[a], labels[b]) == (0, 1) for a, b in twos]
@@ -41,7 +59,9 @@ def test_order_holds_every_crop_once_and_as_many_pairs_as_there_can_be(crops, se
 
 def test_order_is_random_over_the_whole_table():
     labels, sources = np.tile([0, 1], 50), np.repeat(np.arange(50), 2).astype(str)
-    first, again, other = (paired_order(labels, sources, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    first, again, other = (
+        paired_order(labels, sources, np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
     assert first.tolist() == again.tolist() != other.tolist()
     assert np.abs(np.corrcoef(first[::2], np.arange(50))[0, 1]) < 0.5
     assert (first[1::2] == first[::2] + 1).all(), "each real is followed by its fake"
@@ -76,9 +96,14 @@ def test_the_loader_follows_the_batches_from_any_step():
 def test_halves_are_of_equal_size_and_the_unpaired_list_has_no_source_of_its_fakes():
     names = [f"s{number}" for number in range(20)]
     table = [(name, label) for name in names for label in (0, 1, 1)]
-    table += [(f"real{number}", 0) for number in range(6)] + [(f"fake{number}", 1) for number in range(10)]
+    table += [(f"real{number}", 0) for number in range(6)] + [
+        (f"fake{number}", 1) for number in range(10)
+    ]
     sources, labels = np.array([name for name, _ in table]), np.array([label for _, label in table])
-    kept = {which: chosen_sources(labels, sources, which, 0) for which in ("all", "same_half", "other_half")}
+    kept = {
+        which: chosen_sources(labels, sources, which, 0)
+        for which in ("all", "same_half", "other_half")
+    }
     assert kept["all"].all()
     counts = {which: np.bincount(labels[mask]).tolist() for which, mask in kept.items()}
     assert counts["same_half"] == counts["other_half"] == [10 + 3, 20 + 5]
@@ -87,6 +112,10 @@ def test_halves_are_of_equal_size_and_the_unpaired_list_has_no_source_of_its_fak
         assert len(reals & fakes) == shared
     same, other = kept["same_half"], kept["other_half"]
     assert (same[labels == 0] == other[labels == 0]).all(), "both lists have the same reals"
-    assert (chosen_sources(labels, sources, "same_half", 1) != same).any(), "another seed, other halves"
-    with pytest.raises(ValueError, match=r"^lnclip\.sources is 'half'; known: all, same_half, other_half$"):
+    assert (chosen_sources(labels, sources, "same_half", 1) != same).any(), (
+        "another seed, other halves"
+    )
+    with pytest.raises(
+        ValueError, match=r"^lnclip\.sources is 'half'; known: all, same_half, other_half$"
+    ):
         chosen_sources(labels, sources, "half", 0)

@@ -21,13 +21,17 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_rate_without_warm_up_is_torchs_warm_restarts():
-    recipe = replace(RECIPE, warmup_epochs=0, cycle_epochs=10, learning_rate=3e-4, min_learning_rate=1e-6)
+    recipe = replace(
+        RECIPE, warmup_epochs=0, cycle_epochs=10, learning_rate=3e-4, min_learning_rate=1e-6
+    )
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=3e-4)
     oracle = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=10, eta_min=1e-6)
     for step in range(120):
         epoch = step / 4
         oracle.step(epoch)
-        assert learning_rate(epoch, recipe) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert learning_rate(epoch, recipe) == pytest.approx(
+            optimizer.param_groups[0]["lr"], rel=1e-9
+        )
 
 
 def test_the_papers_cycle_warms_up_for_one_epoch_and_starts_again():
@@ -55,7 +59,9 @@ def test_it_learns_and_keeps_the_epoch_that_validation_prefers(whole):
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
     restore(detector, result.best_state)
     fake = class_probabilities(detector, validation, CPU)[:, 1]
-    of_video = pd.DataFrame({"p": fake, "video": np.arange(TRAIN, CROPS) // 4 * 2 + np.arange(CROPS - TRAIN) % 2})
+    of_video = pd.DataFrame(
+        {"p": fake, "video": np.arange(TRAIN, CROPS) // 4 * 2 + np.arange(CROPS - TRAIN) % 2}
+    )
     scores = of_video.groupby("video")["p"].mean().sort_index()
     above = np.mean([[f > r for f in scores[1::2]] for r in scores[::2]])
     assert history["video_auc"].iloc[result.best_epoch - 1] == pytest.approx(above, abs=1e-9)
@@ -68,10 +74,14 @@ def test_a_run_cut_off_at_any_step_ends_with_the_same_bits(store, whole, tmp_pat
     cut_off(lambda: run(store, tmp_path, recipe), saves)
     _, _, result, _ = run(store, tmp_path, recipe)
     pd.testing.assert_frame_equal(result.history, whole[2].history)
-    assert all(torch.equal(result.best_state[name], tensor) for name, tensor in whole[2].best_state.items())
+    assert all(
+        torch.equal(result.best_state[name], tensor) for name, tensor in whole[2].best_state.items()
+    )
 
 
-@pytest.mark.parametrize("change", [{"slerp": 0}, {"paired": False}, {"alignment": 0.0, "uniformity": 0.0}])
+@pytest.mark.parametrize(
+    "change", [{"slerp": 0}, {"paired": False}, {"alignment": 0.0, "uniformity": 0.0}]
+)
 def test_every_switch_changes_the_run(store, whole, tmp_path, change):
     _, _, result, _ = run(store, tmp_path, replace(RECIPE, epochs=1, **change))
     assert result.history["train_loss"].iloc[0] != whole[2].history["train_loss"].iloc[0]
@@ -81,7 +91,10 @@ def test_wrong_weights_and_selection_are_refused(store, tmp_path):
     detector = sphere.empty(RECIPE)
     with pytest.raises(ValueError, match="not of this network's LayerNorms"):
         restore(detector, {"encoder.norm.weight": torch.ones(192)})
-    with pytest.raises(ValueError, match=r"^lnclip\.selection is 'loss'; known: validation_loss, video_auc, video_map$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^lnclip\.selection is 'loss'; known: validation_loss, video_auc, video_map$",
+    ):
         run(store, tmp_path, replace(RECIPE, selection="loss"))
 
 
@@ -91,9 +104,11 @@ def test_a_loss_that_is_no_number_stops_with_the_crops(store, tmp_path):
 
 
 def test_selections_prefer_lower_loss_and_higher_scores():
-    rows = [{"validation_loss": 0.5, "video_auc": 0.7, "video_map": 0.9},
-            {"validation_loss": 0.6, "video_auc": 0.8, "video_map": 0.9},
-            {"validation_loss": 0.4, "video_auc": 0.8, "video_map": 0.8}]
+    rows = [
+        {"validation_loss": 0.5, "video_auc": 0.7, "video_map": 0.9},
+        {"validation_loss": 0.6, "video_auc": 0.8, "video_map": 0.9},
+        {"validation_loss": 0.4, "video_auc": 0.8, "video_map": 0.8},
+    ]
     chosen = {}
     for selection, sign in SELECTIONS.items():
         best = Best()

@@ -32,7 +32,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def unit(*shape, seed=0):
-    return F.normalize(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=-1)
+    return F.normalize(
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64),
+        dim=-1,
+    )
 
 
 def test_clip_vit_l14_trains_exactly_the_published_number_of_parameters():
@@ -52,8 +55,12 @@ def test_layer_norms_are_found_by_type_and_not_by_name():
     block.add_module("norm_like", nn.Linear(4, 4))  # a name without the type
     tune_layer_norms(detector)
     names = set(trainable(detector))
-    assert {"encoder.blocks.0.scale.weight", "encoder.blocks.0.norm1.bias", "encoder.norm.weight",
-            "encoder.head.weight"} <= names
+    assert {
+        "encoder.blocks.0.scale.weight",
+        "encoder.blocks.0.norm1.bias",
+        "encoder.norm.weight",
+        "encoder.head.weight",
+    } <= names
     assert not any("norm_like" in name or "attn" in name or "pos_embed" in name for name in names)
 
 
@@ -96,8 +103,10 @@ def test_saved_weights_come_back_as_the_same_network(tmp_path):
 
 
 def test_the_demos_start_fits_and_its_final_norm_is_taken(assets):
-    recipe = replace(params.load(ROOT / "params.yaml").profile("demo").lnclip,
-                     start=str(assets / "vit_small_patch14.safetensors"))
+    recipe = replace(
+        params.load(ROOT / "params.yaml").profile("demo").lnclip,
+        start=str(assets / "vit_small_patch14.safetensors"),
+    )
     detector, norm = sphere.build(recipe)
     with safe_open(recipe.start, "pt") as file:
         assert torch.equal(detector.encoder.norm.weight, file.get_tensor("norm.weight"))
@@ -111,9 +120,9 @@ def naive(features, labels, power, temperature):
     for i in range(len(features)):
         for j in range(i + 1, len(features)):
             distance = float((features[i] - features[j]).norm())
-            near.append(math.exp(-temperature * distance ** 2))
+            near.append(math.exp(-temperature * distance**2))
             if labels[i] == labels[j]:
-                apart.append(distance ** power)
+                apart.append(distance**power)
     return sum(apart) / len(apart), math.log(sum(near) / len(near))
 
 
@@ -130,7 +139,9 @@ def test_alignment_and_uniformity_of_points_whose_distances_are_known():
     square = torch.stack([north, east, -north, -east]).double()
     labels = torch.tensor([0, 1, 0, 1])  # antipodes: squared distance 4; neighbours: 2
     assert alignment(square, labels).item() == pytest.approx(4)
-    assert uniformity(square).item() == pytest.approx(math.log((4 * math.exp(-4) + 2 * math.exp(-8)) / 6))
+    assert uniformity(square).item() == pytest.approx(
+        math.log((4 * math.exp(-4) + 2 * math.exp(-8)) / 6)
+    )
     same = north.expand(4, 2)
     assert (alignment(same, labels).item(), uniformity(same).item()) == (0, 0)
 
@@ -145,11 +156,16 @@ def test_batches_without_a_pair_give_zero_and_a_zero_gradient(labels):
 
 
 def test_the_mean_of_uniformity_is_kept_above_its_floor():
-    assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 100.0).item() == pytest.approx(math.log(1e-6))
+    assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 100.0).item() == pytest.approx(
+        math.log(1e-6)
+    )
 
 
 def test_gradients_of_both_losses_are_right():
-    features, labels = torch.randn(5, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 1, 0, 1, 1])
+    features, labels = (
+        torch.randn(5, 3, dtype=torch.float64, requires_grad=True),
+        torch.tensor([0, 1, 0, 1, 1]),
+    )
     assert torch.autograd.gradcheck(lambda z: alignment(F.normalize(z, dim=1), labels), features)
     assert torch.autograd.gradcheck(lambda z: uniformity(F.normalize(z, dim=1)), features)
 
@@ -182,7 +198,9 @@ def test_interpolated_features_lie_between_two_of_their_class():
     torch.testing.assert_close(new.norm(dim=1), torch.ones(48).double())
     assert not new[:24, 3:].any() and not new[24:, :3].any()
     assert ((new > 1e-9).sum(1) <= 2).all() and (new >= 0).all()
-    assert ((new > 1e-9).sum(1) == 2).float().mean() > 0.4  # two thirds have another partner than themselves
+    assert (
+        (new > 1e-9).sum(1) == 2
+    ).float().mean() > 0.4  # two thirds have another partner than themselves
     own = new.reshape(6, 8, 6).diagonal(dim1=0, dim2=2)
     assert (own > 0).all(), "each new feature starts at its own"
 
@@ -197,7 +215,9 @@ def test_the_objective_is_the_weighted_sum():
     logits = torch.randn(6, 2, dtype=torch.float64)
     terms = SphereObjective(0.1, 0.5)(features, logits, labels)
     align, uniform = naive(features, labels.tolist(), 2, 2)
-    expected = -torch.log_softmax(logits, 1)[range(6), labels].mean().item() + 0.1 * align + 0.5 * uniform
+    expected = (
+        -torch.log_softmax(logits, 1)[range(6), labels].mean().item() + 0.1 * align + 0.5 * uniform
+    )
     assert terms["total"].item() == pytest.approx(expected, rel=1e-9)
 
 

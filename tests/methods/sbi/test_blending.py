@@ -32,7 +32,9 @@ def discs(number, side=SIDE, radius=0.3):
 
 
 def pairs_of(blend, number=24, seed=0, side=SIDE):
-    return self_blend(pictures(number, side), discs(number, side), blend, Draws(generator(seed), number))
+    return self_blend(
+        pictures(number, side), discs(number, side), blend, Draws(generator(seed), number)
+    )
 
 
 def test_a_pair_differs_inside_the_mask_only_and_does_differ_there():
@@ -46,27 +48,39 @@ def test_a_pair_differs_inside_the_mask_only_and_does_differ_there():
 def test_jpeg_carries_the_difference_no_further_than_the_blocks_that_the_mask_touches():
     pairs = pairs_of(replace(BLEND, jpeg_probability=1.0))
     touched = torch.nn.functional.max_pool2d((pairs.mask > 0).float()[:, None], 16)
-    near = torch.nn.functional.max_pool2d(touched, 3, stride=1, padding=1)  # chroma is interpolated over the edge
+    near = torch.nn.functional.max_pool2d(
+        touched, 3, stride=1, padding=1
+    )  # chroma is interpolated over the edge
     near = near.repeat_interleave(16, 2).repeat_interleave(16, 3)[:, 0] > 0
     assert not (pairs.real != pairs.fake).any(1)[~near].any() and not near.all()
 
 
 def test_same_seed_same_bytes_and_another_seed_others():
     one, same, other = pairs_of(BLEND), pairs_of(BLEND), pairs_of(BLEND, seed=1)
-    assert torch.equal(one.fake, same.fake) and torch.equal(one.real, same.real) and torch.equal(one.mask, same.mask)
+    assert (
+        torch.equal(one.fake, same.fake)
+        and torch.equal(one.real, same.real)
+        and torch.equal(one.mask, same.mask)
+    )
     assert not torch.equal(one.fake, other.fake)
 
 
 def test_blending_is_the_formula(monkeypatch):
-    """Source all 200, target all 100: the fake is 100 + 100 * mask, whichever of the two was changed."""
+    """Source all 200, target all 100: the fake is 100 + 100 * mask, whichever of the two was
+    changed.
+    """
     monkeypatch.setattr(blending, "source_target_change", lambda images, blend, draws: images + 100)
     monkeypatch.setattr(blending, "common_change", lambda images, blend, draws: images)
     plain = torch.full((32, 3, SIDE, SIDE), 100, dtype=torch.uint8)
     pairs = self_blend(plain, discs(32), PLAIN, Draws(generator(), 32))
     swapped = pairs.real[:, 0, 0, 0] == 200
-    assert 4 < swapped.sum() < 28 and torch.equal(pairs.real.unique(), torch.tensor([100, 200], dtype=torch.uint8))
+    assert 4 < swapped.sum() < 28 and torch.equal(
+        pairs.real.unique(), torch.tensor([100, 200], dtype=torch.uint8)
+    )
     signs = torch.where(swapped, -100.0, 100.0)[:, None, None]
-    assert ((pairs.real[:, 0] + signs * pairs.mask) - pairs.fake[:, 0]).abs().max() <= 1  # whole levels
+    assert (
+        (pairs.real[:, 0] + signs * pairs.mask) - pairs.fake[:, 0]
+    ).abs().max() <= 1  # whole levels
 
 
 def test_masks_peak_at_the_ratios_in_their_published_shares_and_stay_near_the_hull():
@@ -75,7 +89,9 @@ def test_masks_peak_at_the_ratios_in_their_published_shares_and_stay_near_the_hu
     assert peaks.tolist() == [0.25, 0.5, 0.75, 1.0]
     expected = np.array([1, 1, 1, 3]) / 6 * len(masks)
     assert (np.abs(counts.numpy() - expected) < 4 * np.sqrt(expected)).all()
-    reach = SIDE * 0.3 / 0.95 + 0.03 * SIDE + 4 + 12 * SIDE / 192 + 1  # scaled, moved, bent, half a kernel
+    reach = (
+        SIDE * 0.3 / 0.95 + 0.03 * SIDE + 4 + 12 * SIDE / 192 + 1
+    )  # scaled, moved, bent, half a kernel
     ys, xs = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     far = (xs - SIDE / 2) ** 2 + (ys - SIDE / 2) ** 2 > reach**2
     assert far.any() and not masks[:, far].any()
@@ -86,10 +102,19 @@ def test_masks_peak_at_the_ratios_in_their_published_shares_and_stay_near_the_hu
 
 def test_mask_without_bending_is_opencvs():
     """Resize, blur, erode, blur, resize of a centred disc, with fixed sizes, by OpenCV."""
-    still = replace(BLEND, elastic_alpha=0.0, mask_side=(192, 192), kernel=(11, 11), sigma=(7.0, 7.0), ratios=(1.0,))
+    still = replace(
+        BLEND,
+        elastic_alpha=0.0,
+        mask_side=(192, 192),
+        kernel=(11, 11),
+        sigma=(7.0, 7.0),
+        ratios=(1.0,),
+    )
     move = torch.tensor([[1.0, 0.0, 0.0]])
     ours = blend_mask(discs(1).float(), move, still, Draws(generator(), 1))[0].numpy()
-    canvas = cv2.GaussianBlur(cv2.resize(discs(1)[0].numpy().astype(np.float32), (192, 192)), (11, 11), 0)
+    canvas = cv2.GaussianBlur(
+        cv2.resize(discs(1)[0].numpy().astype(np.float32), (192, 192)), (11, 11), 0
+    )
     whole = (canvas / canvas.max() >= 1 - 5e-4).astype(np.float32)
     theirs = cv2.resize(cv2.GaussianBlur(whole, (11, 11), 7.0), (SIDE, SIDE))
     assert np.abs(ours - theirs / theirs.max()).max() < 2e-3
@@ -100,11 +125,25 @@ def test_source_is_moved_as_opencv_moves_it():
     scale, right, down = 1.04, 0.03, -0.015
     move = torch.tensor([[scale, right, down]])
     lines = blending._moved(torch.arange(SIDE).expand(1, 2, -1), move, SIDE)
-    ours = torch.nn.functional.grid_sample(torch.from_numpy(image).permute(2, 0, 1)[None].float(),
-                                           blending._grid(lines, SIDE), **blending._SAMPLING)[0].permute(1, 2, 0).numpy()
+    ours = (
+        torch.nn.functional.grid_sample(
+            torch.from_numpy(image).permute(2, 0, 1)[None].float(),
+            blending._grid(lines, SIDE),
+            **blending._SAMPLING,
+        )[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
     centre = (SIDE - 1) / 2
-    matrix = np.array([[scale, 0, centre * (1 - scale) + right * SIDE], [0, scale, centre * (1 - scale) + down * SIDE]])
-    theirs = cv2.warpAffine(image.astype(np.float32), matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    matrix = np.array(
+        [
+            [scale, 0, centre * (1 - scale) + right * SIDE],
+            [0, scale, centre * (1 - scale) + down * SIDE],
+        ]
+    )
+    theirs = cv2.warpAffine(
+        image.astype(np.float32), matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE
+    )
     assert np.abs(ours - theirs)[4:-4, 4:-4].max() < 4  # OpenCV rounds places to 1/32 of a pixel
 
 
@@ -113,12 +152,16 @@ def test_elastic_field_has_the_spread_and_smoothness_of_filtered_noise():
     ours = elastic(lines, SIDE, BLEND, Draws(generator(), 64))
     rng, noise = np.random.default_rng(0), []
     for _ in range(64):
-        wide = cv2.GaussianBlur(rng.uniform(-1, 1, (SIDE + 84, SIDE + 84)), (85, 85), BLEND.elastic_sigma)
+        wide = cv2.GaussianBlur(
+            rng.uniform(-1, 1, (SIDE + 84, SIDE + 84)), (85, 85), BLEND.elastic_sigma
+        )
         noise.append(BLEND.elastic_alpha * wide[42:-42, 42:-42])
     theirs = np.stack(noise)
     for step in (0, 7, 14):
-        found = (ours[:, :, step:] * ours[:, :, :SIDE - step]).mean()
-        assert float(found) == pytest.approx((theirs[:, :, step:] * theirs[:, :, :SIDE - step]).mean(), abs=0.12)
+        found = (ours[:, :, step:] * ours[:, :, : SIDE - step]).mean()
+        assert float(found) == pytest.approx(
+            (theirs[:, :, step:] * theirs[:, :, : SIDE - step]).mean(), abs=0.12
+        )
 
 
 def test_draws_keep_within_the_published_ranges():
@@ -130,7 +173,9 @@ def test_draws_keep_within_the_published_ranges():
     widths = 2 * draws.uniform(*blending._halves((5, 25))).floor() + 1
     assert widths.unique().tolist() == list(range(5, 26, 2))
     grey = torch.full((4000, 3, 2, 2), 120.0)
-    common = common_change(torch.cat([grey, grey]), replace(BLEND, jpeg_probability=0.0, rgb_probability=0.0), draws)
+    common = common_change(
+        torch.cat([grey, grey]), replace(BLEND, jpeg_probability=0.0, rgb_probability=0.0), draws
+    )
     first, second = common.chunk(2)
     assert torch.equal(first, second)  # both images of a pair change alike
     assert (first != 120).flatten(1).any(1).float().mean() == pytest.approx(1 - 0.7**2, abs=0.05)
@@ -140,18 +185,32 @@ def test_draws_keep_within_the_published_ranges():
 @pytest.mark.parametrize(("kind", "size"), [("windows", 64), ("fsfm", 120)])
 def test_both_images_of_a_pair_are_seen_through_the_same_window(kind, size):
     images = pictures(6)
-    views = random_views(torch.cat([images, images]), replace(RECIPE, augmentation=kind, input_size=size), 0.3,
-                             Draws(generator(), 6))
+    views = random_views(
+        torch.cat([images, images]),
+        replace(RECIPE, augmentation=kind, input_size=size),
+        0.3,
+        Draws(generator(), 6),
+    )
     first, second = views.chunk(2)
-    assert views.shape == (12, 3, size, size) and views.dtype == torch.uint8 and torch.equal(first, second)
+    assert (
+        views.shape == (12, 3, size, size)
+        and views.dtype == torch.uint8
+        and torch.equal(first, second)
+    )
     assert not torch.equal(first[0], first[1])
 
 
 def test_boxes_keep_the_published_share_of_the_surroundings():
-    """A ramp tells where the view begins: 5 to 15 % of the face box beyond its edge, which is at 15 % of 1.3."""
+    """A ramp tells where the view begins: 5 to 15 % of the face box beyond its edge, which is at 15
+    % of 1.3.
+    """
     ramp = torch.arange(130.0).expand(200, 3, 130, 130).byte()
-    views = random_views(torch.cat([ramp, ramp]), replace(RECIPE, augmentation="fsfm", input_size=130), 0.3,
-                             Draws(generator(), 200))
+    views = random_views(
+        torch.cat([ramp, ramp]),
+        replace(RECIPE, augmentation="fsfm", input_size=130),
+        0.3,
+        Draws(generator(), 200),
+    )
     left, right = views[:200, 0, 0, 0].float(), views[:200, 0, 0, -1].float()
     assert 0 <= left.min() <= 1 and 9 <= left.max() <= 11  # pixels, of a face of 100
     assert 119 <= right.min() <= 121 and 128 <= right.max() <= 130

@@ -24,16 +24,24 @@ def test_landmarks_and_hulls_of_a_portrait(assets, tile, tmp_path):
     rows = table(1)
     points = crop_points(CropStore(tmp_path), rows, FaceMesh(assets / "face_landmarks.tflite"), 0.3)
     found = np.reshape(points["points"][0], (81, 2))
-    jaw, forehead, right_eye, left_eye, mouth = (found[a:b] for a, b in ((0, 17), (68, 81), (36, 42), (42, 48), (48, 68)))
+    jaw, forehead, right_eye, left_eye, mouth = (
+        found[a:b] for a, b in ((0, 17), (68, 81), (36, 42), (42, 48), (48, 68))
+    )
     assert forehead[:, 1].mean() < right_eye[:, 1].mean() < mouth[:, 1].mean() < jaw[8, 1]
     assert right_eye[:, 0].max() < mouth[:, 0].mean() < left_eye[:, 0].min()
     assert (np.diff(jaw[1:-1, 0]) > 0).all() and (np.diff(forehead[2:-2, 0]) > 0).all()
     masks = {kind: hulls.hull(found, kind, 224).astype(bool) for kind in hulls.HULLS}
     short = hulls.hull(found[:68], "face", 224).astype(bool)
     sizes = {kind: mask.sum() for kind, mask in masks.items()}
-    assert sizes["components"] < sizes["extended"] < sizes["face"] and sizes["full"] <= short.sum() < sizes["face"]
+    assert (
+        sizes["components"] < sizes["extended"] < sizes["face"]
+        and sizes["full"] <= short.sum() < sizes["face"]
+    )
     for mask in masks.values():
-        inside = [mask[round(float(y)), round(float(x))] for x, y in (right_eye.mean(0), left_eye.mean(0), mouth.mean(0))]
+        inside = [
+            mask[round(float(y)), round(float(x))]
+            for x, y in (right_eye.mean(0), left_eye.mean(0), mouth.mean(0))
+        ]
         assert all(inside) and not mask[0].any()
         assert cv2.connectedComponents(mask.astype(np.uint8))[0] == 2  # one piece, and the rest
 
@@ -41,8 +49,11 @@ def test_landmarks_and_hulls_of_a_portrait(assets, tile, tmp_path):
 def sample_and_index():
     """Real a (ten crops) and b (two) of ffpp, real c of dfdc (three), fake d."""
     counts = {"a": 10, "b": 2, "c": 3, "d": 4}
-    rows = [(name, frame, 0, int(name == "d"), "dfdc" if name == "c" else "ffpp")
-            for name, count in counts.items() for frame in range(count)]
+    rows = [
+        (name, frame, 0, int(name == "d"), "dfdc" if name == "c" else "ffpp")
+        for name, count in counts.items()
+        for frame in range(count)
+    ]
     sample = pd.DataFrame(rows, columns=["video_id", "frame", "face", "label", "dataset"])
     return sample, pd.DataFrame({"video_id": list(counts), "split": "train"})
 
@@ -57,7 +68,9 @@ def test_faces_are_real_of_the_corpus_and_spread_over_each_video():
     assert of_ffpp.groupby("video_id").size().to_dict() == {"a": 10, "b": 2}
     with pytest.raises(ValueError, match="video a is in the sample but not in split val"):
         real_faces(sample, index, "val", RECIPE)
-    with pytest.raises(ValueError, match="sbi.faces is 'celebdf2', of which split train has no real crop"):
+    with pytest.raises(
+        ValueError, match="sbi.faces is 'celebdf2', of which split train has no real crop"
+    ):
         real_faces(sample, index, "train", replace(RECIPE, faces="celebdf2"))
 
 

@@ -1,7 +1,7 @@
 """The recipe of Section 4.3: AdamW, layer-wise learning-rate decay, linear warm-up, cosine, lowest validation loss.
 
-``fit`` sees training and validation crops only; no test crop can reach it. A run that was cut off goes on from its
-last checkpoint (``loop``) when it is started again.
+``fit`` sees training and validation crops only; no test crop can reach it. A run that was cut off
+goes on from its last checkpoint (``loop``) when it is started again.
 """
 
 from __future__ import annotations
@@ -35,23 +35,39 @@ class Objective:
     weight: float
     selection: str = "total"
 
-    def __call__(self, embeddings: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor,
-                 triplet_labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def __call__(
+        self,
+        embeddings: torch.Tensor,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        triplet_labels: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
         """Scalars ``total``, ``cross_entropy``, ``triplet`` and ``active`` (share of valid triplets that act)."""
         classification = cross_entropy(logits, labels)
         if self.triplet == "none":
             nothing = torch.zeros_like(classification)
-            return {"total": classification, "cross_entropy": classification, "triplet": nothing, "active": nothing}
+            return {
+                "total": classification,
+                "cross_entropy": classification,
+                "triplet": nothing,
+                "active": nothing,
+            }
         triplet = TRIPLET_LOSSES[self.triplet](embeddings, triplet_labels, self.margin)
         active = active_fraction(embeddings.detach(), triplet_labels, self.margin)
-        return {"total": classification + self.weight * triplet, "cross_entropy": classification,
-                "triplet": triplet, "active": torch.as_tensor(active, device=classification.device)}
+        return {
+            "total": classification + self.weight * triplet,
+            "cross_entropy": classification,
+            "triplet": triplet,
+            "active": torch.as_tensor(active, device=classification.device),
+        }
 
 
 def objective(variant: Variant, recipe: Train) -> Objective:
     """The objective of one row of Table 3; ``ValueError`` if ``params.yaml`` names an unknown loss."""
     if variant.triplet not in {"none", *TRIPLET_LOSSES}:
-        raise ValueError(f"triplet loss {variant.triplet!r} is unknown; known: none, {', '.join(TRIPLET_LOSSES)}")
+        raise ValueError(
+            f"triplet loss {variant.triplet!r} is unknown; known: none, {', '.join(TRIPLET_LOSSES)}"
+        )
     if recipe.selection not in {"total", "cross_entropy"}:
         raise ValueError(f"train.selection is {recipe.selection!r}; known: total, cross_entropy")
     if recipe.balance not in {"none", "first_epoch"}:
@@ -62,34 +78,62 @@ def objective(variant: Variant, recipe: Train) -> Objective:
 def optimiser(model: Detector, recipe: Train) -> torch.optim.AdamW:
     """AdamW over groups whose ``lr_scale`` is ``layer_decay ** (depth + 1 - layer)``; no decay for 1-D tensors."""
     groups = param_groups_layer_decay(
-        model.encoder, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay,
-        no_weight_decay_list=model.encoder.no_weight_decay())
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=recipe.fused)
+        model.encoder,
+        weight_decay=recipe.weight_decay,
+        layer_decay=recipe.layer_decay,
+        no_weight_decay_list=model.encoder.no_weight_decay(),
+    )
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=recipe.fused
+    )
 
 
-def schedule(optimizer: torch.optim.Optimizer, recipe: Train, steps_per_epoch: int) -> CosineLRScheduler:
+def schedule(
+    optimizer: torch.optim.Optimizer, recipe: Train, steps_per_epoch: int
+) -> CosineLRScheduler:
     """Linear warm-up from 0, then half a cosine to the floor; ``step_update(t)`` goes *before* step t.
 
-    timm's scheduler multiplies by each group's ``lr_scale``; torch's own schedulers would ignore it and
-    layer decay would silently not act. Raises ``ValueError`` if no epoch is left after the warm-up.
+    timm's scheduler multiplies by each group's ``lr_scale``; torch's own schedulers would ignore it
+    and layer decay would silently not act. Raises ``ValueError`` if no epoch is left after the
+    warm-up.
     """
     if recipe.warmup_epochs >= recipe.epochs:
-        raise ValueError(f"train.warmup_epochs is {recipe.warmup_epochs}: keep it below train.epochs, {recipe.epochs}")
+        raise ValueError(
+            f"train.warmup_epochs is {recipe.warmup_epochs}: keep it below train.epochs, {recipe.epochs}"
+        )
     return CosineLRScheduler(
-        optimizer, t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch,
-        lr_min=recipe.min_learning_rate, warmup_t=recipe.warmup_epochs * steps_per_epoch, warmup_lr_init=0.0,
-        warmup_prefix=True, t_in_epochs=False)
+        optimizer,
+        t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch,
+        lr_min=recipe.min_learning_rate,
+        warmup_t=recipe.warmup_epochs * steps_per_epoch,
+        warmup_lr_init=0.0,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
 
 
 class _FineTuning(Loop):
     """The steps of ``fit``; the checkpoint also holds the weight of the triplet loss."""
 
-    def __init__(self, model: Detector, train: DataLoader, validation: DataLoader, loss: Objective, recipe: Train, *,
-                 fabric: Fabric, **rest: Any) -> None:
+    def __init__(
+        self,
+        model: Detector,
+        train: DataLoader,
+        validation: DataLoader,
+        loss: Objective,
+        recipe: Train,
+        *,
+        fabric: Fabric,
+        **rest: Any,
+    ) -> None:
         bare = model.to(memory_format=torch.channels_last) if recipe.channels_last else model
         optimizer = optimiser(bare, recipe)
-        self.model, wrapped = fabric.setup(torch.compile(bare) if recipe.compile else bare, optimizer)
-        super().__init__(train, wrapped, schedule(optimizer, recipe, len(train)), recipe, fabric=fabric, **rest)
+        self.model, wrapped = fabric.setup(
+            torch.compile(bare) if recipe.compile else bare, optimizer
+        )
+        super().__init__(
+            train, wrapped, schedule(optimizer, recipe, len(train)), recipe, fabric=fabric, **rest
+        )
         self.bare, self.validation, self.loss = bare, validation, loss
         self.best = Best()
         self.parts |= {"model": bare, "best": self.best}
@@ -104,7 +148,10 @@ class _FineTuning(Loop):
     def terms(self, batch: Batch) -> Terms:
         self.model.train()
         images, labels, triplet_labels = (self.fabric.to_device(part) for part in batch[:3])
-        whole = (gathered(part, self.fabric) for part in (*over_views(self.model, images), labels, triplet_labels))
+        whole = (
+            gathered(part, self.fabric)
+            for part in (*over_views(self.model, images), labels, triplet_labels)
+        )
         return self.loss(*whole)
 
     def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
@@ -112,36 +159,68 @@ class _FineTuning(Loop):
             self.loss = balanced(self.loss, means)
         validation = _validate(self.model, self.validation, self.loss, self.fabric, what)
         self.best.offer(-validation, len(self.history) + 1, self.bare.state_dict())
-        return {"train_loss": means["total"], "cross_entropy": means["cross_entropy"],
-                "triplet_loss": means["triplet"], "triplet_weight": self.loss.weight,
-                "active_fraction": means["active"],
-                "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
-                "validation_loss": validation}
+        return {
+            "train_loss": means["total"],
+            "cross_entropy": means["cross_entropy"],
+            "triplet_loss": means["triplet"],
+            "triplet_weight": self.loss.weight,
+            "active_fraction": means["active"],
+            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
+            "validation_loss": validation,
+        }
 
 
 def balanced(loss: Objective, means: dict[str, float]) -> Objective:
     """``loss`` with the weight that brings both losses into a similar range: mean cross-entropy / mean triplet loss.
 
-    The paper sets it by hand ("both losses in a similar range", Section 3.3). Without a triplet loss nothing changes.
+    The paper sets it by hand ("both losses in a similar range", Section 3.3). Without a triplet
+    loss nothing changes.
     """
-    return replace(loss, weight=means["cross_entropy"] / means["triplet"]) if means["triplet"] > 0 else loss
+    return (
+        replace(loss, weight=means["cross_entropy"] / means["triplet"])
+        if means["triplet"] > 0
+        else loss
+    )
 
 
-def fit(model: Detector, train: DataLoader, validation: DataLoader, loss: Objective, recipe: Train, *, seed: int,
-        scratch: Path, fabric: Fabric, report: Callable[[str], None] = print) -> Fit:
+def fit(
+    model: Detector,
+    train: DataLoader,
+    validation: DataLoader,
+    loss: Objective,
+    recipe: Train,
+    *,
+    seed: int,
+    scratch: Path,
+    fabric: Fabric,
+    report: Callable[[str], None] = print,
+) -> Fit:
     """Train for ``recipe.epochs``, keep the epoch with the lowest validation loss (Section 4.3).
 
-    Resumes from ``scratch/last.pt``: a resumed run repeats an uninterrupted one exactly, and several devices repeat
-    one up to rounding, because a batch depends on (seed, step) only. Raises ``ValueError`` on a loss that is not
-    finite, naming the crops, and if a batch does not fit into memory, naming a size that does.
+    Resumes from ``scratch/last.pt``: a resumed run repeats an uninterrupted one exactly, and
+    several devices repeat one up to rounding, because a batch depends on (seed, step) only. Raises
+    ``ValueError`` on a loss that is not finite, naming the crops, and if a batch does not fit into
+    memory, naming a size that does.
     """
-    run = _FineTuning(model, train, validation, loss, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
+    run = _FineTuning(
+        model,
+        train,
+        validation,
+        loss,
+        recipe,
+        seed=seed,
+        scratch=scratch,
+        fabric=fabric,
+        report=report,
+    )
     history = run.run()
     return Fit(history, run.best.epoch, run.best.weights, run.loss.weight, run.watch.summary())
 
 
 @torch.no_grad()
-def _validate(model: Detector, loader: DataLoader, loss: Objective, fabric: Fabric, what: str) -> float:
+def _validate(
+    model: Detector, loader: DataLoader, loss: Objective, fabric: Fabric, what: str
+) -> float:
     """Mean over all crops; each device has whole batches of its own, which are those of one device."""
     model.eval()
     sums = Sums()
@@ -152,9 +231,24 @@ def _validate(model: Detector, loader: DataLoader, loss: Objective, fabric: Fabr
     return sums.over_devices(fabric).means()[loss.selection]
 
 
-def manifest(recipe: Train, variant: Variant, classes: tuple[str, ...], mean: tuple[float, ...],
-             std: tuple[float, ...], best_epoch: int) -> dict:
+def manifest(
+    recipe: Train,
+    variant: Variant,
+    classes: tuple[str, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    best_epoch: int,
+) -> dict:
     """What a user of the weights must know: network, classes, normalisation, recipe."""
-    return {"architecture": recipe.architecture, "depth": recipe.depth, "input_size": recipe.input_size,
-            "views": recipe.augmentation, "classes": list(classes), "mean": list(mean), "std": list(std),
-            "best_epoch": best_epoch, "variant": asdict(variant), "train": asdict(recipe)}
+    return {
+        "architecture": recipe.architecture,
+        "depth": recipe.depth,
+        "input_size": recipe.input_size,
+        "views": recipe.augmentation,
+        "classes": list(classes),
+        "mean": list(mean),
+        "std": list(std),
+        "best_epoch": best_epoch,
+        "variant": asdict(variant),
+        "train": asdict(recipe),
+    }

@@ -1,7 +1,7 @@
 """One row of Table 3 from ``params.yaml`` to its training: what notebook 05 shows step by step.
 
-On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the notebook then finds
-their last checkpoint in the scratch folder and has nothing left to train.
+On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the
+notebook then finds their last checkpoint in the scratch folder and has nothing left to train.
 """
 
 from __future__ import annotations
@@ -36,12 +36,20 @@ def start(row: Variant, options: Profile, seed: int) -> tuple[Detector, Normalis
     """The row's network with its start weights, and how its inputs are normalised (Section 3.2)."""
     torch.manual_seed(seed)
     recipe, classes = options.train, class_names(row.labels)
-    detector = build_detector(recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size,
-                           drop_path=recipe.drop_path, head_std=recipe.head_std)
+    detector = build_detector(
+        recipe.architecture,
+        len(classes),
+        depth=recipe.depth,
+        input_size=recipe.input_size,
+        drop_path=recipe.drop_path,
+        head_std=recipe.head_std,
+    )
     return detector, checkpoints.load_start(detector, str(getattr(options.start, row.init)))
 
 
-def crops(place: Places, row: Variant, recipe: Train, norm: Normalisation) -> tuple[CropDataset, CropDataset]:
+def crops(
+    place: Places, row: Variant, recipe: Train, norm: Normalisation
+) -> tuple[CropDataset, CropDataset]:
     """Training and validation crops with the row's labels; triplets are over its classes or over real/fake.
 
     Validation crops are shuffled once, so that each batch has triplets.
@@ -53,17 +61,27 @@ def crops(place: Places, row: Variant, recipe: Train, norm: Normalisation) -> tu
     for file, transform in zip(sample_files(place), transforms, strict=True):
         rows = pd.read_parquet(file)
         rows = rows if file.stem == "train" else rows.sample(frac=1, random_state=0)
-        found.append(CropDataset(store, positions(store, rows), transform, class_labels(rows, row.labels),
-                                 class_labels(rows, triplet_scheme)))
+        found.append(
+            CropDataset(
+                store,
+                positions(store, rows),
+                transform,
+                class_labels(rows, row.labels),
+                class_labels(rows, triplet_scheme),
+            )
+        )
     return found[0], found[1]
 
 
-def loaders(train: CropDataset, validation: CropDataset, recipe: Train, seed: int,
-            fabric: Fabric) -> tuple[DataLoader, DataLoader]:
+def loaders(
+    train: CropDataset, validation: CropDataset, recipe: Train, seed: int, fabric: Fabric
+) -> tuple[DataLoader, DataLoader]:
     """This device's part of every training batch, and its validation batches."""
     part = fabric.global_rank, fabric.world_size
-    return (training_loader(train, recipe.batch_size, recipe.workers, seed, *part),
-            evaluation_loader(validation, recipe.batch_size, recipe.workers, *part))
+    return (
+        training_loader(train, recipe.batch_size, recipe.workers, seed, *part),
+        evaluation_loader(validation, recipe.batch_size, recipe.workers, *part),
+    )
 
 
 def sample_files(place: Places) -> list[Path]:
@@ -75,7 +93,9 @@ def scratch(place: Places, row: Variant, options: Profile, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.train, devices=1, workers=0)
     digests = [file_digest(file) for file in sample_files(place)]
-    return place.scratch(fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests))
+    return place.scratch(
+        fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests)
+    )
 
 
 def train_row(profile: str, variant: str, seed: int) -> Fit:
@@ -84,6 +104,16 @@ def train_row(profile: str, variant: str, seed: int) -> Fit:
     row, options = chosen.variant(variant), chosen.profile(profile)
     fabric = this_fabric(options.train.precision)
     detector, norm = start(row, options, seed)
-    train, validation = loaders(*crops(place, row, options.train, norm), options.train, seed, fabric)
-    return fit(detector, train, validation, objective(row, options.train), options.train, seed=seed,
-               scratch=scratch(place, row, options, seed), fabric=fabric)
+    train, validation = loaders(
+        *crops(place, row, options.train, norm), options.train, seed, fabric
+    )
+    return fit(
+        detector,
+        train,
+        validation,
+        objective(row, options.train),
+        options.train,
+        seed=seed,
+        scratch=scratch(place, row, options, seed),
+        fabric=fabric,
+    )

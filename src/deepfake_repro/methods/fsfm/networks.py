@@ -37,7 +37,9 @@ def begin_from_nothing(encoder: VisionTransformer) -> None:
     _fresh(encoder.blocks)
     nn.init.xavier_uniform_(encoder.patch_embed.proj.weight.flatten(1))
     nn.init.normal_(encoder.cls_token, std=0.02)
-    encoder.pos_embed.copy_(sincos_table(encoder.pos_embed.shape[-1], encoder.patch_embed.grid_size[0]))
+    encoder.pos_embed.copy_(
+        sincos_table(encoder.pos_embed.shape[-1], encoder.patch_embed.grid_size[0])
+    )
 
 
 class Projection(nn.Module):
@@ -45,8 +47,11 @@ class Projection(nn.Module):
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.projection_head = _fresh(nn.Sequential(nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU(),
-                                                    nn.Linear(hidden, out)))
+        self.projection_head = _fresh(
+            nn.Sequential(
+                nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, out)
+            )
+        )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``[B, width]`` -> ``[B, out]``."""
@@ -56,22 +61,32 @@ class Projection(nn.Module):
 class Branch(nn.Module):
     """Encoder, rep decoder and projector, which both networks have; tensors named as in FSFM's released files.
 
-    The encoder's parts are taken from a timm ViT (class token, plain blocks) and trained in place; its positions
-    are frozen. Raises ``ValueError`` for a network without exactly one class token.
+    The encoder's parts are taken from a timm ViT (class token, plain blocks) and trained in place;
+    its positions are frozen. Raises ``ValueError`` for a network without exactly one class token.
     """
 
     def __init__(self, encoder: VisionTransformer | Branch, recipe: Pretrain) -> None:
         super().__init__()
-        if encoder.cls_token is None or encoder.pos_embed.shape[1] != 1 + encoder.patch_embed.num_patches:
-            raise ValueError("FSFM pre-training needs a ViT with one class token and a position for every token")
+        if (
+            encoder.cls_token is None
+            or encoder.pos_embed.shape[1] != 1 + encoder.patch_embed.num_patches
+        ):
+            raise ValueError(
+                "FSFM pre-training needs a ViT with one class token and a position for every token"
+            )
         width = encoder.cls_token.shape[-1]
-        self.cls_token, self.patch_embed, self.blocks = encoder.cls_token, encoder.patch_embed, encoder.blocks
+        self.cls_token, self.patch_embed, self.blocks = (
+            encoder.cls_token,
+            encoder.patch_embed,
+            encoder.blocks,
+        )
         self.pos_embed = _frozen(encoder.pos_embed.detach().clone())
         # A network that pools by the mean has its fresh norm behind the pooling.
         self.norm = encoder.fc_norm if isinstance(encoder.norm, nn.Identity) else encoder.norm
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.rep_decoder_embed = _fresh(nn.Linear(width, width))
-        # Kept from FSFM: it stores a table here but leaves it zero, so this decoder knows no positions.
+        # Kept from FSFM: it stores a table here but leaves it zero, so this decoder knows no
+        # positions.
         self.rep_decoder_pos_embed = _frozen(torch.zeros_like(self.pos_embed))
         self.rep_decoder_blocks = _blocks(width, recipe.rep_depth, recipe.rep_heads)
         self.rep_decoder_norm = nn.LayerNorm(width, eps=1e-6)
@@ -103,7 +118,9 @@ class Branch(nn.Module):
     def represent(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """One vector per image ``[B, out]``: rep decoder, mean over all tokens (CLS too), projector."""
         tokens = self.completed(self.rep_decoder_embed(tokens), mask) + self.rep_decoder_pos_embed
-        return self.projector(self.rep_decoder_pred(self.rep_decoder_norm(self.rep_decoder_blocks(tokens))).mean(1))
+        return self.projector(
+            self.rep_decoder_pred(self.rep_decoder_norm(self.rep_decoder_blocks(tokens))).mean(1)
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The target's key ``[B, out]`` of the whole images ``[B, 3, S, S]``."""
@@ -113,26 +130,34 @@ class Branch(nn.Module):
 class FSFM(Branch):
     """The online network: a ``Branch`` with a predictor and a pixel decoder (Section 3.2).
 
-    Raises ``ValueError`` if ``recipe.decoder_width`` does not divide by 4 and by ``recipe.decoder_heads``.
+    Raises ``ValueError`` if ``recipe.decoder_width`` does not divide by 4 and by
+    ``recipe.decoder_heads``.
     """
 
     def __init__(self, encoder: VisionTransformer, recipe: Pretrain) -> None:
         super().__init__(encoder, recipe)
         width, inner = self.cls_token.shape[-1], recipe.decoder_width
         if inner % 4 or inner % recipe.decoder_heads:
-            raise ValueError(f"pretrain.decoder_width is {inner}: take a multiple of 4 and of decoder_heads")
+            raise ValueError(
+                f"pretrain.decoder_width is {inner}: take a multiple of 4 and of decoder_heads"
+            )
         self.patch = self.patch_embed.patch_size[0]
-        self.predictor = Projection(recipe.projector_out, recipe.projector_hidden, recipe.projector_out)
+        self.predictor = Projection(
+            recipe.projector_out, recipe.projector_hidden, recipe.projector_out
+        )
         self.decoder_embed = _fresh(nn.Linear(width, inner))
         self.decoder_pos_embed = _frozen(sincos_table(inner, self.patch_embed.grid_size[0]))
         self.decoder_blocks = _blocks(inner, recipe.decoder_depth, recipe.decoder_heads)
         self.decoder_norm = nn.LayerNorm(inner, eps=1e-6)
         self.decoder_pred = _fresh(nn.Linear(inner, 3 * self.patch**2))
 
-    def forward(self, images: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, images: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pixels ``[B, N, 3 p²]`` of every patch (normalised patches) and query ``[B, out]`` of unit length.
 
-        ``images`` ``[B, 3, S, S]``; ``mask`` bool ``[B, N]``, True = hidden, as many in every image.
+        ``images`` ``[B, 3, S, S]``; ``mask`` bool ``[B, N]``, True = hidden, as many in every
+        image.
         """
         tokens = self.tokens(images, mask)
         inner = self.decoder_embed(self.completed(tokens, mask)) + self.decoder_pos_embed
@@ -153,8 +178,14 @@ def _frozen(table: torch.Tensor) -> nn.Parameter:
 
 
 def _blocks(width: int, depth: int, heads: int) -> nn.Sequential:
-    return _fresh(nn.Sequential(*(Block(width, heads, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
-                                  for _ in range(depth))))
+    return _fresh(
+        nn.Sequential(
+            *(
+                Block(width, heads, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+                for _ in range(depth)
+            )
+        )
+    )
 
 
 def _fresh(module: M) -> M:

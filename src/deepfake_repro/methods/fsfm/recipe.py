@@ -1,8 +1,9 @@
 """FSFM's own pre-training at any scale: masked image modelling and instance discrimination (Section 3.2).
 
-An *online* network sees a quarter of the patches of a real face. It must paint the hidden ones (``L_m``, and
-``L_fr`` over the region that is hidden whole) and must describe the face as a slowly following *target* network
-does, which sees all of it (``L_sim``). Written from the published description; no code of FSFM is in it.
+An *online* network sees a quarter of the patches of a real face. It must paint the hidden ones
+(``L_m``, and ``L_fr`` over the region that is hidden whole) and must describe the face as a slowly
+following *target* network does, which sees all of it (``L_sim``). Written from the published
+description; no code of FSFM is in it.
 """
 
 from __future__ import annotations
@@ -75,12 +76,13 @@ def patch_errors(pred: torch.Tensor, target_patches: torch.Tensor) -> torch.Tens
     return (pred.float() - target_patches).square().mean(-1)
 
 
-def reconstruction_losses(errors: torch.Tensor, mask: torch.Tensor,
-                          facial: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def reconstruction_losses(
+    errors: torch.Tensor, mask: torch.Tensor, facial: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """``L_m`` and ``L_fr``: mean error over the hidden patches, and over the region hidden whole.
 
-    ``errors`` of the patches and masks ``[B, N]``; sums run over the whole batch. A batch whose faces all lack the
-    region has ``L_fr`` = 0 (FSFM divides 0 by 0 there).
+    ``errors`` of the patches and masks ``[B, N]``; sums run over the whole batch. A batch whose
+    faces all lack the region has ``L_fr`` = 0 (FSFM divides 0 by 0 there).
     """
     hidden, region = ((errors * part).sum() / part.sum().clamp(min=1) for part in (mask, facial))
     return hidden, region
@@ -107,7 +109,9 @@ def neighbours_agree(vectors: torch.Tensor, video: Sequence[str]) -> float:
     """Share of ``vectors`` ``[N, D]`` whose nearest other one, by cosine, is of the same video."""
     unit = F.normalize(vectors, dim=1)
     nearest = (unit @ unit.T).fill_diagonal_(-2.0).argmax(1)
-    return sum(video[one] == video[other] for one, other in enumerate(nearest.tolist())) / len(video)
+    return sum(video[one] == video[other] for one, other in enumerate(nearest.tolist())) / len(
+        video
+    )
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,9 @@ class PretrainFit:
 def optimiser(model: FSFM, recipe: Pretrain) -> torch.optim.AdamW:
     """AdamW (0.9, 0.95); weight decay on tensors of two or more dimensions only.
 
-    The encoder learns ``recipe.encoder_rate`` times as fast as the new parts: 1 where both begin from nothing, less
-    where pre-training goes on from weights that the first steps under random decoders would spoil.
+    The encoder learns ``recipe.encoder_rate`` times as fast as the new parts: 1 where both begin
+    from nothing, less where pre-training goes on from weights that the first steps under random
+    decoders would spoil.
     """
     encoder = set(map(id, model.encoder_parameters()))
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
@@ -130,18 +135,34 @@ def optimiser(model: FSFM, recipe: Pretrain) -> torch.optim.AdamW:
         rate = recipe.encoder_rate if id(parameter) in encoder else 1.0
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.AdamW([{"params": some, "lr_scale": rate, "weight_decay": decay}
-                              for (rate, decay), some in groups.items()], lr=recipe.learning_rate, betas=(0.9, 0.95))
+    return torch.optim.AdamW(
+        [
+            {"params": some, "lr_scale": rate, "weight_decay": decay}
+            for (rate, decay), some in groups.items()
+        ],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.95),
+    )
 
 
-def schedule(optimizer: torch.optim.Optimizer, recipe: Pretrain, steps_per_epoch: int) -> CosineLRScheduler:
+def schedule(
+    optimizer: torch.optim.Optimizer, recipe: Pretrain, steps_per_epoch: int
+) -> CosineLRScheduler:
     """Linear warm-up from 0, then half a cosine to 0, set before each step. Raises ``ValueError``."""
     if recipe.warmup_epochs >= recipe.epochs:
-        raise ValueError(f"pretrain.warmup_epochs is {recipe.warmup_epochs}: keep it below pretrain.epochs, "
-                         f"{recipe.epochs}")
-    return CosineLRScheduler(optimizer, t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch, lr_min=0.0,
-                             warmup_t=recipe.warmup_epochs * steps_per_epoch, warmup_lr_init=0.0, warmup_prefix=True,
-                             t_in_epochs=False)
+        raise ValueError(
+            f"pretrain.warmup_epochs is {recipe.warmup_epochs}: keep it below pretrain.epochs, "
+            f"{recipe.epochs}"
+        )
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch,
+        lr_min=0.0,
+        warmup_t=recipe.warmup_epochs * steps_per_epoch,
+        warmup_lr_init=0.0,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
 
 
 class _Pretraining(Loop):
@@ -149,11 +170,15 @@ class _Pretraining(Loop):
 
     block, rows = "pretrain", "real training crops"
 
-    def __init__(self, model: FSFM, loader: DataLoader, recipe: Pretrain, *, fabric: Fabric, **rest: Any) -> None:
+    def __init__(
+        self, model: FSFM, loader: DataLoader, recipe: Pretrain, *, fabric: Fabric, **rest: Any
+    ) -> None:
         self.online, self.target = model, fabric.to_device(target_of(model, recipe))
         optimizer = optimiser(model, recipe)
         self.network, wrapped = fabric.setup(model, optimizer)
-        super().__init__(loader, wrapped, schedule(optimizer, recipe, len(loader)), recipe, fabric=fabric, **rest)
+        super().__init__(
+            loader, wrapped, schedule(optimizer, recipe, len(loader)), recipe, fabric=fabric, **rest
+        )
         self.parts |= {"model": model, "target": self.target}
 
     def momentum(self, step: int) -> float:
@@ -177,25 +202,37 @@ class _Pretraining(Loop):
         self.network.train()
         images, fabric = self.fabric.to_device(batch[0]), self.fabric
         mask, facial = (fabric.to_device(part) for part in self.masks(batch[1]))
-        pixels, query = self.network(images, mask[fabric.global_rank::fabric.world_size])
+        pixels, query = self.network(images, mask[fabric.global_rank :: fabric.world_size])
         with torch.no_grad(), fabric.autocast():
             key = self.target(images)
         errors = patch_errors(pixels, normalised_patches(images, self.online.patch))
         errors, query, key = (gathered(part, fabric) for part in (errors, query, key))
         masked, region = reconstruction_losses(errors, mask, facial)
         similarity = similarity_loss(query, key)
-        loss = masked + self.recipe.facial_weight * region + self.recipe.similarity_weight * similarity
+        loss = (
+            masked + self.recipe.facial_weight * region + self.recipe.similarity_weight * similarity
+        )
         return {"loss": loss, "masked": masked, "facial": region, "similarity": similarity}
 
 
-def pretrain(model: FSFM, loader: DataLoader, recipe: Pretrain, *, seed: int, scratch: Path, fabric: Fabric,
-             report: Callable[[str], None] = print) -> PretrainFit:
+def pretrain(
+    model: FSFM,
+    loader: DataLoader,
+    recipe: Pretrain,
+    *,
+    seed: int,
+    scratch: Path,
+    fabric: Fabric,
+    report: Callable[[str], None] = print,
+) -> PretrainFit:
     """Pre-train ``model`` in place for ``recipe.epochs``: L = L_m + 0.007 L_fr + 0.1 L_sim (Section 3.2).
 
-    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly; several devices repeat one up to
-    rounding. Raises ``ValueError`` on a loss that is not finite, naming the crops.
+    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly; several devices
+    repeat one up to rounding. Raises ``ValueError`` on a loss that is not finite, naming the crops.
     """
-    run = _Pretraining(model, loader, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report)
+    run = _Pretraining(
+        model, loader, recipe, seed=seed, scratch=scratch, fabric=fabric, report=report
+    )
     return PretrainFit(run.run(), run.watch.summary())
 
 
@@ -203,6 +240,10 @@ def save_checkpoint(model: FSFM, folder: Path, norm: Normalisation, recipe: Pret
     """Write ``checkpoint.pth`` and ``pretrain_ds_mean_std.txt`` as FSFM releases them, for ``load_fsfm``."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    torch.save({"model": state, "epoch": recipe.epochs, "args": argparse.Namespace(**asdict(recipe))},
-               folder / "checkpoint.pth")
-    (folder / "pretrain_ds_mean_std.txt").write_text(json.dumps({"mean": norm.mean, "std": norm.std}) + "\n")
+    torch.save(
+        {"model": state, "epoch": recipe.epochs, "args": argparse.Namespace(**asdict(recipe))},
+        folder / "checkpoint.pth",
+    )
+    (folder / "pretrain_ds_mean_std.txt").write_text(
+        json.dumps({"mean": norm.mean, "std": norm.std}) + "\n"
+    )

@@ -1,7 +1,7 @@
 """Pre-training from ``params.yaml`` to its last step: what notebook 03b shows step by step.
 
-On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro pretrain``); the notebook then
-finds their last checkpoint in the scratch folder and has nothing left to train.
+On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro pretrain``);
+the notebook then finds their last checkpoint in the scratch folder and has nothing left to train.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from ...training.detector import build_detector
 from ...training.devices import this_fabric
 from ...training.loading import CROP_KEY, training_loader
 from ...training.transforms import Normalisation
-from .masks import LandmarkParser, RealFaces, measured_normalisation, real_faces_of, real_training_faces
+from .masks import (
+    LandmarkParser,
+    RealFaces,
+    measured_normalisation,
+    real_faces_of,
+    real_training_faces,
+)
 from .networks import FSFM, begin_from_nothing
 from .recipe import PretrainFit, pretrain
 
@@ -53,10 +59,13 @@ def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[FSFM,
     return FSFM(detector.encoder, options.pretrain), norm
 
 
-def real_faces(place: Places, options: Profile, rows: pd.DataFrame, patch: int,
-               norm: Normalisation) -> RealFaces:
+def real_faces(
+    place: Places, options: Profile, rows: pd.DataFrame, patch: int, norm: Normalisation
+) -> RealFaces:
     """The crops of ``rows`` with their regions, which the face mesh finds now."""
-    parser = LandmarkParser(FaceMesh(place.base / ASSETS / "face_landmarks.tflite"), options.crops.margin)
+    parser = LandmarkParser(
+        FaceMesh(place.base / ASSETS / "face_landmarks.tflite"), options.crops.margin
+    )
     shape = options.train.augmentation, options.train.input_size, patch, norm
     return RealFaces(CropStore(place.crops), rows, parser, *shape, workers=options.pretrain.workers)
 
@@ -64,14 +73,18 @@ def real_faces(place: Places, options: Profile, rows: pd.DataFrame, patch: int,
 def loader(faces: RealFaces, options: Profile, fabric: Fabric) -> DataLoader:
     """This device's part of every batch."""
     recipe = options.pretrain
-    return training_loader(faces, recipe.batch_size, recipe.workers, SEED, fabric.global_rank, fabric.world_size)
+    return training_loader(
+        faces, recipe.batch_size, recipe.workers, SEED, fabric.global_rank, fabric.world_size
+    )
 
 
 def scratch(place: Places, options: Profile) -> Path:
     """Folder of the checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.pretrain, devices=1, workers=0)
     digests = [file_digest(file) for file in (place.samples / "train.parquet", place.index)]
-    return place.scratch(fingerprint(options.train, anywhere, SEED, code_digest(pretrain_profile), *digests))
+    return place.scratch(
+        fingerprint(options.train, anywhere, SEED, code_digest(pretrain_profile), *digests)
+    )
 
 
 def pretrain_profile(profile: str) -> PretrainFit:
@@ -80,4 +93,6 @@ def pretrain_profile(profile: str) -> PretrainFit:
     fabric, rows = this_fabric(options.pretrain.precision), real_rows(place, options)
     online, norm = start(options, CropStore(place.crops), rows)
     batches = loader(real_faces(place, options, rows, online.patch, norm), options, fabric)
-    return pretrain(online, batches, options.pretrain, seed=SEED, scratch=scratch(place, options), fabric=fabric)
+    return pretrain(
+        online, batches, options.pretrain, seed=SEED, scratch=scratch(place, options), fabric=fabric
+    )

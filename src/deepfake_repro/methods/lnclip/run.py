@@ -1,7 +1,7 @@
 """The row of LNCLIP-DF from ``params.yaml`` to its training: what notebook 09 shows step by step.
 
-On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the notebook then finds
-their last checkpoint in the scratch folder and has nothing left to train.
+On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the
+notebook then finds their last checkpoint in the scratch folder and has nothing left to train.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from ...training.detector import Detector
 from ...training.devices import this_fabric
 from ...training.loading import CropDataset, evaluation_loader, loader_of, positions
 from ...training.loop import Fit
-from ...training.transforms import Normalisation, Transform, evaluation_transform, training_transform
+from ...training.transforms import (
+    Normalisation,
+    Transform,
+    evaluation_transform,
+    training_transform,
+)
 from .pairing import PairedBatches, chosen_sources, source_videos
 from .recipe import fit
 from .sphere import build
@@ -50,11 +55,24 @@ def validation_rows(place: Places) -> pd.DataFrame:
     return pd.read_parquet(place.samples / "validation.parquet").sample(frac=1, random_state=0)
 
 
-def batches(rows: pd.DataFrame, sources: np.ndarray, recipe: LnClip, seed: int, rank: int = 0,
-            world: int = 1) -> PairedBatches:
+def batches(
+    rows: pd.DataFrame,
+    sources: np.ndarray,
+    recipe: LnClip,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+) -> PairedBatches:
     """The order of an epoch: pairs of one source side by side, as ``lnclip.paired`` says."""
-    return PairedBatches(rows["label"].to_numpy(), sources, recipe.batch_size, paired=recipe.paired, seed=seed, rank=rank,
-                         world=world)
+    return PairedBatches(
+        rows["label"].to_numpy(),
+        sources,
+        recipe.batch_size,
+        paired=recipe.paired,
+        seed=seed,
+        rank=rank,
+        world=world,
+    )
 
 
 def crops(place: Places, rows: pd.DataFrame, transform: Transform) -> CropDataset:
@@ -63,15 +81,21 @@ def crops(place: Places, rows: pd.DataFrame, transform: Transform) -> CropDatase
     return CropDataset(store, positions(store, rows), transform, rows["label"])
 
 
-def loaders(place: Places, recipe: LnClip, norm: Normalisation, seed: int,
-            fabric: Fabric) -> tuple[DataLoader, DataLoader]:
+def loaders(
+    place: Places, recipe: LnClip, norm: Normalisation, seed: int, fabric: Fabric
+) -> tuple[DataLoader, DataLoader]:
     """This device's part of every training batch, and its validation batches."""
-    part, shape = (fabric.global_rank, fabric.world_size), (recipe.augmentation, recipe.input_size, norm)
+    part, shape = (
+        (fabric.global_rank, fabric.world_size),
+        (recipe.augmentation, recipe.input_size, norm),
+    )
     rows, sources = training_rows(place, recipe, seed)
     train = crops(place, rows, training_transform(*shape))
     validation = crops(place, validation_rows(place), evaluation_transform(*shape))
-    return (loader_of(train, batches(rows, sources, recipe, seed, *part), recipe.workers),
-            evaluation_loader(validation, recipe.batch_size, recipe.workers, *part))
+    return (
+        loader_of(train, batches(rows, sources, recipe, seed, *part), recipe.workers),
+        evaluation_loader(validation, recipe.batch_size, recipe.workers, *part),
+    )
 
 
 def input_files(place: Places) -> list[Path]:
@@ -82,7 +106,9 @@ def input_files(place: Places) -> list[Path]:
 def scratch(place: Places, recipe: LnClip, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     digests = [file_digest(file) for file in (*input_files(place), place.index)]
-    return place.scratch(fingerprint(replace(recipe, workers=0), seed, code_digest(train_row), *digests))
+    return place.scratch(
+        fingerprint(replace(recipe, workers=0), seed, code_digest(train_row), *digests)
+    )
 
 
 def train_row(profile: str, variant: str, seed: int) -> Fit:
@@ -91,5 +117,13 @@ def train_row(profile: str, variant: str, seed: int) -> Fit:
     fabric = this_fabric(recipe.precision)
     detector, norm = start(recipe, seed)
     train, validation = loaders(place, recipe, norm, seed, fabric)
-    return fit(detector, train, validation, validation_rows(place)["video_id"].tolist(), recipe, seed=seed,
-               scratch=scratch(place, recipe, seed), fabric=fabric)
+    return fit(
+        detector,
+        train,
+        validation,
+        validation_rows(place)["video_id"].tolist(),
+        recipe,
+        seed=seed,
+        scratch=scratch(place, recipe, seed),
+        fabric=fabric,
+    )

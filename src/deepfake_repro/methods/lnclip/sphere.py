@@ -1,9 +1,10 @@
 """LNCLIP-DF (Yermakov et al. 2025, arXiv:2508.06248): LayerNorm tuning, unit hypersphere, latent augmentation.
 
-A pretrained ViT stays frozen but for its LayerNorms; the class token is L2-normalised; a linear head reads it.
-Features of one class are drawn together (alignment), all features are spread over the sphere (uniformity), and new
-ones are made on the great circles between features of a class (slerp: in the abstract's version of the paper, dropped
-by the later one). Written from the published formulas.
+A pretrained ViT stays frozen but for its LayerNorms; the class token is L2-normalised; a linear
+head reads it. Features of one class are drawn together (alignment), all features are spread over
+the sphere (uniformity), and new ones are made on the great circles between features of a class
+(slerp: in the abstract's version of the paper, dropped by the later one). Written from the
+published formulas.
 """
 
 from __future__ import annotations
@@ -39,8 +40,14 @@ def build(recipe: LnClip) -> tuple[Detector, Normalisation]:
 
 def empty(recipe: LnClip) -> Detector:
     """The network of :func:`build` with fresh weights: enough to count its parameters."""
-    detector = build_detector(recipe.architecture, len(CLASSES), depth=recipe.depth, input_size=recipe.input_size,
-                           head_std=recipe.head_std, sphere=True)
+    detector = build_detector(
+        recipe.architecture,
+        len(CLASSES),
+        depth=recipe.depth,
+        input_size=recipe.input_size,
+        head_std=recipe.head_std,
+        sphere=True,
+    )
     tune_layer_norms(detector)
     return detector
 
@@ -60,19 +67,25 @@ def tune_layer_norms(detector: Detector) -> None:
 
 def trainable(detector: Detector) -> dict[str, nn.Parameter]:
     """Name -> parameter of all that is trained."""
-    return {name: parameter for name, parameter in detector.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter
+        for name, parameter in detector.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def parameter_counts(detector: Detector) -> tuple[int, int]:
     """Number of trained and of all parameters."""
-    return sum(p.numel() for p in trainable(detector).values()), sum(p.numel() for p in detector.parameters())
+    return sum(p.numel() for p in trainable(detector).values()), sum(
+        p.numel() for p in detector.parameters()
+    )
 
 
 def alignment(features: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
     """Mean of ``||z_i - z_j|| ** power`` over all pairs i < j of one class (Wang & Isola 2020, with labels).
 
-    ``features`` ``[B, D]`` of unit length, ``labels`` ``[B]`` -> scalar in [0, 2 ** power], at least fp32; 0 without
-    such a pair.
+    ``features`` ``[B, D]`` of unit length, ``labels`` ``[B]`` -> scalar in [0, 2 ** power], at
+    least fp32; 0 without such a pair.
     """
     same = (labels[:, None] == labels[None, :]).triu(1)
     apart = distances(features).pow(power)
@@ -82,8 +95,8 @@ def alignment(features: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
 def uniformity(features: Tensor, temperature: float = 2.0) -> Tensor:
     """``log(mean over pairs i < j of exp(-t ||z_i - z_j||²))``, whatever their classes (Wang & Isola 2020).
 
-    ``features`` ``[B, D]`` of unit length -> scalar in [-4 t, 0], lower is more even; 0 without a pair. The mean is
-    kept above 1e-6.
+    ``features`` ``[B, D]`` of unit length -> scalar in [-4 t, 0], lower is more even; 0 without a
+    pair. The mean is kept above 1e-6.
     """
     pairs = len(features) * (len(features) - 1) // 2
     if not pairs:
@@ -95,8 +108,8 @@ def uniformity(features: Tensor, temperature: float = 2.0) -> Tensor:
 def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     """Points on the great circles from ``start`` to ``end``: ``(sin((1-t)θ) a + sin(tθ) b) / sin θ``, length one.
 
-    ``start``, ``end`` ``[..., D]`` of unit length, ``share`` t in [0, 1] ``[...]``. Equal ends give that point; the
-    angle is kept off 0 and π, where the formula divides by zero.
+    ``start``, ``end`` ``[..., D]`` of unit length, ``share`` t in [0, 1] ``[...]``. Equal ends give
+    that point; the angle is kept off 0 and π, where the formula divides by zero.
     """
     cosine = (start * end).sum(-1).clamp(-1 + 1e-6, 1 - 1e-6)
     angle = cosine.acos()
@@ -107,8 +120,9 @@ def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
 def interpolated(features: Tensor, labels: Tensor, copies: int) -> tuple[Tensor, Tensor]:
     """Latent augmentation: ``copies`` new features for each, in the place of the old ones.
 
-    Each is a :func:`slerp` towards a random feature of the same class (itself among them) by t ~ U[0, 1], drawn from
-    torch's global generator. ``[B, D]``, ``[B]`` -> ``[copies · B, D]``, ``[copies · B]``; 0 copies change nothing.
+    Each is a :func:`slerp` towards a random feature of the same class (itself among them) by t ~
+    U[0, 1], drawn from torch's global generator. ``[B, D]``, ``[B]`` -> ``[copies · B, D]``,
+    ``[copies · B]``; 0 copies change nothing.
     """
     if not copies:
         return features, labels
@@ -130,8 +144,14 @@ class SphereObjective:
 
     def __call__(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Scalars ``total``, ``cross_entropy``, ``alignment`` and ``uniformity`` of a batch."""
-        terms = {"cross_entropy": cross_entropy(logits, labels), "alignment": alignment(features, labels),
-                 "uniformity": uniformity(features)}
-        total = (terms["cross_entropy"] + self.alignment * terms["alignment"]
-                 + self.uniformity * terms["uniformity"])
+        terms = {
+            "cross_entropy": cross_entropy(logits, labels),
+            "alignment": alignment(features, labels),
+            "uniformity": uniformity(features),
+        }
+        total = (
+            terms["cross_entropy"]
+            + self.alignment * terms["alignment"]
+            + self.uniformity * terms["uniformity"]
+        )
         return {"total": total, **terms}

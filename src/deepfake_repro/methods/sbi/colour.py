@@ -1,6 +1,7 @@
 """Changes of colour, resolution and compression on batches of images, for self-blended images.
 
-Images are float ``[B, 3, S, S]`` RGB on the scale 0-255 and stay within it; parameters are one value an image.
+Images are float ``[B, 3, S, S]`` RGB on the scale 0-255 and stay within it; parameters are one
+value an image.
 """
 
 from __future__ import annotations
@@ -9,12 +10,112 @@ import torch
 from torch.nn import functional as F
 
 # ITU-T T.81, Annex K: quantisation of luminance and chrominance at quality 50.
-_LUMINANCE = (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
-              14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
-              49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99)
-_CHROMINANCE = (17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99,
-                47, 66, 99, 99, 99, 99, 99, 99, *(99,) * 32)
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))  # JFIF
+_LUMINANCE = (
+    16,
+    11,
+    10,
+    16,
+    24,
+    40,
+    51,
+    61,
+    12,
+    12,
+    14,
+    19,
+    26,
+    58,
+    60,
+    55,
+    14,
+    13,
+    16,
+    24,
+    40,
+    57,
+    69,
+    56,
+    14,
+    17,
+    22,
+    29,
+    51,
+    87,
+    80,
+    62,
+    18,
+    22,
+    37,
+    56,
+    68,
+    109,
+    103,
+    77,
+    24,
+    35,
+    55,
+    64,
+    81,
+    104,
+    113,
+    92,
+    49,
+    64,
+    78,
+    87,
+    103,
+    121,
+    120,
+    101,
+    72,
+    92,
+    95,
+    98,
+    112,
+    100,
+    103,
+    99,
+)
+_CHROMINANCE = (
+    17,
+    18,
+    24,
+    47,
+    99,
+    99,
+    99,
+    99,
+    18,
+    21,
+    26,
+    66,
+    99,
+    99,
+    99,
+    99,
+    24,
+    26,
+    56,
+    99,
+    99,
+    99,
+    99,
+    99,
+    47,
+    66,
+    99,
+    99,
+    99,
+    99,
+    99,
+    99,
+    *(99,) * 32,
+)
+_TO_YCC = (
+    (0.299, 0.587, 0.114),
+    (-0.168735892, -0.331264108, 0.5),
+    (0.5, -0.418687589, -0.081312411),
+)  # JFIF
 _BLOCK = 8
 
 
@@ -28,9 +129,13 @@ def rgb_shift(images: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     return (images + shift[..., None, None]).clamp_(0, 255)
 
 
-def brightness_contrast(images: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def brightness_contrast(
+    images: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
     """``gain * image + 255 * bias``, both ``[B]``."""
-    return torch.addcmul(255 * bias[:, None, None, None], images, gain[:, None, None, None]).clamp_(0, 255)
+    return torch.addcmul(255 * bias[:, None, None, None], images, gain[:, None, None, None]).clamp_(
+        0, 255
+    )
 
 
 def hsv_shift(images: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -43,14 +148,23 @@ def hsv_shift(images: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     top = torch.maximum(torch.maximum(red, green), blue)
     chroma = top - torch.minimum(torch.minimum(red, green), blue)
     share = chroma.clamp(min=1e-6).reciprocal_()
-    sixths = torch.where(top == red, (green - blue) * share,
-                         torch.where(top == green, (blue - red) * share + 2, (red - green) * share + 4))
+    sixths = torch.where(
+        top == red,
+        (green - blue) * share,
+        torch.where(top == green, (blue - red) * share + 2, (red - green) * share + 4),
+    )
     sixths = sixths.add_(hue / 30).remainder_(6)
     depth = chroma.div_(top.clamp(min=1e-6)).add_(saturation / 255).clamp_(0, 1)
     top.add_(value).clamp_(0, 255)
     depth.mul_(top)
-    lacking = ((sixths - 3).abs_().neg_().add_(2), (sixths - 2).abs_().sub_(1), (sixths - 4).abs_().sub_(1))
-    return torch.stack([torch.addcmul(top, depth, part.clamp_(0, 1), value=-1) for part in lacking], 1)
+    lacking = (
+        (sixths - 3).abs_().neg_().add_(2),
+        (sixths - 2).abs_().sub_(1),
+        (sixths - 4).abs_().sub_(1),
+    )
+    return torch.stack(
+        [torch.addcmul(top, depth, part.clamp_(0, 1), value=-1) for part in lacking], 1
+    )
 
 
 def sharpen(images: torch.Tensor, alpha: torch.Tensor, lightness: torch.Tensor) -> torch.Tensor:
@@ -58,8 +172,12 @@ def sharpen(images: torch.Tensor, alpha: torch.Tensor, lightness: torch.Tensor) 
     alpha, lightness = alpha[:, None, None, None], lightness[:, None, None, None]
     wide = F.pad(images, (1,) * 4, mode="reflect")
     rows = wide[..., :-2, :] + wide[..., 1:-1, :] + wide[..., 2:, :]
-    around = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])  # the eight and the pixel itself
-    return torch.addcmul((1 + alpha * (8 + lightness)) * images, alpha, around, value=-1).clamp_(0, 255)
+    around = (rows[..., :-2] + rows[..., 1:-1]).add_(
+        rows[..., 2:]
+    )  # the eight and the pixel itself
+    return torch.addcmul((1 + alpha * (8 + lightness)) * images, alpha, around, value=-1).clamp_(
+        0, 255
+    )
 
 
 def coarsen(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -80,8 +198,12 @@ def jpeg(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     ycc = _mixed(to_ycc, padded)
     luminance = _quantised(ycc[:, :1] - 128, quality, _LUMINANCE).add_(128)
     chroma = _quantised(F.avg_pool2d(ycc[:, 1:], 2), quality, _CHROMINANCE)
-    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)  # libjpeg's "fancy" filter
-    return levels(_mixed(torch.linalg.inv(to_ycc), torch.cat([luminance, chroma], 1)))[..., :height, :width]
+    chroma = F.interpolate(
+        chroma, scale_factor=2, mode="bilinear", align_corners=False
+    )  # libjpeg's "fancy" filter
+    return levels(_mixed(torch.linalg.inv(to_ycc), torch.cat([luminance, chroma], 1)))[
+        ..., :height, :width
+    ]
 
 
 def _mixed(matrix: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
@@ -94,10 +216,16 @@ def _quantised(planes: torch.Tensor, quality: torch.Tensor, table: tuple[int, ..
     steps = ((torch.tensor(table, device=planes.device) * scale + 50) / 100).floor().clamp(1, 255)
     cosine = _cosine(planes.device)
     both = torch.kron(cosine, cosine)  # [frequency of a block, its pixel], 64 x 64
-    blocks = F.pixel_unshuffle(planes.round().flatten(0, 1)[:, None], _BLOCK)  # [B * C, 64, H / 8, W / 8]
+    blocks = F.pixel_unshuffle(
+        planes.round().flatten(0, 1)[:, None], _BLOCK
+    )  # [B * C, 64, H / 8, W / 8]
     steps = steps.repeat_interleave(planes.shape[1], 0)[..., None]
     kept = (both @ blocks.flatten(2)).div_(steps).round_().mul_(steps)
-    return F.pixel_shuffle((both.T @ kept).reshape(blocks.shape), _BLOCK).reshape(planes.shape).round_()
+    return (
+        F.pixel_shuffle((both.T @ kept).reshape(blocks.shape), _BLOCK)
+        .reshape(planes.shape)
+        .round_()
+    )
 
 
 def _cosine(device: torch.device) -> torch.Tensor:

@@ -31,20 +31,26 @@ def real_faces(sample: pd.DataFrame, index: pd.DataFrame, split: str, recipe: Sb
     found = sample["video_id"].map(index.set_index("video_id")["split"])
     if (found != split).any():
         video = sample["video_id"][found != split].iloc[0]
-        raise ValueError(f"video {video} is in the sample but not in split {split}: run the sample stage again")
+        raise ValueError(
+            f"video {video} is in the sample but not in split {split}: run the sample stage again"
+        )
     real = sample[sample["label"] == 0]
     if recipe.faces != "sample":
         real = real[real["dataset"] == recipe.faces]
     if real.empty:
-        raise ValueError(f"sbi.faces is {recipe.faces!r}, of which split {split} has no real crop in the sample: "
-                         "take 'sample', or a corpus that you have")
+        raise ValueError(
+            f"sbi.faces is {recipe.faces!r}, of which split {split} has no real crop in the sample: "
+            "take 'sample', or a corpus that you have"
+        )
     crops = real.groupby("video_id")["video_id"]
     number, of = crops.cumcount(), crops.transform("size")
     kept = recipe.crops_per_video
     return real[number * kept // of != (number - 1) * kept // of].reset_index(drop=True)
 
 
-def crop_points(store: CropStore, rows: pd.DataFrame, mesh: FaceMesh, margin: float, workers: int = 0) -> pd.DataFrame:
+def crop_points(
+    store: CropStore, rows: pd.DataFrame, mesh: FaceMesh, margin: float, workers: int = 0
+) -> pd.DataFrame:
     """``rows`` with the column ``points``: the 81 points of each crop, x and y in turn, float32, in its pixels.
 
     ``margin``: by how much the crops' boxes were enlarged, so that the face is where it should be looked for.
@@ -58,8 +64,15 @@ def landmarks(profile: str) -> None:
     """Landmarks of the real crops that SBI learns from -> ``points.parquet``; found once, in ``workers()`` processes."""
     options, place = load().profile(profile), places(profile)
     index = pd.read_parquet(place.index, columns=["video_id", "split"])
-    rows = pd.concat([real_faces(pd.read_parquet(place.samples / f"{table}.parquet"), index, split, options.sbi)
-                      for table, split in (("train", "train"), ("validation", "val"))], ignore_index=True)
+    rows = pd.concat(
+        [
+            real_faces(
+                pd.read_parquet(place.samples / f"{table}.parquet"), index, split, options.sbi
+            )
+            for table, split in (("train", "train"), ("validation", "val"))
+        ],
+        ignore_index=True,
+    )
     mesh = FaceMesh(place.base / ASSETS / "face_landmarks.tflite")
     points = crop_points(CropStore(place.crops), rows, mesh, options.crops.margin, workers())
     place.landmarks.parent.mkdir(parents=True, exist_ok=True)
@@ -84,17 +97,23 @@ class _Meshes(Dataset):
 class RealCrops(Dataset):
     """Item *i* -> (image uint8 ``[3, S, S]``, hull uint8 ``[S, S]`` of a drawn kind, *i*), of real crops only.
 
-    ``rows`` as of :func:`real_faces`; ``points`` as of :func:`crop_points`. Raises ``ValueError`` for a fake crop and
-    for one whose landmarks are not stored.
+    ``rows`` as of :func:`real_faces`; ``points`` as of :func:`crop_points`. Raises ``ValueError``
+    for a fake crop and for one whose landmarks are not stored.
     """
 
-    def __init__(self, store: CropStore, rows: pd.DataFrame, points: pd.DataFrame, blend: Blend) -> None:
+    def __init__(
+        self, store: CropStore, rows: pd.DataFrame, points: pd.DataFrame, blend: Blend
+    ) -> None:
         if (rows["label"] != 0).any():
-            raise ValueError(f"crop of {rows[rows['label'] != 0]['video_id'].iloc[0]} is fake: SBI makes its own fakes")
+            raise ValueError(
+                f"crop of {rows[rows['label'] != 0]['video_id'].iloc[0]} is fake: SBI makes its own fakes"
+            )
         stored = rows[CROP_KEY].merge(points, on=CROP_KEY, how="left")["points"]
         if stored.isna().any():
-            raise ValueError(f"no landmarks of a crop of {rows['video_id'][stored.isna().to_numpy()].iloc[0]}: run the "
-                             "landmarks stage again")
+            raise ValueError(
+                f"no landmarks of a crop of {rows['video_id'][stored.isna().to_numpy()].iloc[0]}: run the "
+                "landmarks stage again"
+            )
         self.store, self.place, self.blend = store, positions(store, rows), blend
         self.points = np.stack(stored.to_list()).reshape(len(rows), -1, 2).astype(np.float32)
 

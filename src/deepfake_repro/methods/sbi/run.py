@@ -1,7 +1,7 @@
 """The SBI row from ``params.yaml`` to its training: what notebook 05b shows step by step.
 
-On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the notebook then finds
-their last checkpoint in the scratch folder and has nothing left to train.
+On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the
+notebook then finds their last checkpoint in the scratch folder and has nothing left to train.
 """
 
 from __future__ import annotations
@@ -37,30 +37,53 @@ PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 def faces(place: Places, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
     """Training and validation crops with their landmarks: real faces only."""
-    store, index, points = CropStore(place.crops), pd.read_parquet(place.index), pd.read_parquet(place.landmarks)
-    train, validation = (RealCrops(store, real_faces(pd.read_parquet(place.samples / f"{table}.parquet"), index, split,
-                                                     recipe), points, recipe.blend)
-                         for table, split in SAMPLES.items())
+    store, index, points = (
+        CropStore(place.crops),
+        pd.read_parquet(place.index),
+        pd.read_parquet(place.landmarks),
+    )
+    train, validation = (
+        RealCrops(
+            store,
+            real_faces(pd.read_parquet(place.samples / f"{table}.parquet"), index, split, recipe),
+            points,
+            recipe.blend,
+        )
+        for table, split in SAMPLES.items()
+    )
     return train, validation
 
 
-def start(place: Places, row: Variant, options: Profile, seed: int) -> tuple[Detector, Normalisation]:
+def start(
+    place: Places, row: Variant, options: Profile, seed: int
+) -> tuple[Detector, Normalisation]:
     """The row's network with its start weights or SBI's published ones, and how its inputs are normalised."""
     torch.manual_seed(seed)
     recipe = options.sbi
-    detector = build_detector(recipe.architecture, len(class_names(row.labels)), depth=recipe.depth,
-                              input_size=recipe.input_size, drop_path=recipe.drop_path, head_std=recipe.head_std)
+    detector = build_detector(
+        recipe.architecture,
+        len(class_names(row.labels)),
+        depth=recipe.depth,
+        input_size=recipe.input_size,
+        drop_path=recipe.drop_path,
+        head_std=recipe.head_std,
+    )
     if recipe.weights:
         return detector, load_sbi(detector, place.base / recipe.weights)
     norm = load_start(detector, options.start.sbi)
     return detector, norm if recipe.normalisation == "start" else PLAIN
 
 
-def loaders(train: RealCrops, validation: RealCrops, recipe: Sbi, seed: int,
-            fabric: Fabric) -> tuple[DataLoader, DataLoader]:
+def loaders(
+    train: RealCrops, validation: RealCrops, recipe: Sbi, seed: int, fabric: Fabric
+) -> tuple[DataLoader, DataLoader]:
     """This device's part of every training batch, and all validation batches: their pairs are drawn one after another."""
-    return (training_loader(train, recipe.pairs, recipe.workers, seed, fabric.global_rank, fabric.world_size),
-            evaluation_loader(validation, recipe.pairs, recipe.workers))
+    return (
+        training_loader(
+            train, recipe.pairs, recipe.workers, seed, fabric.global_rank, fabric.world_size
+        ),
+        evaluation_loader(validation, recipe.pairs, recipe.workers),
+    )
 
 
 def input_files(place: Places, recipe: Sbi) -> list[Path]:
@@ -73,7 +96,9 @@ def scratch(place: Places, row: Variant, options: Profile, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.sbi, workers=0)
     digests = [file_digest(file) for file in input_files(place, options.sbi)]
-    return place.scratch(fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests))
+    return place.scratch(
+        fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests)
+    )
 
 
 def train_row(profile: str, variant: str, seed: int) -> SbiFit:
@@ -84,5 +109,12 @@ def train_row(profile: str, variant: str, seed: int) -> SbiFit:
     fabric = this_fabric(recipe.precision)
     detector, norm = start(place, row, options, seed)
     train, validation = loaders(*faces(place, recipe), recipe, seed, fabric)
-    return fit(detector, train, validation, Task(recipe, norm, options.crops.margin), seed=seed,
-               scratch=scratch(place, row, options, seed), fabric=fabric)
+    return fit(
+        detector,
+        train,
+        validation,
+        Task(recipe, norm, options.crops.margin),
+        seed=seed,
+        scratch=scratch(place, row, options, seed),
+        fabric=fabric,
+    )
