@@ -55,6 +55,8 @@ def complaint(capsys: pytest.CaptureFixture[str]):
         ("score-row", "bogus", "fsfm", "0"),
         ("counts", "--profile", "bogus"),
         ("train", "bogus", "fsfm", "0"),
+        ("train", "bogus", "sbi", "0"),
+        ("train", "bogus", "lnclip", "0"),
         ("predict", "bogus", "fsfm", "0"),
         ("export", "--profile", "bogus", "--format", "csv", "--out", "new"),
     ],

@@ -13,9 +13,19 @@ from deepfake_repro.project.params import read_yaml
 from support.benchmark_trees import celebdfpp, make
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (
-    ["celebdfpp", "dfd", "faceshifter", "dfdcp", "uadfv", "dfdm", "ffiw", "kodf", "polyglotfake", "idforge", "deepspeak"]
-)
+MODULES = [
+    "celebdfpp",
+    "dfd",
+    "faceshifter",
+    "dfdcp",
+    "uadfv",
+    "dfdm",
+    "ffiw",
+    "kodf",
+    "polyglotfake",
+    "idforge",
+    "deepspeak",
+]
 
 
 def test_benchmarks_appear_only_when_mentioned(tmp_path):

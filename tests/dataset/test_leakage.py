@@ -29,8 +29,38 @@ def test_the_seven_pairs_of_ffpp_that_the_official_splits_part() -> None:
     """Splits of the fourteen sequences as in the authors' lists."""
     split = dict(
         zip(
-            ["605", "606", "639", "640", "755", "756", "837", "838", "875", "876", "954", "955", "982", "983"],
-            ["train", "val", "train", "val", "test", "train", "val", "train", "val", "train", "train", "test", "val", "train"],
+            [
+                "605",
+                "606",
+                "639",
+                "640",
+                "755",
+                "756",
+                "837",
+                "838",
+                "875",
+                "876",
+                "954",
+                "955",
+                "982",
+                "983",
+            ],
+            [
+                "train",
+                "val",
+                "train",
+                "val",
+                "test",
+                "train",
+                "val",
+                "train",
+                "val",
+                "train",
+                "train",
+                "test",
+                "val",
+                "train",
+            ],
             strict=True,
         )
     )

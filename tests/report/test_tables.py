@@ -50,10 +50,40 @@ def test_published_table_is_the_papers():
     assert cells(lines[2])[0] == "**AUC (%)**" and cells(lines[2])[1] == "**FF++**"
     # Two rows as they stand in the paper, one of each block.
     assert cells(lines[6]) == (
-        ["FSFM + BA", "96.9", "99.9", "97.0", "99.6", "89.5", "96.6", "95.3", "79.4", "86.2", "92.7", "83.7", "57.4", "77.9"]
+        [
+            "FSFM + BA",
+            "96.9",
+            "99.9",
+            "97.0",
+            "99.6",
+            "89.5",
+            "96.6",
+            "95.3",
+            "79.4",
+            "86.2",
+            "92.7",
+            "83.7",
+            "57.4",
+            "77.9",
+        ]
     )
     assert cells(lines[23]) == (
-        ["FSFM + Att_dataset + BA", "93.5", "99.6", "92.3", "95.5", "78.7", "91.9", "77.4", "58.3", "66.5", "84.5", "68.1", "56.6", "69.7"]
+        [
+            "FSFM + Att_dataset + BA",
+            "93.5",
+            "99.6",
+            "92.3",
+            "95.5",
+            "78.7",
+            "91.9",
+            "77.4",
+            "58.3",
+            "66.5",
+            "84.5",
+            "68.1",
+            "56.6",
+            "69.7",
+        ]
     )
     assert len(lines) == 2 + 11 + 11
     assert {len(cells(line)) for line in lines} == {14}

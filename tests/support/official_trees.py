@@ -96,7 +96,29 @@ FORGERYNET = {
         8: 4_685,
     },
 }
-DF40_METHODS = ["fsgan", "faceswap", "simswap", "inswap", "blendface", "uniface", "mobileswap", "e4s", "facedancer", "fomm", "facevid2vid", "wav2lip", "MRAA", "one_shot_free", "pirender", "tpsm", "lia", "danet", "sadtalker", "mcnet", "hyperreenact"]
+DF40_METHODS = [
+    "fsgan",
+    "faceswap",
+    "simswap",
+    "inswap",
+    "blendface",
+    "uniface",
+    "mobileswap",
+    "e4s",
+    "facedancer",
+    "fomm",
+    "facevid2vid",
+    "wav2lip",
+    "MRAA",
+    "one_shot_free",
+    "pirender",
+    "tpsm",
+    "lia",
+    "danet",
+    "sadtalker",
+    "mcnet",
+    "hyperreenact",
+]
 
 
 def fill(root: Path, names: Iterable[str]) -> Path:
@@ -298,7 +320,10 @@ def fakeavceleb(root: Path, scale: float = 1.0) -> Path:
             rows.append((kind, method, letter, person, name, donor[0]))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["source", "target1", "target2", "method", "category", "type", "race", "gender", "path"] + [""])
+    table.writerow(
+        ["source", "target1", "target2", "method", "category", "type", "race", "gender", "path"]
+        + [""]
+    )
     names = []
     for kind, method, letter, (identity, race, gender, stem), name, donor in rows:
         folder, name = f"{kind}/{race}/{gender}/{identity}", name.format(stem=stem)

@@ -16,7 +16,7 @@ from deepfake_repro.methods.fsfm.recipe import (
     PretrainFit,
     pretrain,
 )
-from deepfake_repro.project import params
+from deepfake_repro.project import params, recipes
 from deepfake_repro.training.loading import training_loader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ def encoder(pool: str = "avg") -> VisionTransformer:
     )
 
 
-def small(seed: int = 0, recipe: params.Pretrain = SMALL) -> FSFM:
+def small(seed: int = 0, recipe: recipes.Pretrain = SMALL) -> FSFM:
     torch.manual_seed(seed)
     return FSFM(encoder(), recipe)
 
@@ -93,7 +93,7 @@ def run(
     scratch: Path,
     online: FSFM,
     faces: Dataset | None = None,
-    recipe: params.Pretrain = SMALL,
+    recipe: recipes.Pretrain = SMALL,
     report=lambda line: None,
 ) -> PretrainFit:
     loader = training_loader(faces or Faces(), recipe.batch_size, 0, seed=5)

@@ -23,7 +23,24 @@ from ..crops.store import Row
 from ..faces.detection import FaceDetector
 
 VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".ts", ".mts", ".mpg", ".mpeg", ".3gp", ".ogv", ".mxf", ".gif"]
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".flv",
+        ".wmv",
+        ".ts",
+        ".mts",
+        ".mpg",
+        ".mpeg",
+        ".3gp",
+        ".ogv",
+        ".mxf",
+        ".gif",
+    ]
 )
 """Looked for in folders; a file that is named itself is tried whatever it is called."""
 MEMORY = 4 * 2**30
