@@ -44,6 +44,7 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize("command", [("index", "--profile", "bogus"), ("score-row", "bogus", "fsfm", "0"),
                                      ("counts", "--profile", "bogus"), ("train", "bogus", "fsfm", "0"),
+                                     ("train", "bogus", "sbi", "0"), ("train", "bogus", "lnclip", "0"),
                                      ("predict", "bogus", "fsfm", "0"),
                                      ("export", "--profile", "bogus", "--format", "csv", "--out", "new")])
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_repro.crops.frames import VideoError, frames
+from deepfake_repro.crops.decoding import VideoError
+from deepfake_repro.crops.frames import frames
 
 
 def test_one_frame_a_second(tmp_path, make_clip, picture, read_number):

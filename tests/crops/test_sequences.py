@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_repro.crops.frames import VideoError, face_sequence
+from deepfake_repro.crops.decoding import VideoError
+from deepfake_repro.crops.frames import face_sequence
 
 
 def png(image):

@@ -16,7 +16,7 @@ from deepfake_repro.methods.fsfm.recipe import (
     PretrainFit,
     pretrain,
 )
-from deepfake_repro.project import params
+from deepfake_repro.project import params, recipes
 from deepfake_repro.training.loading import training_loader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def encoder(pool: str = "avg") -> VisionTransformer:
                              global_pool=pool)
 
 
-def small(seed: int = 0, recipe: params.Pretrain = SMALL) -> FSFM:
+def small(seed: int = 0, recipe: recipes.Pretrain = SMALL) -> FSFM:
     torch.manual_seed(seed)
     return FSFM(encoder(), recipe)
 
@@ -66,7 +66,7 @@ class Faces(Dataset):
         return image * (math.nan if item == self.poison else 1), self.groups[item], item
 
 
-def run(scratch: Path, online: FSFM, faces: Dataset | None = None, recipe: params.Pretrain = SMALL,
+def run(scratch: Path, online: FSFM, faces: Dataset | None = None, recipe: recipes.Pretrain = SMALL,
         report=lambda line: None) -> PretrainFit:
     loader = training_loader(faces or Faces(), recipe.batch_size, 0, seed=5)
     return pretrain(online, loader, recipe, seed=5, scratch=scratch, fabric=Fabric(accelerator="cpu", devices=1),

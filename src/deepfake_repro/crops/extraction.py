@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from ..faces.detection import FaceDetector, Faces
-from ..project.params import CropOptions as CropOptions
-from .frames import VideoError, face_sequence, frames, photographs
-from .store import CropStore as CropStore
+from ..project.params import CropOptions
+from .decoding import VideoError
+from .frames import face_sequence, frames, photographs
 from .store import Row, encode
 
 FRAMES_AT_ONCE = 8

@@ -23,8 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .decoding import MAX_PIXELS, frame_times, packet_times, timed_frames, upright
-from .decoding import VideoError as VideoError
+from .decoding import MAX_PIXELS, VideoError, frame_times, packet_times, timed_frames, upright
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 MAX_IMAGE_BYTES = 2**28

@@ -17,7 +17,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 from torch.nn import functional as F
 
-from ...project.params import Pretrain
+from ...project.recipes import Pretrain
 
 M = TypeVar("M", bound=nn.Module)
 

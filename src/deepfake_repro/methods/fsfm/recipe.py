@@ -22,7 +22,7 @@ from timm.scheduler import CosineLRScheduler
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from ...project.params import Pretrain
+from ...project.recipes import Pretrain
 from ...training.devices import gathered
 from ...training.loading import Batch, seed_of
 from ...training.loop import Loop, Terms
