@@ -1,6 +1,6 @@
 # make repro   environment + the whole pipeline (the demo: minutes on two cores)
 # make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard;
-#              then a subset on every other supported Python found here, each with an environment of its own
+#              then `make everywhere`, the subset, on each other supported Python found here, in its own environment
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make rehearse  the paper profile at full width on the miniature corpora: finds what is wrong with a set-up in minutes
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
@@ -28,11 +28,11 @@ VERSION = $(shell '$(INTERPRETER)' -c 'import sys; print("%d.%d" % sys.version_i
 REFUSAL = $(INTERPRETER) $(if $(VERSION),is Python $(VERSION),does not run); needed is one of Python $(SUPPORTED): \
   make $(MAKECMDGOALS) PYTHON=... $(if $(wildcard $(VENV)/bin/python),(and remove $(VENV) first))
 
-.PHONY: help environment repro studies decisions rehearse test lab bench book times clean
+.PHONY: help environment repro studies decisions rehearse test everywhere lab bench book times clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^#/!q;s/^# //p' Makefile
 
 # Without git history (an unpacked archive, also one inside a foreign repository) DVC works without git.
 environment: $(VENV)/.ready
@@ -60,6 +60,10 @@ test: environment
 	@dvc repro --quiet assets
 	@python -m pytest
 	@python tests/interpreters.py
+
+everywhere: environment
+	@echo "== the subset on $$(python --version), in $(VENV)"
+	@python -m pytest -m everywhere
 
 STUDIES = start_over_seeds head_std drop_path triplet_labels selection triplet_margin triplet_weight lnclip_pairing
 
