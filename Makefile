@@ -1,6 +1,6 @@
 # make repro   environment + the whole pipeline (the demo: minutes on two cores)
 # make test    environment + lint, unit tests, static notebook checks, the smoke pipeline in a fresh clone, the guard;
-#              then a subset on every other supported Python found here, each with an environment of its own
+#              then `make everywhere`, the subset, on each other supported Python found here, in its own environment
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make rehearse  the paper profile at full width on the miniature corpora: finds what is wrong with a set-up in minutes
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
@@ -28,18 +28,18 @@ VERSION = $(shell '$(INTERPRETER)' -c 'import sys; print("%d.%d" % sys.version_i
 REFUSAL = $(INTERPRETER) $(if $(VERSION),is Python $(VERSION),does not run); needed is one of Python $(SUPPORTED): \
   make $(MAKECMDGOALS) PYTHON=... $(if $(wildcard $(VENV)/bin/python),(and remove $(VENV) first))
 
-.PHONY: help environment repro studies decisions rehearse test lab bench book times clean
+.PHONY: help environment repro studies decisions rehearse test everywhere lab bench book times clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^#/!q;s/^# //p' Makefile
 
 # Without git history (an unpacked archive, also one inside a foreign repository) DVC works without git.
 environment: $(VENV)/.ready
 	@test -e .git || grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true
 	@test ! -e .git || ! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm
 
-$(VENV)/.ready: requirements.lock
+$(VENV)/.ready: requirements.lock pyproject.toml
 	$(if $(filter $(SUPPORTED),$(VERSION)),,$(error $(REFUSAL)))
 	@echo "== environment 1/3: virtual environment in $(VENV) with Python $(VERSION)"
 	@test -x $(VENV)/bin/python || '$(PYTHON)' -m venv $(VENV)
@@ -47,7 +47,9 @@ $(VENV)/.ready: requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
 	@echo "== environment 3/3: $$(grep -c == requirements.lock) pinned packages (several GB: PyTorch comes with CUDA), compiled once"
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --python $(VENV)/bin/python --editable .
 	@touch $@
+	@echo "== environment is ready; enter it with:  source $(VENV)/bin/activate  then:  deepfake-repro --help"
 
 repro: environment
 	@echo "== dvc repro: every stage prints what it does; a second run does nothing"
@@ -55,19 +57,23 @@ repro: environment
 
 test: environment
 	@echo "== tests: lint, units, notebooks, then the smoke pipeline in a fresh clone (about ten minutes)"
-	@ruff check src tests
+	@ruff check src tests docs notebooks
+	@ruff format --check src tests docs notebooks
 	@lint-imports
+	@mypy
 	@echo "== assets for the tests"
 	@dvc repro --quiet assets
 	@python -m pytest
-	@python tests/interpreters.py
+	@python tests/support/interpreters.py
 
-STUDIES = start_over_seeds head_std drop_path triplet_labels selection triplet_margin triplet_weight lnclip_pairing
+everywhere: environment
+	@echo "== the subset on $$(python --version), in $(VENV)"
+	@python -m pytest -m everywhere
 
 decisions: studies  # the ledger of decisions reads their results
 
 studies: environment
-	@for study in $(STUDIES); do python -m deepfake_repro study $$study || exit 1; done
+	@python -m deepfake_repro study
 
 rehearse: environment
 	@python -m deepfake_repro rehearse $(ROWS)

@@ -172,7 +172,8 @@ def _add_operations(commands: _Commands) -> None:
         "rehearse", _rehearse, "run the paper profile at full width on miniature corpora"
     )
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
-    commands.add("study", _study, "run a side study of params.yaml").add_argument("name")
+    study = commands.add("study", _study, "run the side studies of params.yaml")
+    study.add_argument("names", nargs="*", help="only these; default: all")
     commands.add(
         "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
     )
@@ -281,7 +282,8 @@ def _html(chosen: argparse.Namespace) -> None:
 def _study(chosen: argparse.Namespace) -> None:
     from .operations.studies import run_study
 
-    print(run_study(root(), chosen.name))
+    for name in chosen.names or load().studies:
+        print(run_study(root(), name))
 
 
 def _plan(chosen: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from test_crops import store_rows
 
 from deepfake_repro.crops.store import CropStore, write_part
 from deepfake_repro.faces import landmarks

@@ -28,8 +28,18 @@ def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def clone(target: Path) -> Path:
-    """A fresh clone of what is committed, with no data and no DVC cache."""
-    subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(target)], check=True)
+    """A fresh clone of what is committed, with no data and no DVC cache; of an unpacked archive,
+    of its files.
+    """
+    if (REPOSITORY / ".git").exists():
+        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(target)], check=True)
+        return target
+    nobody = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+    subprocess.run(["git", "init", "--quiet", str(target)], check=True)
+    git = ["git", *nobody, f"--git-dir={target / '.git'}", f"--work-tree={REPOSITORY}"]
+    subprocess.run([*git, "add", "--all"], cwd=REPOSITORY, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "archive"], cwd=REPOSITORY, check=True)
+    subprocess.run(["git", "reset", "--quiet", "--hard"], cwd=target, check=True)
     return target
 
 

@@ -64,6 +64,8 @@ COMMANDS = {
     "ruff": r"\bruff check\b",
     "pytest": r"-m pytest\b",
     "import-linter": r"\blint-imports\b",
+    "mypy": r"@mypy\b",
+    "pre-commit": r"\bpre-commit install\b",
     "sphinx": r"\bsphinx-build\b",
     "myst-nb": r"\"myst_nb\"",
     "sphinx-book-theme": r"\"sphinx_book_theme\"",
@@ -186,8 +188,11 @@ def test_each_direct_dependency_says_where_it_is_used() -> None:
 
 
 def test_project_depends_on_exactly_the_direct_pins() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["dependencies"] == sorted(DIRECT)
+    """What runs the pipeline, and groups for teaching, documents and tests; nothing twice."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = [content["project"]["dependencies"], *content["dependency-groups"].values()]
+    assert all(group == sorted(group) for group in groups)
+    assert sorted(name for group in groups for name in group) == sorted(DIRECT)
 
 
 def test_torch_and_torchvision_are_pinned_together() -> None:
@@ -217,9 +222,8 @@ def imported() -> set[str]:
 
 @pytest.mark.parametrize("package", DIRECT)
 def test_each_direct_dependency_is_imported_or_run(imported: set[str], package: str) -> None:
-    commands = "".join(
-        (ROOT / file).read_text() for file in ("Makefile", "dvc.yaml", "docs/conf.py")
-    )
+    files = ("Makefile", "dvc.yaml", "docs/conf.py", "CONTRIBUTING.md")
+    commands = "".join((ROOT / file).read_text() for file in files)
     module = WITHOUT_IMPORT.get(package) or IMPORT_NAMES.get(package, package)
     used = any(name == module or name.startswith(f"{module}.") for name in imported)
     assert used or (package in COMMANDS and re.search(COMMANDS[package], commands)), (
