@@ -13,37 +13,11 @@ from deepfake_repro.crops.store import (
     CROP_SCHEMA,
     CropStore,
     decode,
-    encode,
     read_skipped,
     write_listing,
     write_part,
 )
-
-
-def store_rows(count, video="ffpp/a"):
-    images = np.random.default_rng(count).integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)
-    box = {
-        "x0": 1.0,
-        "y0": 2.0,
-        "x1": 3.0,
-        "y1": 4.0,
-        "score": 0.5,
-        "landmarks": [float("nan")] * 10,
-    }
-    rows = [
-        {
-            "video_id": video,
-            "frame": i,
-            "seconds": float(i),
-            "face": 0,
-            **box,
-            "width": 9,
-            "height": 9,
-            "image": encode(image, "png"),
-        }
-        for i, image in enumerate(images)
-    ]
-    return images, rows
+from support.stores import store_rows
 
 
 def test_random_access_equals_reading_in_order(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ POLYGONS = (
     "RIGHT_BROW",
     "NOSE",
 )
+from support.stores import store_rows
 
 
 @pytest.fixture(scope="module")
