@@ -5,7 +5,9 @@ committed code.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -127,3 +129,42 @@ def test_provenance_names_the_commit_and_the_inputs(smoke: Path) -> None:
     )
     assert facts["dirty"] is True  # params.yaml was changed to the smoke profile
     assert facts["seed"] == 0 and len(facts["data"]) == 2
+
+
+EXECUTED = {
+    "index": ("index", "--profile", "smoke"),
+    "counts": ("counts", "--profile", "smoke"),
+    "landmarks": ("landmarks", "--profile", "smoke"),
+    "audit": ("audit", "--profile", "smoke"),
+    "predict": ("predict", "smoke", "imagenet", "0"),
+    "score": ("score-row", "smoke", "sbi", "0"),
+    "calibrate": ("calibrate", "smoke", "fsfm_category_ba", "0"),
+    "robustness": ("robustness", "smoke", "sbi", "0"),
+    "report": ("html", "--profile", "smoke"),
+}
+COMMAND_LINE = {"main", "functions", "_parser", "_Commands"}
+
+
+@pytest.mark.parametrize("stage", EXECUTED)
+def test_what_a_stage_executes_is_in_its_code(stage: str, smoke: Path, tmp_path: Path) -> None:
+    """The names that are followed in syntax trees, against the calls that really happen."""
+    script = Path(__file__).parents[1] / "support" / "executed.py"
+    out = tmp_path / "executed.json"
+    run = subprocess.run(
+        [sys.executable, str(script), str(out), *EXECUTED[stage]],
+        cwd=smoke,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    code = json.loads((smoke / "results" / "code" / f"{stage}.json").read_text())["definitions"]
+    begun = {
+        name
+        for name in json.loads(out.read_text())
+        if not name.startswith("deepfake_repro.cli:_add")
+    }
+    begun -= {f"deepfake_repro.cli:{name}" for name in COMMAND_LINE}
+    assert len(begun) > 5
+    assert begun - set(code) == set()
