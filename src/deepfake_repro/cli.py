@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .project.params import load, root
 from .project.paths import ASSETS
 from .project.vocabulary import LNCLIP, SBI, method_of
+
+Command = Callable[[argparse.Namespace], int | None]
+"""What a subcommand runs; it returns the exit code, or nothing for 0."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(stages: argparse._SubParsersAction, name: str, run: object, what: str) -> argparse.ArgumentParser:
+def _add(stages: argparse._SubParsersAction, name: str, run: Command, what: str) -> argparse.ArgumentParser:
     """A command that calls ``run`` with what was chosen."""
     command = stages.add_parser(name, help=what)
     command.set_defaults(run=run)

@@ -18,8 +18,8 @@ from sklearn.metrics import roc_auc_score
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.finetune import recipe as training
 from deepfake_repro.methods.finetune.recipe import fit, objective
+from deepfake_repro.project import files
 from deepfake_repro.project.progress import LINES
-from deepfake_repro.training import loop
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.detector import over_views
 from deepfake_repro.training.loading import CropDataset, evaluation_loader
@@ -155,7 +155,7 @@ def killed(store, scratch, *, crop=None, write=None):
     crops, writes, rename = itertools.count(1), itertools.count(1), os.replace
 
     def child():
-        loop.os.replace = lambda old, new: rename(*strike(writes, write, (old, new)))
+        files.os.replace = lambda old, new: rename(*strike(writes, write, (old, new)))
         run(store, scratch, change=lambda image: strike(crops, crop, image))
 
     process = multiprocessing.get_context("fork").Process(target=child)
