@@ -141,9 +141,9 @@ def test_sets_are_those_named_or_all() -> None:
 class Sharpness(nn.Module):
     """A detector that calls fake what has strong horizontal steps."""
 
-    def forward(self, images: torch.Tensor) -> tuple[None, torch.Tensor]:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         steps = images.diff(dim=-1).abs().mean((1, 2, 3))
-        return None, torch.stack([torch.zeros_like(steps), 40 * (steps - 0.1)], dim=1)
+        return steps[:, None], torch.stack([torch.zeros_like(steps), 40 * (steps - 0.1)], dim=1)
 
 
 class Store:
