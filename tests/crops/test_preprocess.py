@@ -178,7 +178,7 @@ class Runs:
         while True:
             if self.run is None or self.run.poll() is not None:
                 self.check()
-                code = "import sys, squares; squares.run_to_kill(*sys.argv[1:])"
+                code = "import sys; from support.squares import run_to_kill; run_to_kill(*sys.argv[1:])"
                 self.run = psutil.Popen(
                     [sys.executable, "-c", code, self.root, self.base / str(self.finished)],
                     stderr=subprocess.DEVNULL,
