@@ -20,7 +20,7 @@ from deepfake_repro.evaluation.prediction import (
     prediction_table,
     write_predictions,
 )
-from deepfake_repro.project.paths import places
+from deepfake_repro.project.paths import profile_paths
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.labels import class_names as classes
@@ -195,17 +195,17 @@ def checkout(tmp_path, monkeypatch, detector) -> Path:
         for video, (_, _, count) in videos.items()
         for frame in range(count)
     ]
-    place = places("smoke")
-    write_part(place.crops / "toy.arrow", rows)
-    place.index.parent.mkdir(parents=True)
+    paths = profile_paths("smoke")
+    write_part(paths.crops / "toy.arrow", rows)
+    paths.index.parent.mkdir(parents=True)
     index = pd.DataFrame(
         [[video, *facts[:2], "m", "FS", 1] for video, facts in videos.items()],
         columns=["video_id", "dataset", "split", "manipulation", "category", "label"],
     )
-    index.to_parquet(place.index)
+    index.to_parquet(paths.index)
     checkpoints.save(
         detector,
-        place.weights("fsfm", 0),
+        paths.weights("fsfm", 0),
         {
             "architecture": "vit_tiny_patch16_224",
             "depth": 1,
@@ -257,7 +257,7 @@ def test_a_finished_test_set_is_not_predicted_again(checkout, monkeypatch):
 
 def test_other_weights_are_predicted_anew(checkout):
     one = predict_row("smoke", "fsfm", 0)["itw"]
-    weights = places("smoke").weights("fsfm", 0)
+    weights = profile_paths("smoke").weights("fsfm", 0)
     facts = json.loads((weights / "model.json").read_text())
     checkpoints.save(
         build("vit_tiny_patch16_224", 3, depth=1, input_size=32, head_std=0.5), weights, facts

@@ -28,7 +28,7 @@ from deepfake_repro.operations.costs import (
 )
 from deepfake_repro.operations.plan import builders
 from deepfake_repro.project import params
-from deepfake_repro.project.paths import Places
+from deepfake_repro.project.paths import Paths
 from deepfake_repro.training.detector import Detector, build_detector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +134,7 @@ def test_a_profile_without_sample_is_planned_from_the_paper(tmp_path: Path) -> N
     published = tmp_path / "results" / "published"
     published.parent.mkdir()
     published.symlink_to(ROOT / "results" / "published")
-    assert "Tables 1 and 2" in counts(Places("paper", tmp_path), PAPER).source
+    assert "Tables 1 and 2" in counts(Paths("paper", tmp_path), PAPER).source
     assert bytes_per_crop(tmp_path / "nowhere") == CROP_BYTES
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_repro.operations import clones, rehearsal
 from deepfake_repro.project import params
-from deepfake_repro.project.paths import Places
+from deepfake_repro.project.paths import Paths
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
 
@@ -102,7 +102,7 @@ def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_the_summary_counts_test_sets_and_no_averages(tmp_path: Path) -> None:
-    folder = Places("paper", tmp_path).runs / "fsfm_ba-0"
+    folder = Paths("paper", tmp_path).runs / "fsfm_ba-0"
     folder.mkdir(parents=True)
     run = {"seconds": 9.5, "peak_memory_mib": 3000, "speed": {"crops_per_second": 0.8}}
     scores = {
@@ -111,7 +111,7 @@ def test_the_summary_counts_test_sets_and_no_averages(tmp_path: Path) -> None:
     }
     (folder / "provenance.json").write_text(json.dumps(run))
     (folder / "scores.json").write_text(json.dumps(scores))
-    assert rehearsal.summary(Places("paper", tmp_path)).to_dict("records") == [
+    assert rehearsal.summary(Paths("paper", tmp_path)).to_dict("records") == [
         {
             "row": "fsfm_ba",
             "seconds": 9.5,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from deepfake_repro.project.paths import Places, corpus_roots, places
+from deepfake_repro.project.paths import Paths, corpus_roots, profile_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,13 +71,13 @@ def test_places_are_those_of_the_nearest_checkout(
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert places("smoke") == Places("smoke", tmp_path)
+    assert profile_paths("smoke") == Paths("smoke", tmp_path)
 
 
 def test_places_outside_a_checkout_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="start from inside the repository"):
-        places("smoke")
+        profile_paths("smoke")
 
 
 def declared_outputs(profile: str) -> set[Path]:
@@ -99,19 +99,19 @@ def declared_outputs(profile: str) -> set[Path]:
 
 
 def test_places_agree_with_the_outputs_in_dvc_yaml() -> None:
-    outputs, place = declared_outputs("demo"), Places("demo", Path())
+    outputs, paths = declared_outputs("demo"), Paths("demo", Path())
     assert {
-        place.roots,
-        place.index.parent,
-        place.crops,
-        place.samples,
-        place.report,
-        place.weights("fsfm", 0),
-        place.predictions("fsfm", 0),
-        place.runs / "fsfm-0" / "scores.json",
+        paths.roots,
+        paths.index.parent,
+        paths.crops,
+        paths.samples,
+        paths.report,
+        paths.weights("fsfm", 0),
+        paths.predictions("fsfm", 0),
+        paths.runs / "fsfm-0" / "scores.json",
     } <= outputs
 
 
 def test_scratch_is_outside_every_output_because_dvc_empties_those() -> None:
-    scratch = Places("demo", Path()).scratch("run")
+    scratch = Paths("demo", Path()).scratch("run")
     assert not any(scratch.is_relative_to(output) for output in declared_outputs("demo"))

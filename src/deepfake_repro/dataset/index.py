@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..corpora import index_corpora
 from ..project.params import IndexOptions, load
-from ..project.paths import corpus_roots, places
+from ..project.paths import corpus_roots, profile_paths
 from ..project.vocabulary import MISSING
 from .counts import compare, published
 
@@ -28,15 +28,15 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
 def index(profile: str) -> None:
     """Corpora of a profile -> ``index.parquet`` and ``report.csv``; prints what was found beside the paper's counts."""
     params = load()
-    options, place = (
+    options, paths = (
         params.profile(profile).index,
-        places(profile),
+        profile_paths(profile),
     )  # first, so that it is the profile that is unknown
-    table, report = index_corpora(corpus_roots(place.roots), adapter_options(options))
-    place.index.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(place.index, index=False)
-    report.to_csv(place.index.with_name("report.csv"), index=False, lineterminator="\n")
-    paper = published(place.base / "results" / "published")
+    table, report = index_corpora(corpus_roots(paths.roots), adapter_options(options))
+    paths.index.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(paths.index, index=False)
+    report.to_csv(paths.index.with_name("report.csv"), index=False, lineterminator="\n")
+    paper = published(paths.base / "results" / "published")
     compared = compare(table, report, paper, miniature=profile in params.miniatures)
     shown = compared.astype("object").where(compared.notna(), MISSING)
     shown["explanation"] = shown["explanation"].str.ljust(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..crops.store import CropStore
 from ..project.params import load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.vocabulary import IN_THE_WILD, MISSING
 from .counts import CLASSES, compare, published
 from .leakage import leakage
@@ -37,16 +37,16 @@ def counts(profile: str) -> None:
     Writes ``counts.csv`` (:func:`.dataset.counts.compare`), ``leakage.csv`` and, as Markdown and
     CSV, Tables 1 and 2. Raises ``FileNotFoundError`` naming what an earlier stage has not made yet.
     """
-    params, place = load(), places(profile)
+    params, paths = load(), profile_paths(profile)
     params.profile(profile)  # an unknown one is an error
     miniature = profile in params.miniatures
-    index = pd.read_parquet(place.index)
-    report = pd.read_csv(place.index.with_name("report.csv"), keep_default_na=False)
+    index = pd.read_parquet(paths.index)
+    report = pd.read_csv(paths.index.with_name("report.csv"), keep_default_na=False)
     found = {
-        "table1": table1(index, pd.read_csv(place.samples / "summary.csv")),
-        "table2": table2(index, sampled_frames(index, place.crops)),
+        "table1": table1(index, pd.read_csv(paths.samples / "summary.csv")),
+        "table2": table2(index, sampled_frames(index, paths.crops)),
     }
-    sources, out = place.base / "results" / "published", place.base / "results" / profile / "data"
+    sources, out = paths.base / "results" / "published", paths.base / "results" / profile / "data"
     out.mkdir(parents=True, exist_ok=True)
     _write_csv(compare(index, report, published(sources), miniature=miniature), out / "counts.csv")
     _write_csv(leakage(index), out / "leakage.csv")

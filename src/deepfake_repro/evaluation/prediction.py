@@ -21,7 +21,7 @@ from ..crops.store import CropStore
 from ..project.closure import code_digest
 from ..project.files import replacing
 from ..project.params import Predict, load
-from ..project.paths import Places, places
+from ..project.paths import Paths, profile_paths
 from ..project.progress import track
 from ..project.provenance import file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
@@ -146,14 +146,14 @@ def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
 
     Finished sets are not predicted again: what ``torchrun`` has begun, notebook 06 takes up.
     """
-    place, options = places(profile), load().profile(profile).predict
+    paths, options = profile_paths(profile), load().profile(profile).predict
     fabric, (detector, facts) = (
         this_fabric(options.precision),
-        checkpoints.load(place.weights(variant, seed)),
+        checkpoints.load(paths.weights(variant, seed)),
     )
-    detector, store = fabric.to_device(detector), CropStore(place.crops)
-    scratch = predictions_scratch(place, variant, seed, options)
-    sets = crops_of_sets(pd.read_parquet(place.index), store)
+    detector, store = fabric.to_device(detector), CropStore(paths.crops)
+    scratch = predictions_scratch(paths, variant, seed, options)
+    sets = crops_of_sets(pd.read_parquet(paths.index), store)
     return {
         name: predict_set(
             detector, store, rows, facts, options, fabric, scratch / f"{name}.parquet"
@@ -162,14 +162,14 @@ def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
     }
 
 
-def predictions_scratch(place: Places, variant: str, seed: int, options: Predict) -> Path:
+def predictions_scratch(paths: Paths, variant: str, seed: int, options: Predict) -> Path:
     """Where a run's finished test sets wait: named by weights, code, index, crops and precision."""
-    weights = file_digest(place.weights(variant, seed) / "model.safetensors")
-    parts = [(part.name, part.stat()) for part in sorted(place.crops.glob("*.arrow"))]
+    weights = file_digest(paths.weights(variant, seed) / "model.safetensors")
+    parts = [(part.name, part.stat()) for part in sorted(paths.crops.glob("*.arrow"))]
     crops = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in parts]
-    return place.scratch(
+    return paths.scratch(
         fingerprint(
-            weights, code_digest(predict_row), file_digest(place.index), options.precision, crops
+            weights, code_digest(predict_row), file_digest(paths.index), options.precision, crops
         )
     )
 

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 
 from ..crops.store import CropStore
 from ..project.params import Predict, Robustness, load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.vocabulary import SETS, VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector
@@ -133,9 +133,9 @@ def study(
     """
     views = views_of(facts)
     rows = spread(rows, options.crops_per_video)
-    place, records = positions(store, rows), []
+    rows_in_store, records = positions(store, rows), []
     for name, severity, perturb in conditions(options):
-        data = CropDataset(store, place, _after(perturb, views), rows["label"])
+        data = CropDataset(store, rows_in_store, _after(perturb, views), rows["label"])
         loader = evaluation_loader(data, predict.batch_size, predict.workers)
         found = class_probabilities(detector, loader, fabric, f"{name} {severity:g}")
         records += _cells(
@@ -146,13 +146,13 @@ def study(
 
 def robustness(profile: str, variant: str, seed: int) -> None:
     """The study of one run -> ``results/<profile>/robustness/<variant>-<seed>.csv``."""
-    place, options = places(profile), load().profile(profile)
+    paths, options = profile_paths(profile), load().profile(profile)
     fabric, (detector, facts) = (
         this_fabric(options.predict.precision),
-        checkpoints.load(place.weights(variant, seed)),
+        checkpoints.load(paths.weights(variant, seed)),
     )
-    store = CropStore(place.crops)
-    sets = crops_of_sets(pd.read_parquet(place.index), store)
+    store = CropStore(paths.crops)
+    sets = crops_of_sets(pd.read_parquet(paths.index), store)
     sets.pop(VALIDATION, None)
     rows = chosen_sets(sets, options.robustness.sets)
     table = study(
@@ -165,8 +165,8 @@ def robustness(profile: str, variant: str, seed: int) -> None:
         options.scoring.threshold,
         fabric,
     )
-    place.robustness.mkdir(parents=True, exist_ok=True)
-    table.to_csv(place.robustness / f"{variant}-{seed}.csv", index=False, lineterminator="\n")
+    paths.robustness.mkdir(parents=True, exist_ok=True)
+    table.to_csv(paths.robustness / f"{variant}-{seed}.csv", index=False, lineterminator="\n")
 
 
 def _after(perturb: Callable[[np.ndarray], np.ndarray], views: Transform) -> Transform:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..project.notebooks import weave
 from ..project.params import load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
 from .metrics import roc, sbi_protocol, table_row, video_scores
 
@@ -22,8 +22,8 @@ LESSONS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
 
 def score(profile: str, variant: str, seed: int) -> None:
     """Predictions of one run -> its row of Table 3 and what a reviewer reads beside it, in git."""
-    place, options = places(profile), load().profile(profile).scoring
-    source, out = place.predictions(variant, seed), place.runs / f"{variant}-{seed}"
+    paths, options = profile_paths(profile), load().profile(profile).scoring
+    source, out = paths.predictions(variant, seed), paths.runs / f"{variant}-{seed}"
     files = sorted(source.glob("*.parquet"))
     if not files:
         raise FileNotFoundError(
@@ -31,7 +31,7 @@ def score(profile: str, variant: str, seed: int) -> None:
         )
     tested = [file for file in files if file.stem != VALIDATION]
     videos = _video_scores(tested)
-    row = table_row(videos, _unscored(place.index, videos), options.threshold)
+    row = table_row(videos, _unscored(paths.index, videos), options.threshold)
     if method_of(variant) == SBI:
         row["own_protocol"] = sbi_protocol(_video_scores(tested, "frame_max"), options.threshold)
     out.mkdir(parents=True, exist_ok=True)
@@ -40,10 +40,10 @@ def score(profile: str, variant: str, seed: int) -> None:
     _write_csv(out / "videos.csv", videos)
     _write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
     _write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
-    weights = place.weights(variant, seed)
+    weights = paths.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
-    lesson = place.base / "notebooks" / f"{LESSONS[method_of(variant)]}.ipynb"
+    lesson = paths.base / "notebooks" / f"{LESSONS[method_of(variant)]}.ipynb"
     weave(weights / "notebook.ipynb", lesson, out / "finetune.ipynb")
 
 

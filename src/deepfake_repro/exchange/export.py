@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..project.params import load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from . import deepfakebench, gend
 
 PNG = b"\x89PNG"
@@ -28,8 +28,8 @@ def export(
     empty, an unknown corpus, a split without videos, a video id that gives no safe file name.
     """
     load().profile(profile)
-    place = places(profile)
-    index = _chosen(pd.read_parquet(place.index), corpora)
+    paths = profile_paths(profile)
+    index = _chosen(pd.read_parquet(paths.index), corpora)
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"'{out}' is not empty: give a new folder")
     if to == "csv":
@@ -45,7 +45,7 @@ def export(
     write = {"deepfakebench": _write_deepfakebench, "gend": _write_gend}[to]
     videos = layout(_named(index[index["split"] == split]))
     frames = write_frames(
-        place.crops, dict(zip(videos["video_id"], videos["folder"], strict=True)), out
+        paths.crops, dict(zip(videos["video_id"], videos["folder"], strict=True)), out
     )
     held = videos.assign(frames=videos["video_id"].map(frames)).dropna(subset=["frames"])
     write(held, out)

@@ -17,7 +17,7 @@ from ..crops.store import CropStore, list_parts
 from ..evaluation.prediction import crops_of_sets
 from ..methods.sbi.faces import real_faces
 from ..project.params import Params, Profile
-from ..project.paths import Places
+from ..project.paths import Paths
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION, method_of
 
 DAY = 24 * 3600.0
@@ -81,13 +81,13 @@ def scaled(
     }
 
 
-def counts(place: Places, options: Profile) -> Counts:
+def counts(paths: Paths, options: Profile) -> Counts:
     """Counts of a profile whose index, crops and sample are there, else those that the paper prints."""
-    if not (place.samples / "validation.parquet").is_file():
-        return paper_counts(place.base / "results" / "published", options)
-    index, store = pd.read_parquet(place.index), CropStore(place.crops)
+    if not (paths.samples / "validation.parquet").is_file():
+        return paper_counts(paths.base / "results" / "published", options)
+    index, store = pd.read_parquet(paths.index), CropStore(paths.crops)
     train, validation = (
-        pd.read_parquet(place.samples / f"{name}.parquet") for name in ("train", "validation")
+        pd.read_parquet(paths.samples / f"{name}.parquet") for name in ("train", "validation")
     )
     test = sum(
         len(rows) for name, rows in crops_of_sets(index, store).items() if name != VALIDATION
@@ -99,8 +99,8 @@ def counts(place: Places, options: Profile) -> Counts:
         len(validation),
         test,
         len(real_faces(train, index, "train", options.sbi)),
-        bytes_per_crop(place.crops),
-        f"index, crops and sample of the profile {place.profile}",
+        bytes_per_crop(paths.crops),
+        f"index, crops and sample of the profile {paths.profile}",
     )
 
 

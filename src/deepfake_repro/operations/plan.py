@@ -24,7 +24,7 @@ from ..crops.preprocess import detector_factory
 from ..crops.store import CropStore, decode, encode
 from ..methods.lnclip import sphere
 from ..project.params import Profile, load
-from ..project.paths import ASSETS, Places, corpus_roots, places
+from ..project.paths import ASSETS, Paths, corpus_roots, profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI
 from ..training.detector import Detector, build_detector
 from ..training.devices import this_fabric
@@ -41,11 +41,11 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
 
     ``images_per_second``: of the training step of ``train.architecture``, e.g. from another machine's provenance.
     """
-    params, place = load(), places(profile)
+    params, paths = load(), profile_paths(profile)
     options = params.profile(profile)
-    found, networks = counts(place, options), counted(options)
-    if not place.crops.is_dir():
-        found = replace(found, crop_bytes=bytes_per_crop(places("demo").crops))
+    found, networks = counts(paths, options), counted(options)
+    if not paths.crops.is_dir():
+        found = replace(found, crop_bytes=bytes_per_crop(profile_paths("demo").crops))
     if images_per_second:
         told = (
             f"{images_per_second:g} training images/s of {options.train.architecture} as given; the others by "
@@ -54,7 +54,7 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
         return report(
             params, options, found, networks, scaled(networks, FINETUNE, images_per_second), told
         )
-    speeds, fed = measured(options), feeding(options, place)
+    speeds, fed = measured(options), feeding(options, paths)
     device, workers = torch.accelerator.current_accelerator(), options.train.workers
     feeders = min(workers or 1, os.cpu_count() or 1)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else str(device or "")
@@ -72,7 +72,7 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
         networks,
         capped,
         told,
-        cropping(load().profile("demo"), places("demo")),
+        cropping(load().profile("demo"), profile_paths("demo")),
     )
 
 
@@ -181,10 +181,10 @@ def _images_per_second(
     return batch * _per_second(step, 20 if torch.cuda.is_available() else 2)
 
 
-def feeding(options: Profile, place: Places, crops: int = 64) -> float:
+def feeding(options: Profile, paths: Paths, crops: int = 64) -> float:
     """Crops that one process decodes and augments a second; of the profile's store, else of the demo's or of noise."""
     transform = training_transform(options.train.augmentation, options.train.input_size, GREY)
-    folder = next((one for one in (place.crops, places("demo").crops) if one.is_dir()), None)
+    folder = next((one for one in (paths.crops, profile_paths("demo").crops) if one.is_dir()), None)
     store = CropStore(folder) if folder else None
     noise = encode(
         np.random.default_rng(0).integers(0, 256, (options.crops.size,) * 2 + (3,), np.uint8), "png"
@@ -203,7 +203,7 @@ def feeding(options: Profile, place: Places, crops: int = 64) -> float:
         torch.set_num_threads(threads)
 
 
-def cropping(options: Profile, demo: Places, videos: int = 6) -> float | None:
+def cropping(options: Profile, demo: Paths, videos: int = 6) -> float | None:
     """Sampled frames that all cores decode and crop a second, from some of the miniature videos; None without them."""
     detector_file: Path = demo.base / ASSETS / "retinaface_mobilenet025.onnx"
     if not (demo.index.is_file() and demo.roots.is_file() and detector_file.is_file()):

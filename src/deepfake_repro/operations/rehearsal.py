@@ -22,7 +22,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from ..project.params import Params, Profile, load
-from ..project.paths import Places
+from ..project.paths import Paths
 from ..training import checkpoints
 from ..training.detector import build_detector
 from .clones import clone_of, demand_committed, dvc, with_values
@@ -56,7 +56,7 @@ def rehearse(base: Path, rows: Sequence[str] = ()) -> pd.DataFrame:
         clone, values | {"run.miniatures": []} | start_weights(params.profile(PROFILE), base, clone)
     )
     _run(clone)
-    table = summary(Places(PROFILE, clone))
+    table = summary(Paths(PROFILE, clone))
     shutil.rmtree(clone)
     print(
         f"rehearsal of {len(table)} rows: every stage ran, {(time.monotonic() - begun) / 60:.0f} minutes on "
@@ -118,10 +118,10 @@ def start_weights(options: Profile, base: Path, clone: Path) -> dict[str, str]:
     return values
 
 
-def summary(place: Places) -> pd.DataFrame:
+def summary(paths: Paths) -> pd.DataFrame:
     """A line per rehearsed row: seconds and memory (MiB) of its training, crops a second, and test sets scored."""
     lines = []
-    for folder in sorted(place.runs.iterdir()):
+    for folder in sorted(paths.runs.iterdir()):
         run, scores = (
             json.loads((folder / name).read_text()) for name in ("provenance.json", "scores.json")
         )

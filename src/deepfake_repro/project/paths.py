@@ -12,7 +12,7 @@ ASSETS = "data/assets"
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """Folders and files of one profile; all below the repository root."""
 
     profile: str
@@ -76,9 +76,9 @@ class Places:
         return self.base / ".scratch" / name
 
 
-def places(profile: str) -> Places:
+def profile_paths(profile: str) -> Paths:
     """Places of a profile in this checkout."""
-    return Places(profile, root())
+    return Paths(profile, root())
 
 
 def corpus_roots(file: Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..project.params import CropOptions, load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.detector import Detector, build_detector
@@ -51,7 +51,7 @@ class Model:
 def default_weights() -> Path:
     """The demo's trained row that ``run.calibrate`` names first."""
     run = load().run
-    return places("demo").weights(run.calibrate[0], run.seeds[0])
+    return profile_paths("demo").weights(run.calibrate[0], run.seeds[0])
 
 
 def read_model(weights: Path | None = None) -> Model:
