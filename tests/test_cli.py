@@ -64,14 +64,14 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert (
         complaint(*command)
-        == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
+        == "error: unknown profile 'bogus'; params.yaml has demo, smoke, paper\n"
     )
 
 
 def test_unknown_miniature(checkout: Path, complaint) -> None:
     assert (
         complaint("miniatures", "bogus")
-        == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+        == "error: unknown miniature 'bogus'; params.yaml has demo, smoke\n"
     )
     assert not (checkout / "data").exists()
 
@@ -204,7 +204,7 @@ def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, ca
 def test_outside_a_checkout(tmp_path: Path, complaint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = complaint("index", "--profile", "demo")
-    assert "no dvc.yaml at or above" in line and "start from inside the repository" in line
+    assert "no dvc.yaml in or above" in line and "run this inside the repository" in line
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_as_a_module(checkout: Path) -> None:
     """The process itself: exit code, nothing but the one line, no traceback."""
     result = module(checkout, "miniatures", "bogus")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+    assert result.stderr == "error: unknown miniature 'bogus'; params.yaml has demo, smoke\n"
 
 
 def test_cheap_commands_do_not_load_torch() -> None:

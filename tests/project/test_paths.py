@@ -51,13 +51,13 @@ def test_missing_roots_file_is_named_with_its_folder_and_the_page_that_helps(
 def test_roots_file_without_roots_says_what_to_write(tmp_path: Path, text: str) -> None:
     with pytest.raises(
         ValueError,
-        match=r"^paper\.yaml: key 'roots' with one line 'corpus: folder' each is missing$",
+        match=r"^paper\.yaml: missing key 'roots' with lines 'corpus: folder'$",
     ):
         corpus_roots(write(tmp_path, text))
 
 
 def test_broken_yaml_is_one_line_with_file_and_line_number(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^paper\.yaml line 3 is no valid YAML: [^\n]+$"):
+    with pytest.raises(ValueError, match=r"^paper\.yaml line 3 is not valid YAML: [^\n]+$"):
         corpus_roots(write(tmp_path, "roots:\n  ffpp: a\n\tdfdc: b\n"))
 
 
@@ -76,7 +76,7 @@ def test_places_are_those_of_the_nearest_checkout(
 
 def test_places_outside_a_checkout_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="start from inside the repository"):
+    with pytest.raises(FileNotFoundError, match="run this inside the repository"):
         profile_paths("smoke")
 
 
