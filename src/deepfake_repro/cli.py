@@ -230,9 +230,9 @@ def _weave(chosen: argparse.Namespace) -> None:
 
 
 def _assets(chosen: argparse.Namespace) -> None:
-    from .operations.assets import main as assets
+    from .operations.assets import fetch_assets
 
-    assets(root() / ASSETS)
+    fetch_assets(root() / ASSETS)
 
 
 def _miniatures(chosen: argparse.Namespace) -> None:
@@ -338,9 +338,9 @@ def _calibrate(chosen: argparse.Namespace) -> None:
 
 
 def _robustness(chosen: argparse.Namespace) -> None:
-    from .evaluation.robustness import robustness
+    from .evaluation.robustness import run_study
 
-    robustness(chosen.profile, chosen.variant, chosen.seed)
+    run_study(chosen.profile, chosen.variant, chosen.seed)
 
 
 def _card(chosen: argparse.Namespace) -> None:
