@@ -16,7 +16,7 @@ from deepfake_repro.crops.decoding import VideoError
 from deepfake_repro.crops.frames import frames
 
 
-def test_one_frame_a_second(tmp_path, make_clip, picture, read_number):
+def test_one_frame_per_second(tmp_path, make_clip, picture, read_number):
     path = make_clip(tmp_path / "clip.mp4", map(picture, range(30)), rate=10)
     sampled = [(seconds, read_number(image)) for seconds, image in frames(path)]
     assert sampled == [(0.0, 0), (1.0, 10), (2.0, 20)]

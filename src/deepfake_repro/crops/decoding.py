@@ -46,7 +46,7 @@ def is_refused_call(error: BaseException) -> bool:
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file; give the container and its main video stream."""
+    """Open a file; yield the container and its main video stream."""
     if not path.is_file():
         raise VideoError(path, "no such file")
     try:

@@ -29,7 +29,7 @@ DetectorFactory = Callable[[], FaceDetector]
 
 
 class Extracted(NamedTuple):
-    """What a sampled frame or a whole video gives."""
+    """The crops of a sampled frame or of a whole video."""
 
     rows: list[Row]
     """Faces: rows of ``CROP_SCHEMA``."""
@@ -86,8 +86,8 @@ def stream(
 
     ``kind`` ``video``: sampled frames, every face of at least ``min_score`` and ``min_side``.
     ``frames``: images of faces, each ``every``-th of ``attrs``, resized whole without the detector.
-    ``photos``: photographs, each with the detector. A last item without rows records what went
-    wrong, if anything. Raises ``ValueError`` for other kinds.
+    ``photos``: photographs, each with the detector. If anything went wrong, a last item without
+    rows records it. Raises ``ValueError`` for other kinds.
     """
     check_kind(video_row)
     sampled = empty = faces = 0
@@ -182,7 +182,7 @@ def _from_sequence(
 
 
 READERS = {"video": _from_video, "frames": _from_sequence, "photos": _from_photos}
-"""``kind`` of an index row -> what yields the rows of its frames."""
+"""``kind`` of an index row -> generator of the rows of each frame."""
 
 
 def _face_rows(

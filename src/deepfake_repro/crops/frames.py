@@ -2,8 +2,8 @@
 
 The paper samples one frame per second (Section 4.1), LNCLIP-DF a fixed number of frames per video.
 Frame counts, durations and frame rates in container headers are often wrong, so frames are chosen
-by their own presentation times only. Any file gives frames or a one-line ``VideoError``, in bounded
-memory.
+by their own presentation times only. Any file yields frames or a one-line ``VideoError``, in
+bounded memory.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ def frames(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Sample a video at ``per_second`` frames per second, or at ``count`` evenly spaced frames.
 
-    Yields (seconds since the first frame, RGB uint8 [H, W, 3]). By the second (Section 4.1), it
-    yields for each k the first frame at or after k / per_second; a longer gap between frames gives
-    one frame, not copies. With ``count`` (LNCLIP-DF: 32), it yields of n frames in order of
-    presentation those numbered floor(i (n - 1) / (count - 1)), i = 0 … count - 1; all if
-    n <= count. Display rotation is applied.
+    Yields (seconds since the first frame, RGB uint8 [H, W, 3]), with display rotation applied.
+
+    By rate (Section 4.1): for each k, the first frame at or after k / per_second; a longer gap
+    between frames yields one frame, not copies. With ``count`` (LNCLIP-DF: 32): of n frames in
+    order of presentation, those numbered floor(i (n - 1) / (count - 1)), i = 0 … count - 1, or all
+    if n <= count.
 
     Raises ``VideoError`` if the file cannot be decoded, or, after the readable frames, if it is
     truncated or damaged.
@@ -110,9 +111,9 @@ class _Evenly:
 
     def __init__(self, path: Path, count: int) -> None:
         times, self.error = packet_times(path)
-        known_times = [time for time in times if time is not None]
-        self._all_timed = len(known_times) == len(times)
-        ordered = sorted(known_times) if self._all_timed else frame_times(path)
+        timed = [time for time in times if time is not None]
+        self._all_timed = len(timed) == len(times)
+        ordered = sorted(timed) if self._all_timed else frame_times(path)
         if not ordered:
             raise self.error or VideoError(path, "no frame can be decoded")
         last = len(ordered) - 1

@@ -79,7 +79,7 @@ class IsolatedExtractor:
     """``stream`` in a child process of its own: called with (index row, root), yields the same.
 
     ``settings``: detector factory and options, pickled. A video that fails ``ATTEMPTS`` times ends
-    with a record ``crashed``, or ``timeout`` if it gave nothing for ``timeout`` seconds. Raises
+    with a record ``crashed``, or ``timeout`` if it yielded nothing for ``timeout`` seconds. Raises
     what the factory raises, ``ProgramError`` for an exception that no content can cause,
     ``RuntimeError`` if no child can be started, ``StoppedError`` once closed.
     """
@@ -94,7 +94,7 @@ class IsolatedExtractor:
         _EXTRACTORS.add(self)
 
     def __call__(self, video_row: Row, root: Path) -> Iterator[Extracted]:
-        """Yield what each sampled frame of the video gives, as ``stream`` does."""
+        """Yield the crops of each sampled frame of the video, as ``stream`` does."""
         done = 0
         for _ in range(ATTEMPTS):
             try:

@@ -4,7 +4,7 @@ The videos are divided into parts of a few hundred, one file of the store each. 
 whole or not at all, and its bytes depend on its input alone. A run may therefore be interrupted,
 resumed and distributed freely: on this machine, or on any cluster with a Dask scheduler.
 ``isolation`` handles single videos that crash or hang a decoder; Dask handles lost workers and
-gives their parts to others.
+reassigns their parts.
 
 Memory: a child process holds 8 sampled frames with their crops (about 0.7 GB for 4K video), the
 process that writes a part 256 crops, whatever the length of the video.
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 LOST = ("missing", "empty", "undecodable", "no_face", "crashed", "timeout")
-"""Reasons that count against crops.max_skipped: the video gave no or not all of its crops."""
+"""Reasons that count against crops.max_skipped: no crops, or an extraction cut short."""
 SOURCE = ("video_id", "path", "kind", "attrs")
 """Columns of the index that determine a video's crops."""
 HOW_TO_RUN = {"max_skipped", "video_timeout", "scheduler"}
 """Options that do not affect the crops."""
-_STORE_VERSION = 2  # increase it when the same input gives other crops
+_STORE_VERSION = 2  # increase it when crops of the same input change
 
 Progress = Callable[[str], None]
 
@@ -183,17 +183,21 @@ def make_crops(
     except OSError as error:
         if error.errno is None:  # not raised by the system: the message contains the cure
             raise
-        done = sum(part.path.exists() for part in parts)
-        raise OSError(
-            f"{error}; {done} of {len(parts)} parts are finished and kept in {out}: "
-            "fix the cause (disk full: make room) and rerun the crops stage"
-        ) from error
+        raise OSError(f"{error}; {_how_to_resume(out, parts)}") from error
     finally:
         stop_all()
         allow_all()
     skipped_here = skipped[skipped["video_id"].isin(index["video_id"])]
     _check_lost(skipped_here, len(index), options.max_skipped)
     return skipped
+
+
+def _how_to_resume(out: Path, parts: list[Part]) -> str:
+    finished = sum(part.path.exists() for part in parts)
+    return (
+        f"{finished} of {len(parts)} parts are finished and kept in {out}: "
+        "fix the cause (disk full: make room) and rerun the crops stage"
+    )
 
 
 def _finish(out: Path, parts: list[Part]) -> pd.DataFrame:
