@@ -243,15 +243,15 @@ def _miniatures(chosen: argparse.Namespace) -> None:
 
 
 def _index(chosen: argparse.Namespace) -> None:
-    from .dataset.index import index
+    from .dataset.index import write_index
 
-    index(chosen.profile)
+    write_index(chosen.profile)
 
 
 def _counts(chosen: argparse.Namespace) -> None:
-    from .dataset.tables import counts
+    from .dataset.tables import write_counts
 
-    counts(chosen.profile)
+    write_counts(chosen.profile)
 
 
 def _landmarks(chosen: argparse.Namespace) -> None:

@@ -65,17 +65,39 @@ def test_the_committed_files_are_those_of_the_committed_code(
 
 
 FIRST_LINES = {
-    "p_fake": ("training/labels.py", "return probabilities[:, 1:].sum(1)", "return probabilities[:, 1:].max(1)"),
-    "cross-entropy": ("training/losses.py", "return F.cross_entropy(_lift(logits), labels)",
-                      "return 2 * F.cross_entropy(_lift(logits), labels)"),
-    "best threshold": ("evaluation/thresholds.py", "np.abs(best - 0.5).argmin()", "np.abs(best - 0.4).argmin()"),
+    "p_fake": (
+        "training/labels.py",
+        "return probabilities[:, 1:].sum(1)",
+        "return probabilities[:, 1:].max(1)",
+    ),
+    "cross-entropy": (
+        "training/losses.py",
+        "return F.cross_entropy(_lift(logits), labels)",
+        "return 2 * F.cross_entropy(_lift(logits), labels)",
+    ),
+    "best threshold": (
+        "evaluation/thresholds.py",
+        "np.abs(best - 0.5).argmin()",
+        "np.abs(best - 0.4).argmin()",
+    ),
     "AUC": ("evaluation/metrics.py", "ranks = rankdata(", "ranks = 1 + rankdata("),
-    "face detector": ("faces/detection.py", "self._threshold, self._nms, self._max_side = threshold, nms, max_side",
-                      "self._threshold, self._nms, self._max_side = threshold, 0.9, max_side"),
+    "face detector": (
+        "faces/detection.py",
+        "self._threshold, self._nms, self._max_side = threshold, nms, max_side",
+        "self._threshold, self._nms, self._max_side = threshold, 0.9, max_side",
+    ),
     "scoring stage": ("evaluation/rows.py", "table.round(4)", "table.round(5)"),
-    "sampling": ("dataset/sampling.py", "import pandas as pd", "import pandas as pd\n\npd.options.mode.copy_on_write = True"),
-    "a figure": ("report/figures.py", "import matplotlib", "import matplotlib\n\nmatplotlib.use('agg')"),
-}  # fmt: skip
+    "sampling": (
+        "dataset/sampling.py",
+        "import pandas as pd",
+        "import pandas as pd\n\npd.options.mode.copy_on_write = True",
+    ),
+    "a figure": (
+        "report/figures.py",
+        "import matplotlib",
+        "import matplotlib\n\nmatplotlib.use('agg')",
+    ),
+}
 """What is changed: (file, text, new text)."""
 REACHED = {
     "p_fake": {"predict", "robustness"},
