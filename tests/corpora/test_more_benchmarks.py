@@ -346,7 +346,7 @@ def test_idforge_types_splits_and_audio_only(tmp_path):
     assert {row["split_source"] for row in rows.values()} == {"official"}
     assert report.notes == (
         f"1 videos with fake sound and real pictures labelled real, such as '{list(IDFORGE)[-1]}'",
-        f"1 fakes whose name ends with no known tool, such as 'main/{list(IDFORGE)[3]}'",
+        f"1 fakes whose name does not end with a known tool, such as 'main/{list(IDFORGE)[3]}'",
     )
 
 

@@ -9,9 +9,9 @@ from .files import names
 
 
 def remark(what: str, examples: Iterable[object]) -> tuple[str, ...]:
-    """Return a note for the index report, ``<number> <what>, such as '<first>'``, or no note.
+    """Return a note for the index report, ``<number> <what>, such as '<first>'``.
 
-    There is no note if there are no ``examples``.
+    Without ``examples`` there is no note.
     """
     distinct = names(examples)
     return (f"{len(distinct)} {what}, such as '{distinct[0]}'",) if distinct else ()

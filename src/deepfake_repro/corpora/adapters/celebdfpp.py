@@ -125,9 +125,9 @@ def _canonical(folder: str) -> str:
 
 def _clips(tree: Tree) -> tuple[dict[Key, Clip], list[str]]:
     """Return the clips by key, and the paths that are not part of the corpus."""
-    known, strange = _folders(tree)
+    official, strange = _folders(tree)
     clips: dict[Key, Clip] = {}
-    for folder in known:
+    for folder in official:
         for path, kind in clips_in(folder):
             key = (_canonical(folder.name), path.stem.lower())
             if key in clips:
@@ -140,9 +140,9 @@ def _clips(tree: Tree) -> tuple[dict[Key, Clip], list[str]]:
 
 
 def _folders(tree: Tree) -> tuple[list[Path], list[Path]]:
-    """Return the folders of reals and of known methods, and what else is among the fakes."""
+    """Return the official folders, and what else is among the fakes."""
     candidates = (descend(tree.base, name) for name in REALS)
-    known = [folder for folder in candidates if folder]
+    official = [folder for folder in candidates if folder]
     strange = [path for path, _ in clips_in(descend(tree.base, FAKES))]
     methods_of = {family.lower(): methods for family, methods in FAMILIES.items()}
     for family in folders(descend(tree.base, FAKES)):
@@ -151,8 +151,8 @@ def _folders(tree: Tree) -> tuple[list[Path], list[Path]]:
             strange.append(family)
             continue
         for folder in folders(family):
-            (known if _canonical(folder.name) in methods else strange).append(folder)
-    return known, strange
+            (official if _canonical(folder.name) in methods else strange).append(folder)
+    return official, strange
 
 
 def _video(tree: Tree, clips: Mapping[Key, Clip], key: Key, split: str) -> Video:

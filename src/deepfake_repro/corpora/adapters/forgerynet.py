@@ -37,6 +37,7 @@ METHODS = {
     7: "talking head video",
     8: "atvg-net",
 }
+CATEGORIES = {number: "RE" if number in (7, 8) else "FS" for number in METHODS}
 # By the list's triple label, an identity swap with an edited attribute is a face swap; but only as
 # reenactment does it give the 5 FS + 3 RE of Table 1.
 CATEGORY_OF_6 = {"paper": "RE", "triple": "FS"}
@@ -87,8 +88,7 @@ def read(
         lambda folder: any(_release(folder, split) for split in RELEASES),
         "Training/video/train_video_release/ or Validation/video/val_video_release/",
     )
-    category_of = {number: "RE" if number in (7, 8) else "FS" for number in METHODS}
-    category_of[6] = CATEGORY_OF_6[categories]
+    category_of = CATEGORIES | {6: CATEGORY_OF_6[categories]}
     videos: list[Video] = []
     missing: list[str] = []
     unlisted: list[str] = []
@@ -107,15 +107,19 @@ def read(
             group = key.split("/")[2]
             split = "test" if official_split == "test" else split_of(group, seed, validation)
             videos.append(_video(tree, clip, category_of, line, group, split))
-    notes = [
-        "labels from folders; "
-        "videos missing in video_list.txt (folders 2 and 8 are) are indexed too"
-    ]
-    if contrary:
-        notes.append(f"{contrary} lines of video_list.txt contradict their folder")
     return videos, IndexReport(
-        "forgerynet", len(videos), names(missing), names(unlisted), tuple(notes)
+        "forgerynet", len(videos), names(missing), names(unlisted), _notes(contrary)
     )
+
+
+def _notes(contrary: int) -> tuple[str, ...]:
+    notes = (
+        "labels from folders; "
+        "videos missing in video_list.txt (folders 2 and 8 are) are indexed too",
+    )
+    if not contrary:
+        return notes
+    return (*notes, f"{contrary} lines of video_list.txt contradict their folder")
 
 
 def _release(base: Path, split: str) -> Path | None:

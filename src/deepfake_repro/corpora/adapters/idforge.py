@@ -52,11 +52,8 @@ def read(
         "main/pristine/",
     )
     split_of = _split_of((Path(splits),) if splits else (tree.base, tree.base.parent))
-    clips = {
-        path.relative_to(tree.base).as_posix(): path
-        for name in TYPES
-        for path in videos_below(descend(tree.base, name))
-    }
+    paths = [path for name in TYPES for path in videos_below(descend(tree.base, name))]
+    clips = {path.relative_to(tree.base).as_posix(): path for path in paths}
     listed = sorted(clips.keys() & split_of.keys())
     sound_only = [key for key in listed if key.partition("/")[0] in AUDIO_ONLY]
     dropped = set(sound_only if audio_only == "drop" else ())
@@ -64,7 +61,7 @@ def read(
     what = "left out" if dropped else "labelled real"
     notes = remark(f"videos with fake sound and real pictures {what}", sound_only)
     notes += remark(
-        "fakes whose name ends with no known tool",
+        "fakes whose name does not end with a known tool",
         (video.path for video in videos if video.manipulation == "unknown"),
     )
     return videos, IndexReport(
