@@ -154,7 +154,7 @@ def test_before_the_index_exists_its_file_is_named(
 
 def test_import_of_what_is_no_dataset_json(checkout: Path, complaint) -> None:
     command = ("import-deepfakebench", "x.json", "--frames-root", ".", "--out", "manifest.csv")
-    assert "'x.json' is not there; give DeepfakeBench's <dataset>.json" in complaint(*command)
+    assert "'x.json' does not exist; give DeepfakeBench's <dataset>.json" in complaint(*command)
     (checkout / "x.json").write_text("{")
     assert "x.json' is broken" in complaint(*command)
     (checkout / "x.json").write_text(
