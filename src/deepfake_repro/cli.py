@@ -73,7 +73,8 @@ def functions() -> dict[str, Command]:
 def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
     parser = argparse.ArgumentParser(
         prog="deepfake-repro",
-        description="Deepfake detection that generalises to unseen manipulations: a reproducible compendium.",
+        description="Deepfake detection that generalises to unseen manipulations: "
+        "a reproducible compendium.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = _Commands(parser)
@@ -107,7 +108,8 @@ def _add_scoring(commands: _Commands) -> None:
         command.add_argument(
             "--weights",
             type=Path,
-            help="folder of a trained row or of export-model, or a fine-tuned FSFM .pth; default: the demo's",
+            help="folder of a trained row or of export-model, or a fine-tuned FSFM .pth; "
+            "default: the demo's",
         )
 
 
@@ -315,14 +317,20 @@ def _score_row(chosen: argparse.Namespace) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
+    run = (chosen.profile, chosen.variant, chosen.seed)
     method = method_of(chosen.variant)
     if method == SBI:
-        from .methods.sbi.run import train_row
+        from .methods.sbi.run import train_row as train_sbi
+
+        train_sbi(*run)
     elif method == LNCLIP:
-        from .methods.lnclip.run import train_row
+        from .methods.lnclip.run import train_row as train_lnclip
+
+        train_lnclip(*run)
     else:
-        from .methods.finetune.run import train_row
-    train_row(chosen.profile, chosen.variant, chosen.seed)
+        from .methods.finetune.run import train_row as finetune
+
+        finetune(*run)
 
 
 def _predict(chosen: argparse.Namespace) -> None:

@@ -141,17 +141,21 @@ def _deepfakebench_layout(videos: pd.DataFrame) -> pd.DataFrame:
         safe(deepfakebench.label_key(dataset, manipulation))
         for dataset, manipulation in zip(videos["dataset"], videos["manipulation"], strict=True)
     ]
-    corpora = videos["dataset"].map(lambda key: safe(deepfakebench.NAMES.get(key, key)))
+    corpora = _corpus_names(videos, deepfakebench.NAMES)
     folders = corpora + "/" + keys + "/frames/" + videos["name"]
     return _unique(videos.assign(label_key=keys, folder=folders))
 
 
 def _gend_layout(videos: pd.DataFrame) -> pd.DataFrame:
-    corpora = videos["dataset"].map(lambda key: safe(gend.NAMES.get(key, key)))
+    corpora = _corpus_names(videos, gend.NAMES)
     rows = zip(videos["dataset"], videos["video_id"], videos["manipulation"], strict=True)
     sources = [safe(gend.source(*row)) for row in rows]
     folders = "datasets/" + corpora + "/" + sources + "/" + videos["name"]
     return _unique(videos.assign(corpus=corpora, source=sources, folder=folders))
+
+
+def _corpus_names(videos: pd.DataFrame, names: Mapping[str, str]) -> pd.Series:
+    return videos["dataset"].map({key: safe(names.get(key, key)) for key in set(videos["dataset"])})
 
 
 def _unique(videos: pd.DataFrame) -> pd.DataFrame:

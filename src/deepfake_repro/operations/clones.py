@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
         *parents, last = key.split(".")
         block: Any = content
         for name in parents:
-            block = block.get(name, {}) if isinstance(block, Mapping) else {}
-        if not isinstance(block, Mapping) or last not in block:
+            block = block.get(name, {}) if isinstance(block, MutableMapping) else {}
+        if not isinstance(block, MutableMapping) or last not in block:
             raise ValueError(f"params.yaml: a study or rehearsal replaces the unknown key {key!r}")
         block[last] = value
     out = io.StringIO()
