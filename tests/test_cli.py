@@ -64,14 +64,14 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert (
         complaint(*command)
-        == "error: unknown profile 'bogus'; params.yaml knows demo, smoke, paper\n"
+        == "error: unknown profile 'bogus'; params.yaml has demo, smoke, paper\n"
     )
 
 
 def test_unknown_miniature(checkout: Path, complaint) -> None:
     assert (
         complaint("miniatures", "bogus")
-        == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+        == "error: unknown miniature 'bogus'; params.yaml has demo, smoke\n"
     )
     assert not (checkout / "data").exists()
 
@@ -154,7 +154,7 @@ def test_before_the_index_exists_its_file_is_named(
 
 def test_import_of_what_is_no_dataset_json(checkout: Path, complaint) -> None:
     command = ("import-deepfakebench", "x.json", "--frames-root", ".", "--out", "manifest.csv")
-    assert "'x.json' is not there; give DeepfakeBench's <dataset>.json" in complaint(*command)
+    assert "'x.json' does not exist; give DeepfakeBench's <dataset>.json" in complaint(*command)
     (checkout / "x.json").write_text("{")
     assert "x.json' is broken" in complaint(*command)
     (checkout / "x.json").write_text(
@@ -204,7 +204,7 @@ def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, ca
 def test_outside_a_checkout(tmp_path: Path, complaint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = complaint("index", "--profile", "demo")
-    assert "no dvc.yaml at or above" in line and "start from inside the repository" in line
+    assert "no dvc.yaml in or above" in line and "run this inside the repository" in line
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_as_a_module(checkout: Path) -> None:
     """The process itself: exit code, nothing but the one line, no traceback."""
     result = module(checkout, "miniatures", "bogus")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown miniature 'bogus'; params.yaml knows demo, smoke\n"
+    assert result.stderr == "error: unknown miniature 'bogus'; params.yaml has demo, smoke\n"
 
 
 def test_cheap_commands_do_not_load_torch() -> None:

@@ -1,4 +1,4 @@
-"""``python -m deepfake_repro``: see ``cli``."""
+"""Run the command line as ``python -m deepfake_repro``."""
 
 import sys
 

@@ -73,7 +73,8 @@ def functions() -> dict[str, Command]:
 def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
     parser = argparse.ArgumentParser(
         prog="deepfake-repro",
-        description="Deepfake detection that generalises to unseen manipulations: a reproducible compendium.",
+        description="Deepfake detection that generalises to unseen manipulations: "
+        "a reproducible compendium.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = _Commands(parser)
@@ -107,7 +108,8 @@ def _add_scoring(commands: _Commands) -> None:
         command.add_argument(
             "--weights",
             type=Path,
-            help="folder of a trained row or of export-model, or a fine-tuned FSFM .pth; default: the demo's",
+            help="folder of a trained row or of export-model, or a fine-tuned FSFM .pth; "
+            "default: the demo's",
         )
 
 
@@ -231,9 +233,9 @@ def _weave(chosen: argparse.Namespace) -> None:
 
 
 def _assets(chosen: argparse.Namespace) -> None:
-    from .operations.assets import main as assets
+    from .operations.assets import fetch_assets
 
-    assets(root() / ASSETS)
+    fetch_assets(root() / ASSETS)
 
 
 def _miniatures(chosen: argparse.Namespace) -> None:
@@ -244,15 +246,15 @@ def _miniatures(chosen: argparse.Namespace) -> None:
 
 
 def _index(chosen: argparse.Namespace) -> None:
-    from .dataset.index import index
+    from .dataset.index import write_index
 
-    index(chosen.profile)
+    write_index(chosen.profile)
 
 
 def _counts(chosen: argparse.Namespace) -> None:
-    from .dataset.tables import counts
+    from .dataset.tables import write_counts
 
-    counts(chosen.profile)
+    write_counts(chosen.profile)
 
 
 def _landmarks(chosen: argparse.Namespace) -> None:
@@ -317,14 +319,20 @@ def _score_row(chosen: argparse.Namespace) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
+    run = (chosen.profile, chosen.variant, chosen.seed)
     method = method_of(chosen.variant)
     if method == SBI:
-        from .methods.sbi.run import train_row
+        from .methods.sbi.run import train_row as train_sbi
+
+        train_sbi(*run)
     elif method == LNCLIP:
-        from .methods.lnclip.run import train_row
+        from .methods.lnclip.run import train_row as train_lnclip
+
+        train_lnclip(*run)
     else:
-        from .methods.finetune.run import train_row
-    train_row(chosen.profile, chosen.variant, chosen.seed)
+        from .methods.finetune.run import train_row as finetune
+
+        finetune(*run)
 
 
 def _predict(chosen: argparse.Namespace) -> None:
@@ -340,9 +348,9 @@ def _calibrate(chosen: argparse.Namespace) -> None:
 
 
 def _robustness(chosen: argparse.Namespace) -> None:
-    from .evaluation.robustness import robustness
+    from .evaluation.robustness import run_study
 
-    robustness(chosen.profile, chosen.variant, chosen.seed)
+    run_study(chosen.profile, chosen.variant, chosen.seed)
 
 
 def _card(chosen: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from benchmarks.recording import device as processor
 from benchmarks.recording import record
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.methods.finetune.recipe import fit, objective
-from deepfake_repro.operations.plan import count
+from deepfake_repro.operations.plan import count_network
 from deepfake_repro.project import params
 from deepfake_repro.project.recipes import Train
 from deepfake_repro.training import loop
@@ -202,7 +202,7 @@ def test_training_loop_beside_the_field(
     if CUDA:
         step = (
             found["ours, bf16-mixed"]
-            * count(lambda: network(chosen), "", chosen.input_size).training
+            * count_network(lambda: network(chosen), "", chosen.input_size).training
         )
         figures |= {
             "share of the measured bf16 matrix peak": round(step / matrix_peak(), 3),

@@ -56,7 +56,7 @@ def test_no_benchmark_video_can_be_trained_on(tmp_path):
 
 
 def test_benchmark_without_its_test_split(tmp_path):
-    with pytest.raises(ValueError, match="celebdfpp: none of its 7 videos is of the test split"):
+    with pytest.raises(ValueError, match="celebdfpp: none of its 7 videos is in the test split"):
         index_corpora({"celebdfpp": celebdfpp(tmp_path, listing="")})
 
 

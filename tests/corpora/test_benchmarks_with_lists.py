@@ -23,7 +23,7 @@ def test_by_stem_refuses_two_videos_of_one_name():
         "1": Path("a/1.mp4"),
         "2": Path("a/2.mp4"),
     }
-    with pytest.raises(ValueError, match="x: 'a/1.mp4' and 'b/1.mp4' have one name"):
+    with pytest.raises(ValueError, match=r"x: 'a/1.mp4' and 'b/1.mp4' have one name"):
         by_stem("x", [Path("a/1.mp4"), Path("b/1.mp4")])
 
 
@@ -103,7 +103,7 @@ def test_faceshifter_is_ffpp_with_one_method_under_its_own_name(faceshifter):
         f"{fake}/953_974": (1, "faceshifter", f"faceshifter/{real}/953"),
         f"{fake}/974_953": (1, "faceshifter", f"faceshifter/{real}/974"),
     }
-    assert len(rows) == 12 and report.found == 12
+    assert len(rows) == 12 and report.indexed == 12
     assert not report.metadata_only  # the methods that are not downloaded are nobody's loss
 
 
@@ -234,11 +234,11 @@ def test_dfdcp_refuses_entries(tmp_path, key, entry, message):
 def test_dfdcp_needs_its_metadata(tmp_path):
     root = dfdcp(tmp_path)
     (root / "dataset.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no object of videos"):
+    with pytest.raises(ValueError, match="instead of a dict"):
         read("dfdcp", root)
     (root / "dataset.json").unlink()
     with pytest.raises(
-        FileNotFoundError, match="'dataset.json' is missing; it decides labels and splits"
+        FileNotFoundError, match=r"'dataset.json' is missing; it decides labels and splits"
     ):
         read("dfdcp", root)
 
@@ -299,7 +299,7 @@ def test_celebdfpp_old_fakes_under_their_other_name(tmp_path):
     make(root, "Celeb-synthesis/FaceSwap/Celeb-DF/id0_id1_0000.mp4")
     with pytest.raises(
         ValueError,
-        match="'Celeb-synthesis/FaceSwap/Celeb-DF/id0_id1_0000.mp4' and .* are one video",
+        match=r"'Celeb-synthesis/FaceSwap/Celeb-DF/id0_id1_0000.mp4' and .* are one video",
     ):
         read("celebdfpp", root)
 

@@ -89,7 +89,7 @@ def expected(corpus: str, scale: float) -> dict[str, tuple[int, int]]:
 def test_official_counts(found, corpus, scale):
     table, report, root = found(corpus, scale)
     assert {split: counts(table)[split] for split in COUNTS[corpus]} == expected(corpus, scale)
-    assert report.found == len(table) == table["video_id"].nunique() == table["path"].nunique()
+    assert report.indexed == len(table) == table["video_id"].nunique() == table["path"].nunique()
     assert report.metadata_only == ()
     official = getattr(getattr(corpora, corpus, None), "OFFICIAL", None)
     # Of ForgeryNet's 221,247 videos the tree holds what the paper's protocol has labels for.

@@ -224,7 +224,7 @@ def test_ffpp_lists_of_another_shape(tmp_path, content):
     if content == []:
         assert "train" not in set(ADAPTERS["ffpp"].index(root)[0]["split"])
         return
-    with pytest.raises(ValueError, match="expected pairs such as|instead of a list"):
+    with pytest.raises(ValueError, match=r"expected pairs such as|instead of a list"):
         ADAPTERS["ffpp"].index(root)
 
 
@@ -246,7 +246,7 @@ def test_json_that_says_two_things_of_one_video(tmp_path):
     write(root, {"test/metadata.json": '{"a.mp4": {"is_fake": 0}, "a.mp4": {"is_fake": 1}}'})
     with pytest.raises(
         ValueError,
-        match="'test/metadata.json' is broken .'a.mp4' is listed twice with different values",
+        match=r"'test/metadata.json' is broken .'a.mp4' is listed twice with different values",
     ):
         ADAPTERS["dfdc"].index(root)
 
@@ -257,7 +257,7 @@ def test_json_that_says_two_things_of_one_video(tmp_path):
         ("path,label,label\na.mp4,real,fake\n", "'manifest.csv' has two columns 'label'"),
         ("file,label\na.mp4,real\n", "'manifest.csv' has no column 'path'"),
         ("", "'manifest.csv' has no column 'path'"),
-        ('path,label\n"a.mp4,real\nb.mp4,fake\n', "'manifest.csv' line 3: .*; mend its quotes"),
+        ('path,label\n"a.mp4,real\nb.mp4,fake\n', "'manifest.csv' line 3: .*; fix its quotes"),
         ("path;label\na.mp4;real\n", "'manifest.csv' has no column 'path'"),
         ("path,label\na.mp4,real,\n", "line 2: 3 cells for 2 columns"),
         ('path,label\na.mp4,"re\nal"\n', r"entry 1: label 're al' is not one of"),

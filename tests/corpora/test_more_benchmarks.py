@@ -80,7 +80,7 @@ def test_ffiw_one_video_in_two_releases(tmp_path):
         *(f"{release}/{name}/val/1.mp4" for release in "ab" for name in ("source", "target")),
     )
     with pytest.raises(
-        ValueError, match="ffiw/source/val/1: listed twice, as 'a/source/val/1.mp4' and 'b/source"
+        ValueError, match=r"ffiw/source/val/1: listed twice, as 'a/source/val/1.mp4' and 'b/source"
     ):
         read("ffiw", tmp_path)
 
@@ -100,12 +100,12 @@ def test_uadfv_pairs_by_number_and_odd_names(tmp_path):
     rows, report = read("uadfv", root)
     assert (rows["fake/0001"]["label"], rows["real/0002_fake"]["label"]) == (1, 0)
     assert report.notes == (
-        "2 names at odds with their folder ('_fake' marks fakes), such as 'fake/0001.mp4'",
+        "2 names that contradict their folder ('_fake' marks fakes), such as 'fake/0001.mp4'",
     )
 
 
 def test_uadfv_needs_both_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="uadfv: .* holds no real/ and fake/"):
+    with pytest.raises(FileNotFoundError, match=r"uadfv: .* does not contain real/ and fake/"):
         read("uadfv", make(tmp_path, "real/0000.mp4"))
 
 
@@ -271,7 +271,7 @@ def test_polyglotfake_reals_by_list_and_dubs_by_name(tmp_path):
 
 def test_polyglotfake_without_lists_says_so(tmp_path):
     assert read("polyglotfake", make(tmp_path, *POLYGLOT))[1].notes == (
-        "real_json_files/ is absent: only names tell reals from fakes",
+        "real_json_files/ is absent: only names separate reals from fakes",
     )
 
 
@@ -280,7 +280,7 @@ def test_polyglotfake_without_lists_says_so(tmp_path):
 )
 def test_polyglotfake_refuses_lists(tmp_path, listed):
     with pytest.raises(
-        ValueError, match="polyglotfake: 'real_json_files/es.json' lists '.*' as a real"
+        ValueError, match=r"polyglotfake: 'real_json_files/es.json' lists '.*' as a real"
     ):
         read("polyglotfake", make(tmp_path, *POLYGLOT, {"real_json_files/es.json": listed}))
 
@@ -346,7 +346,7 @@ def test_idforge_types_splits_and_audio_only(tmp_path):
     assert {row["split_source"] for row in rows.values()} == {"official"}
     assert report.notes == (
         f"1 videos with fake sound and real pictures labelled real, such as '{list(IDFORGE)[-1]}'",
-        f"1 fakes whose name tells no known tool, such as 'main/{list(IDFORGE)[3]}'",
+        f"1 fakes whose name does not end with a known tool, such as 'main/{list(IDFORGE)[3]}'",
     )
 
 
@@ -364,7 +364,7 @@ def test_idforge_lists_from_a_clone_and_what_is_on_one_side_only(tmp_path):
     report = read("idforge", root, splits=tmp_path / "clone")[1]
     assert report.metadata_only == ("pristine/id00/id00_00/gone.mp4",)
     assert report.disk_only == ("pristine/id00/id00_03/id00_scene_0010-0.mp4",)
-    with pytest.raises(FileNotFoundError, match="idforge: 'IDForge_v1/train.csv' is missing"):
+    with pytest.raises(FileNotFoundError, match=r"idforge: 'IDForge_v1/train.csv' is missing"):
         read("idforge", root)
 
 
@@ -462,7 +462,7 @@ def test_deepspeak2_unknown_engine_and_identity_are_noted(tmp_path):
 def test_deepspeak_roots_swapped(tmp_path):
     root = deepspeak(tmp_path, "diff2lip-1-0-playht.mp4,lip-sync,diff2lip,87,87,1,0,")
     with pytest.raises(
-        ValueError, match="deepspeak1: .* is made by 'diff2lip', an engine of deepspeak2"
+        ValueError, match=r"deepspeak1: .* is made by 'diff2lip', an engine of deepspeak2"
     ):
         read("deepspeak1", root)
 
@@ -484,5 +484,5 @@ def test_deepspeak_refuses_annotations(tmp_path):
         read("deepspeak1", deepspeak(tmp_path / "both", "87-0.mp4,lip-sync,wav2lip,87,87,1,0,"))
     root = deepspeak(tmp_path / "missing")
     (root / "annotations-real.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="'annotations-real.csv' is missing"):
+    with pytest.raises(FileNotFoundError, match=r"'annotations-real.csv' is missing"):
         read("deepspeak1", root)

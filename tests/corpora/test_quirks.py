@@ -43,7 +43,7 @@ def test_two_copies_side_by_side_are_not_chosen_between(tmp_path, corpus):
     TREES[corpus](tmp_path / "a", SCALE[corpus])
     TREES[corpus](tmp_path / "b", SCALE[corpus])
     with pytest.raises(
-        ValueError, match=f"{corpus}: both '.*/a.*' and '.*/b.*' hold .*; give one of them"
+        ValueError, match=f"{corpus}: both '.*/a.*' and '.*/b.*' contain .*; give one of them"
     ):
         rows(corpus, tmp_path)
 

@@ -224,7 +224,7 @@ def test_dfdc_one_part_without_metadata_is_named(tmp_path):
     root = dfdc(tmp_path, 0.005)
     (root / "train/dfdc_train_part_7/metadata.json").unlink()
     with pytest.raises(
-        FileNotFoundError, match="'dfdc_train_part_7/metadata.json or labels.csv' is missing"
+        FileNotFoundError, match=r"'dfdc_train_part_7/metadata.json or labels.csv' is missing"
     ):
         rows("dfdc", root)
 
@@ -252,7 +252,7 @@ def test_dfdc_kaggle_sets_are_refused_alone_and_left_out_beside(tmp_path):
     )
     assert rows("dfdc", root) == before
     assert report("dfdc", root).notes == (
-        "left out, as Kaggle's and no official set: train_sample_videos, test_videos",
+        "Kaggle's sets, which are not official, left out: train_sample_videos, test_videos",
     )
     for place in ("train", "validation", "test"):
         shutil.rmtree(root / place)
@@ -266,7 +266,7 @@ def test_dfdc_one_name_in_training_and_test(tmp_path):
     root = dfdc(tmp_path, 0.005)
     name = next(path.name for path in (root / "test/0").iterdir())
     fill(root, [f"train/dfdc_train_part_0/{name}"])
-    with pytest.raises(ValueError, match=f"dfdc: '{name}' lies in 'dfdc_train_part_0' and '0'"):
+    with pytest.raises(ValueError, match=f"dfdc: '{name}' is in both 'dfdc_train_part_0' and '0'"):
         rows("dfdc", root)
 
 

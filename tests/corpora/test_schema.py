@@ -99,5 +99,5 @@ def test_csv_with_mark_comments_and_line_breaks(tmp_path):
         {"path": "c", "label": ""},
     ]
     make(tmp_path, {"y.csv": "path\na,b\n"})
-    with pytest.raises(ValueError, match="'y.csv' line 2: 2 cells for 1 columns"):
+    with pytest.raises(ValueError, match=r"'y.csv' line 2: 2 cells for 1 columns"):
         read_csv(tmp_path / "y.csv")

@@ -127,7 +127,7 @@ def test_wilddeepfake_inner_folder_must_agree(tmp_path):
     with pytest.raises(ValueError, match="expected '<shard>/real/<sequence>'"):
         rows("wilddeepfake", tmp_path)
     make(tmp_path, {"real_train/1.tar.gz": b"this is no archive"})
-    with pytest.raises(ValueError, match="'1.tar.gz' in 'real_train' is no readable tar"):
+    with pytest.raises(ValueError, match=r"'1.tar.gz' in 'real_train' is not a readable tar"):
         rows("wilddeepfake", tmp_path)
 
 
@@ -215,7 +215,7 @@ def test_manifest_fields_and_unknown_columns(tmp_path):
 )
 def test_manifest_paths_stay_inside(tmp_path, path):
     make(tmp_path, {"manifest.csv": f"path,label\n{path},real\n"})
-    with pytest.raises(ValueError, match="entry 1: path .* must lie inside the root"):
+    with pytest.raises(ValueError, match=r"entry 1: path .* must be inside the root"):
         rows("itw", tmp_path)
 
 

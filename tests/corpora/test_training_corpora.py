@@ -46,24 +46,24 @@ def test_ffpp_reports_both_sides(ffpp):
     (ffpp / "manipulated_sequences/FaceSwap/c23/videos/071_054.mp4").unlink()
     make(ffpp, ["original_sequences/youtube/c23/videos/999.mp4"])
     _, report = ADAPTERS["ffpp"].index(ffpp)
-    assert report.found == 35
+    assert report.indexed == 35
     assert report.metadata_only == ("faceswap/c23/071_054",)
     assert report.disk_only == ("original_sequences/youtube/c23/videos/999.mp4",)
 
 
 def test_ffpp_splits_elsewhere_missing_or_contradictory(ffpp, tmp_path):
     (ffpp / "splits").rename(tmp_path / "clone")
-    with pytest.raises(FileNotFoundError, match="'splits/train.json' is missing"):
+    with pytest.raises(FileNotFoundError, match=r"'splits/train.json' is missing"):
         rows("ffpp", ffpp)
     assert len(rows("ffpp", ffpp, splits=tmp_path / "clone")) == 36
     make(tmp_path, {"clone/val.json": '[["071", "672"]]'})
-    with pytest.raises(ValueError, match="sequence 071 is in two pairs, the second in val.json"):
+    with pytest.raises(ValueError, match=r"sequence 071 is in two pairs, the second in val.json"):
         rows("ffpp", ffpp, splits=tmp_path / "clone")
 
 
 def test_ffpp_stem_collision_is_an_error(ffpp):
     make(ffpp, ["original_sequences/youtube/c23/videos/071.avi"])
-    with pytest.raises(ValueError, match="071.avi' and '071.mp4' are two files of one video"):
+    with pytest.raises(ValueError, match=r"071.avi' and '071.mp4' are two files of one video"):
         rows("ffpp", ffpp)
 
 
@@ -107,7 +107,7 @@ def test_celebdf_without_its_list(celeb):
     (celeb / "List_of_testing_videos.txt").unlink()
     with pytest.raises(
         FileNotFoundError,
-        match="'List_of_testing_videos.txt' is missing; it decides the test split",
+        match=r"'List_of_testing_videos.txt' is missing; it decides the test split",
     ):
         rows("celebdf2", celeb)
 
@@ -183,17 +183,17 @@ def test_dfdc_other_layouts(dfdc, tmp_path):
 
 def test_dfdc_missing_contradictory_or_broken_metadata(dfdc):
     make(dfdc, {"test/labels.csv": "filename,label\ncccccccccc.mp4,0\n"})
-    with pytest.raises(ValueError, match="'cccccccccc.mp4' has two labels"):
+    with pytest.raises(ValueError, match=r"'cccccccccc.mp4' has two labels"):
         rows("dfdc", dfdc)
     make(dfdc, {"test/labels.csv": "filename,label\ncccccccccc.mp4,yes\n"})
     with pytest.raises(ValueError, match="has label 'yes'"):
         rows("dfdc", dfdc)
     (dfdc / "test/labels.csv").unlink()
     make(dfdc, {"train/dfdc_train_part_1/eeeeeeeeee.mp4": b"x"})
-    with pytest.raises(FileNotFoundError, match="dfdc_train_part_1/metadata.json"):
+    with pytest.raises(FileNotFoundError, match=r"dfdc_train_part_1/metadata.json"):
         rows("dfdc", dfdc)
     make(dfdc, {"train/dfdc_train_part_1/metadata.json": "{"})
-    with pytest.raises(ValueError, match="'dfdc_train_part_1/metadata.json' is broken"):
+    with pytest.raises(ValueError, match=r"'dfdc_train_part_1/metadata.json' is broken"):
         rows("dfdc", dfdc)
 
 
@@ -206,7 +206,7 @@ def test_dfdc_stem_in_two_parts(dfdc):
         },
     )
     with pytest.raises(
-        ValueError, match="'awnfpubqmo.mp4' lies in 'dfdc_train_part_0' and 'dfdc_train_part_1'"
+        ValueError, match=r"'awnfpubqmo.mp4' is in both 'dfdc_train_part_0' and 'dfdc_train_part_1'"
     ):
         rows("dfdc", dfdc)
 
@@ -293,7 +293,7 @@ def test_fakeavceleb_refuses_wrong_metadata(fav):
     with pytest.raises(ValueError, match="line 2 has 3 cells; expected 10"):
         rows("fakeavceleb", fav)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="'meta_data.csv' is missing"):
+    with pytest.raises(FileNotFoundError, match=r"'meta_data.csv' is missing"):
         rows("fakeavceleb", fav)
 
 
@@ -360,5 +360,5 @@ def test_forgerynet_choices_and_a_broken_line(forgery):
         forgery,
         {"Training/video_list.txt": "2 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"},
     )
-    with pytest.raises(ValueError, match="'Training/video_list.txt' line 1: expected"):
+    with pytest.raises(ValueError, match=r"'Training/video_list.txt' line 1: expected"):
         rows("forgerynet", forgery)

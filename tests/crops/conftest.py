@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
-def children_find_this_folder(monkeypatch):
+def children_import_from_this_folder(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent / "src")]))
     monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
 

@@ -1,6 +1,4 @@
-"""Damaged files of every kind, cropped in a process of their own: it ends, in bounded memory, with
-a word on each.
-"""
+"""Damaged files of every kind in one process: it ends, within bounded memory, with reasons."""
 
 import json
 import subprocess
@@ -48,11 +46,11 @@ def test_every_file_gives_crops_or_a_reason_in_one_line(outcome):
 
 
 @pytest.mark.parametrize("fault", HOPELESS)
-def test_nothing_comes_of_nothing(outcome, fault):
+def test_hopeless_files_give_no_crops(outcome, fault):
     assert {file["reason"] for file in outcome[0] if file["fault"] == fault} <= HOPELESS[fault]
 
 
-def test_names_do_not_matter(outcome):
+def test_file_names_do_not_matter(outcome):
     sound = [file for file in outcome[0] if file["fault"] == "wrong_extension"]
     assert len(sound) == 14
     assert all(
@@ -62,12 +60,11 @@ def test_names_do_not_matter(outcome):
 
 
 def test_memory_stays_bounded(outcome):
-    assert (
-        outcome[1] < 1500
-    )  # MiB; eight frames of the largest size allowed would take 800 beside the 300 of the rest
+    _, peak = outcome
+    assert peak < 1500  # MiB: 300, and 800 for eight frames of the largest allowed size
 
 
-def test_the_seed_decides_the_files_and_the_clock_does_not(assets, tmp_path, monkeypatch):
+def test_files_depend_on_the_seed_not_on_the_clock(assets, tmp_path, monkeypatch):
     def content(name, seed):
         day = len(list(tmp_path.iterdir()))
         monkeypatch.setattr(time, "time", lambda: 1e9 + 86400.0 * day)

@@ -1,6 +1,7 @@
-"""Frames by presentation time: checked by numbers in the pictures."""
+"""Frames by presentation time, checked by numbers in the pictures."""
 
 import pickle
+import re
 import struct
 from fractions import Fraction
 from math import floor
@@ -15,19 +16,19 @@ from deepfake_repro.crops.decoding import VideoError
 from deepfake_repro.crops.frames import frames
 
 
-def test_one_frame_a_second(tmp_path, make_clip, picture, read_number):
+def test_one_frame_per_second(tmp_path, make_clip, picture, read_number):
     path = make_clip(tmp_path / "clip.mp4", map(picture, range(30)), rate=10)
-    found = [(seconds, read_number(image)) for seconds, image in frames(path)]
-    assert found == [(0.0, 0), (1.0, 10), (2.0, 20)]
+    sampled = [(seconds, read_number(image)) for seconds, image in frames(path)]
+    assert sampled == [(0.0, 0), (1.0, 10), (2.0, 20)]
 
 
 def test_frames_are_rgb_uint8(tmp_path, make_clip, picture):
     _, image = next(frames(make_clip(tmp_path / "clip.mp4", [picture(0)] * 3)))
     assert image.dtype == np.uint8 and image.shape == (96, 128, 3)
-    assert (
-        image[70, 30, 0] > 180 > 60 > image[70, 30, 2]
-        and image[70, 100, 2] > 180 > 60 > image[70, 100, 0]
-    )
+    red, _, blue = image[70, 30]
+    assert red > 180 > 60 > blue
+    red, _, blue = image[70, 100]
+    assert blue > 180 > 60 > red
 
 
 @pytest.mark.parametrize(
@@ -45,42 +46,31 @@ def test_other_rates(tmp_path, make_clip, picture, read_number, per_second, expe
 
 
 def test_variable_frame_rate_and_late_start(tmp_path, make_clip, picture, read_number):
-    times = [
-        5.0,
-        5.2,
-        5.9,
-        6.05,
-        6.5,
-        6.9,
-        9.3,
-        9.9,
-        10.0,
-    ]  # relative: 0 .2 .9 1.05 1.5 1.9 4.3 4.9 5
+    since_start = np.array([0, 0.2, 0.9, 1.05, 1.5, 1.9, 4.3, 4.9, 5])
+    times = (5 + since_start).tolist()
     path = make_clip(tmp_path / "clip.mkv", map(picture, range(9)), times=times)
-    found = list(frames(path))
-    # Seconds 2, 3 and 4 share the first frame after the gap: it comes once.
-    assert [read_number(image) for _, image in found] == [0, 3, 6, 8]
-    assert [seconds for seconds, _ in found] == pytest.approx([0, 1.05, 4.3, 5.0], abs=2e-3)
+    sampled = list(frames(path))
+    # Seconds 2, 3 and 4 share the first frame after the gap, which is yielded once.
+    assert [read_number(image) for _, image in sampled] == [0, 3, 6, 8]
+    assert [seconds for seconds, _ in sampled] == pytest.approx([0, 1.05, 4.3, 5.0], abs=2e-3)
 
 
 def test_display_rotation_is_applied(tmp_path, make_clip, picture, read_number):
     path = make_clip(tmp_path / "clip.mp4", [picture(0b1011)] * 3)
     data = bytearray(path.read_bytes())
-    matrix = (
-        data.index(b"tkhd") + 4 + 40
-    )  # the track's display matrix follows 40 bytes of tkhd version 0
+    # The track's display matrix follows 40 bytes of tkhd version 0.
+    matrix = data.index(b"tkhd") + 4 + 40
     data[matrix : matrix + 36] = struct.pack(
         ">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 96 << 16, 0, 1 << 30
     )
     path.write_bytes(data)
     _, image = next(frames(path))
-    # ISO 14496-12: (x, y) -> (96 - y, x), a quarter turn clockwise; turning back must give the
-    # picture.
+    # ISO 14496-12: (x, y) -> (96 - y, x), a quarter turn clockwise, which np.rot90 undoes.
     assert image.shape == (128, 96, 3) and read_number(np.rot90(image)) == 0b1011
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no video\n" * 50, b"\x00\x00\x00\x20ftypisom"])
-def test_what_is_no_video_is_one_line(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not a video\n" * 50, b"\x00\x00\x00\x20ftypisom"])
+def test_files_that_are_not_videos_give_a_one_line_error(tmp_path, content):
     path = tmp_path / "bad.mp4"
     path.write_bytes(content)
     with pytest.raises(VideoError, match=r"bad\.mp4: ") as raised:
@@ -96,9 +86,9 @@ def test_truncated_header(tmp_path, make_clip, picture):
 
 
 @pytest.mark.parametrize(
-    "suffix, reason", [(".mka", "no video stream"), (".wav", "none of the video formats")]
+    "suffix, reason", [(".mka", "no video stream"), (".wav", "not in a supported video format")]
 )
-def test_sound_only_is_no_video(tmp_path, suffix, reason):
+def test_sound_without_video_is_an_error(tmp_path, suffix, reason):
     path = tmp_path / f"sound{suffix}"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -111,7 +101,7 @@ def test_sound_only_is_no_video(tmp_path, suffix, reason):
         list(frames(path))
 
 
-def test_break_in_the_middle_gives_what_there_was_then_raises(tmp_path, make_clip):
+def test_a_truncated_file_gives_its_frames_then_raises(tmp_path, make_clip):
     noise = np.random.default_rng(0).integers(0, 255, (40, 96, 128, 3), dtype=np.uint8)
     path = make_clip(tmp_path / "clip.mp4", noise)
     path.write_bytes(path.read_bytes()[: -path.stat().st_size // 3])
@@ -141,9 +131,7 @@ def encode(
     rate=10,
     muxing=None,
 ):
-    """A video of ``pictures`` by any codec; ``times``: milliseconds of each; size and container as
-    they come.
-    """
+    """Encode ``pictures`` with any codec, size and container; ``times``: milliseconds of each."""
     with av.open(str(path), "w", options=muxing or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = pictures[0].shape[:2]
@@ -158,9 +146,7 @@ def encode(
 
 
 def moving(count, height=96, width=128):
-    """RGB pictures of noise that drifts: hard enough to predict that encoders use all their frame
-    types.
-    """
+    """Drifting noise in RGB, hard enough to predict that encoders use all their frame types."""
     rng = np.random.default_rng(0)
     ground = cv2.resize(
         rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), (width + count, height + count)
@@ -169,8 +155,8 @@ def moving(count, height=96, width=128):
     return [ground[i : i + height, i : i + width] // 2 + grain[i % 5] for i in range(count)]
 
 
-def bare(path):
-    """The oracle: every frame of the file by a plain PyAV loop, [(seconds, RGB)]."""
+def all_frames(path):
+    """Decode every frame with a plain PyAV loop, as the oracle: [(seconds, RGB)]."""
     with av.open(str(path)) as container:
         shown = [
             (frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
@@ -179,9 +165,7 @@ def bare(path):
 
 
 def first_of_each(shown, per_second):
-    """The definition as a naive loop over k: the first frame at or after k / per_second, none
-    twice.
-    """
+    """Select by definition, in a naive loop: the first frames at or after k / per_second."""
     wanted = {}
     for k in range(int(shown[-1][0] * per_second) + 1):
         for number, (seconds, _) in enumerate(shown):
@@ -191,13 +175,11 @@ def first_of_each(shown, per_second):
     return list(wanted.values())
 
 
-def assert_same(found, expected):
-    assert [seconds for seconds, _ in found] == pytest.approx(
-        [seconds for seconds, _ in expected], abs=1e-6
-    )
-    assert all(
-        np.array_equal(image, other) for (_, image), (_, other) in zip(found, expected, strict=True)
-    )
+def assert_same(sampled, expected):
+    times, images = zip(*sampled, strict=True)
+    expected_times, expected_images = zip(*expected, strict=True)
+    assert times == pytest.approx(expected_times, abs=1e-6)
+    assert all(map(np.array_equal, images, expected_images))
 
 
 X264 = {"threads": "1", "crf": "28"}
@@ -227,9 +209,9 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_left_out_changes_nothing(tmp_path, name):
+def test_skipping_frames_changes_nothing(tmp_path, name):
     path = encode(tmp_path / name, moving(60), **FILES[name])
-    shown = [(number / 10, image) for number, (_, image) in enumerate(bare(path))]
+    shown = [(number / 10, image) for number, (_, image) in enumerate(all_frames(path))]
     assert len(shown) == 60
     for per_second in (1.0, 3.0, 7.5):
         assert_same(list(frames(path, per_second)), first_of_each(shown, per_second))
@@ -238,37 +220,37 @@ def test_what_is_left_out_changes_nothing(tmp_path, name):
         assert_same(list(frames(path, count=count)), [shown[number] for number in chosen])
 
 
-def test_left_out_at_uneven_times_too(tmp_path):
+def test_skipping_at_uneven_times_changes_nothing(tmp_path):
     times = np.cumsum(np.random.default_rng(1).integers(5, 400, 60)).tolist()
     path = encode(tmp_path / "uneven.mkv", moving(60), options=X264 | {"bf": "7"}, times=times)
     for per_second in (0.5, 1.0, 4.0):
-        assert_same(list(frames(path, per_second)), first_of_each(bare(path), per_second))
+        assert_same(list(frames(path, per_second)), first_of_each(all_frames(path), per_second))
 
 
 def test_unneeded_frames_are_not_decoded(tmp_path, monkeypatch):
     from deepfake_repro.crops import decoding
 
     path = encode(tmp_path / "clip.mp4", moving(60), options=X264 | {"bf": "3"})
-    decoded, jpeg = [], encode(tmp_path / "clip.avi", moving(60), codec="mjpeg", pix_fmt="yuvj420p")
-    plain = decoding._time
-    monkeypatch.setattr(
-        decoding,
-        "_time",
-        lambda item: decoded.append(isinstance(item, av.VideoFrame)) or plain(item),
-    )
+    jpeg = encode(tmp_path / "clip.avi", moving(60), codec="mjpeg", pix_fmt="yuvj420p")
+    decoded = []
+    time = decoding._time
+
+    def count_decoded(item):
+        decoded.append(isinstance(item, av.VideoFrame))
+        return time(item)
+
+    monkeypatch.setattr(decoding, "_time", count_decoded)
     with av.open(str(path)) as container:
         types = [frame.pict_type for frame in container.decode(video=0)]
-    assert (
-        len(list(frames(path))) == 6
-        and sum(decoded) < 60 - types.count(av.video.frame.PictureType.B) // 3
-    )
+    assert len(list(frames(path))) == 6
+    assert sum(decoded) < 60 - types.count(av.video.frame.PictureType.B) // 3
     decoded.clear()
     assert len(list(frames(jpeg))) == 6 == sum(decoded)
     decoded.clear()
     assert len(list(frames(jpeg, count=3))) == 3 == sum(decoded)
 
 
-def test_nothing_is_read_after_the_last_of_so_many(tmp_path, make_clip, picture, read_number):
+def test_nothing_is_read_after_the_last_wanted_frame(tmp_path, make_clip, picture, read_number):
     path = make_clip(tmp_path / "clip.mkv", map(picture, range(30)))
     assert [read_number(image) for _, image in frames(path, count=1)] == [0]
     with pytest.raises(ValueError, match="count = 0"):
@@ -282,7 +264,7 @@ def test_odd_sizes(tmp_path, size):
     assert np.array_equal(next(frames(path))[1], pictures[0])
 
 
-def test_the_main_video_is_no_cover_and_no_side_show(tmp_path, picture, read_number):
+def test_the_main_video_is_neither_cover_nor_secondary(tmp_path, picture, read_number):
     with av.open(str(tmp_path / "several.mkv"), "w") as container:
         streams = []
         for number, size in enumerate((64, 96, 96)):
@@ -325,20 +307,18 @@ def test_a_cut_file_gives_its_frames_and_says_so(tmp_path, name, count):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     seen = []
     with pytest.raises(
-        VideoError, match="ends after . s|Invalid data|End of file|stated"
+        VideoError, match=r"ends after . s|Invalid data|End of file|states"
     ) as raised:
         seen += (seconds for seconds, _ in frames(path, count=count))
-        seen += iter(lambda: None, None)
     assert "\n" not in str(raised.value)
 
 
 def test_absurd_sizes_are_refused_before_they_are_decoded(tmp_path):
     path = encode(tmp_path / "large.avi", moving(3), codec="mjpeg", pix_fmt="yuvj420p")
     data = path.read_bytes()
-    for mark in {
-        place for place in range(len(data)) if data.startswith(b"\xff\xc0\x00\x11", place)
-    }:
-        data = data[: mark + 5] + struct.pack(">HH", 60000, 60000) + data[mark + 9 :]
+    for header in re.finditer(rb"\xff\xc0\x00\x11", data):
+        size = header.start() + 5
+        data = data[:size] + struct.pack(">HH", 60000, 60000) + data[size + 4 :]
     path.write_bytes(data)
     with pytest.raises(VideoError):
         list(frames(path))
@@ -354,11 +334,11 @@ def test_absurd_sizes_are_refused_before_they_are_decoded(tmp_path):
 def test_play_lists_open_no_other_file(tmp_path, make_clip, picture, text):
     make_clip(tmp_path / "clip.mp4", map(picture, range(10)))
     (tmp_path / "list.mp4").write_bytes(text)
-    with pytest.raises(VideoError, match="none of the video formats|Invalid data"):
+    with pytest.raises(VideoError, match=r"not in a supported video format|Invalid data"):
         list(frames(tmp_path / "list.mp4"))
 
 
-def test_the_name_says_nothing(tmp_path, make_clip, picture, read_number, monkeypatch):
+def test_the_file_name_does_not_matter(tmp_path, make_clip, picture, read_number, monkeypatch):
     clip = make_clip(tmp_path / "clip.mp4", map(picture, range(10)))
     monkeypatch.chdir(tmp_path)
     for name in ("pipe:0", "http: a.txt", "picture.png", "no suffix"):

@@ -1,4 +1,4 @@
-"""Videos that bring down what reads them cost themselves only."""
+"""Videos that crash or hang their reader cost themselves only."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ import pytest
 from deepfake_repro.crops import isolation
 from deepfake_repro.crops.isolation import StoppedError, extractor
 from deepfake_repro.crops.store import CropStore
-from support.runs import GUARDED, content, guarded_processes, run
+from support.runs import ISOLATED, content, extraction_processes, run
 from support.squares import (
     OPTIONS,
     Dropped,
@@ -36,8 +36,7 @@ def test_a_video_that_crashes_or_hangs_costs_itself_only(trapped, tmp_path):
             options=replace(OPTIONS, video_timeout=2),
         )
         records.append(skipped.to_numpy().tolist())
-    # The eight frames detected together before the event are kept; the ninth is among those lost
-    # with it.
+    # The first group of eight frames is kept; the ninth is lost with its group.
     assert (
         records[0]
         == records[1]
@@ -60,41 +59,43 @@ def test_a_video_that_crashes_or_hangs_costs_itself_only(trapped, tmp_path):
     }
 
 
-def test_they_count_against_the_limit(trapped, tmp_path):
+def test_crashed_videos_count_against_the_limit(trapped, tmp_path):
     root, index = trapped
     with pytest.raises(ValueError, match=r"1 of 1 videos .* first ffpp/v1-segfault \(crashed\)"):
         run(
             (root, index[index["path"].str.contains("segfault")]),
             tmp_path,
             detector_factory=Trapped,
-            options=replace(GUARDED, max_skipped=0.5),
+            options=replace(ISOLATED, max_skipped=0.5),
         )
 
 
-def test_a_video_left_halfway_does_not_answer_for_the_next_one(trapped):
-    extract = extractor(Squares, GUARDED)
-    left = extract(index_row("v1-segfault.mp4"), trapped[0])
-    next(left)
-    rows = [row for found, _ in extract(index_row("v0.mp4"), trapped[0]) for row in found]
+def test_a_video_left_halfway_does_not_disturb_the_next_one(trapped):
+    extract = extractor(Squares, ISOLATED)
+    abandoned = extract(index_row("v1-segfault.mp4"), trapped[0])
+    next(abandoned)
+    frames = extract(index_row("v0.mp4"), trapped[0])
+    rows = [row for frame in frames for row in frame.rows]
     assert [(row["video_id"], row["frame"]) for row in rows] == [
         ("ffpp/v0", frame) for frame in range(3)
     ]
     extract.close()
     with pytest.raises(StoppedError):
         next(extract(index_row("v0.mp4"), trapped[0]))
-    assert guarded_processes() == []
+    assert extraction_processes() == []
 
 
-DROPPED = {  # a maker of detectors -> the library's words, the call, where it was met
+# Detector factory -> the library's message, the call, where it was raised.
+DROPPED = {
     dropped_by_the_decoder: (
         r"TypeError: .*unexpected keyword argument 'metadata_errors'",
         r"decoding\.py:\d+: opened = av\.open\(.*metadata_errors=.*\)",
-        "first met at ffpp/v0",
+        "first raised at ffpp/v0",
     ),
     partial(Dropped, "argument"): (
         r"TypeError: .*'kind'.*",
         r"extraction\.py:\d+: .*detector\(.*",
-        "first met at ffpp/v0",
+        "first raised at ffpp/v0",
     ),
     partial(Dropped, "function"): (
         "AttributeError: module 'cv2' has no attribute 'resized'",
@@ -119,7 +120,7 @@ DROPPED = {  # a maker of detectors -> the library's words, the call, where it w
     Unmakeable: (
         r"TypeError: .*'kind'.*",
         r"isolation\.py:\d+: detector = factory\(\)",
-        "first met when .* was made",
+        "raised when .* was made",
     ),
 }
 
@@ -128,28 +129,25 @@ DROPPED = {  # a maker of detectors -> the library's words, the call, where it w
 @pytest.mark.parametrize(
     "factory", DROPPED, ids=lambda factory: getattr(factory, "__name__", "") or factory.args[0]
 )
-def test_a_call_that_a_library_has_dropped_stops_the_run_with_the_librarys_words(
+def test_a_call_that_a_library_has_dropped_stops_the_run_with_its_message(
     trapped, tmp_path, factory, workers
 ):
-    """No property of a video: nothing is recorded of it, and ``max_skipped`` (here: all) does not
-    excuse it.
-    """
+    """It is not the video's fault: nothing is recorded, whatever ``max_skipped`` (here: all)."""
     root, index = trapped
     index = index[index["path"].isin(["v0.mp4", "v9.mp4"])]
-    words, call, where = DROPPED[factory]
-    with pytest.raises(
-        isolation.ProgramError, match=rf"^{words} \(at {call}; {where}\): an error of the program "
-    ) as raised:
+    message, call, where = DROPPED[factory]
+    pattern = rf"^{message} \(at {call}; {where}\): an error of the program "
+    with pytest.raises(isolation.ProgramError, match=pattern) as raised:
         run(
             (root, index),
             tmp_path,
             detector_factory=factory,
-            options=GUARDED,
+            options=ISOLATED,
             workers=workers,
             videos_per_part=2,
         )
     assert "\n" not in str(raised.value) and "make environment" in str(raised.value)
-    assert not list(tmp_path.iterdir()) and guarded_processes() == []
+    assert not list(tmp_path.iterdir()) and extraction_processes() == []
 
 
 def missing_weights():
@@ -159,21 +157,25 @@ def missing_weights():
 def test_a_detector_that_cannot_be_made_ends_the_run_with_its_own_message(corpus, tmp_path):
     for workers in (1, 2):
         with pytest.raises(
-            FileNotFoundError, match="^no weights here; run the assets stage first$"
+            FileNotFoundError, match=r"^no weights here; run the assets stage first$"
         ):
             run(
-                corpus, tmp_path, detector_factory=missing_weights, options=GUARDED, workers=workers
+                corpus,
+                tmp_path,
+                detector_factory=missing_weights,
+                options=ISOLATED,
+                workers=workers,
             )
-    assert not list(tmp_path.iterdir()) and guarded_processes() == []
+    assert not list(tmp_path.iterdir()) and extraction_processes() == []
 
 
 def test_a_process_that_never_starts_is_an_error_not_a_skipped_video(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(isolation.sys, "executable", "false")
     with pytest.raises(RuntimeError, match=r"does not start \(exit code 1\)"):
-        run(corpus, tmp_path, options=GUARDED)
+        run(corpus, tmp_path, options=ISOLATED)
 
 
-def test_an_unknown_kind_is_found_before_anything_is_done(tmp_path):
+def test_an_unknown_kind_is_reported_before_anything_is_done(tmp_path):
     with pytest.raises(ValueError, match="ffpp/x: kind 'audio'"):
         run((tmp_path, pd.DataFrame([index_row("x.wav", "audio")])), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,4 @@
-"""A run over a whole index: the same bytes whatever happens to its processes, its disk and its
-machines.
-"""
+"""A run over a whole index: the same bytes whatever happens to processes, disk and machines."""
 
 import re
 import resource
@@ -22,7 +20,7 @@ from deepfake_repro.crops.isolation import ATTEMPTS
 from deepfake_repro.crops.preprocess import make_crops, plan_parts
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.faces.detection import detector
-from support.runs import GUARDED, content, guarded_processes, run
+from support.runs import ISOLATED, content, extraction_processes, run
 from support.squares import OPTIONS, Fatal, Squares, index_row, scene
 
 HERE = Path(__file__).parent
@@ -45,28 +43,25 @@ def test_everything_usable_is_kept_and_the_rest_is_listed(corpus, made):
 
 def test_bytes_do_not_depend_on_workers_or_row_order(corpus, made, tmp_path):
     root, index = corpus
+    backwards = root, index.iloc[::-1]
+    one, two = tmp_path / "one", tmp_path / "two"
     lines = []
-    run((root, index.iloc[::-1]), tmp_path / "guarded", options=GUARDED)
-    run(
-        (root, index.iloc[::-1]),
-        tmp_path / "two",
-        options=GUARDED,
-        workers=2,
-        progress=lines.append,
-    )
-    assert len(content(made)) == 5 and content(tmp_path / "guarded") == content(
-        tmp_path / "two"
-    ) == content(made)
+    run(backwards, one, options=ISOLATED)
+    run(backwards, two, options=ISOLATED, workers=2, progress=lines.append)
+    assert len(content(made)) == 5
+    assert content(one) == content(two) == content(made)
     assert lines[0].startswith("crops: dashboard at http://127.0.0.1:")
     assert re.fullmatch(
         r"crops: 12/12 videos, [\d.]+ videos/s, [\d.]+ faces/s, 6 skipped records, about 0 s left",
         lines[-1],
     )
-    assert guarded_processes() == []
+    assert extraction_processes() == []
 
 
 def test_an_interrupted_run_is_completed_and_nothing_done_twice(corpus, made, tmp_path):
-    log, out, lines = tmp_path / "log", tmp_path / "crops", []
+    log = tmp_path / "log"
+    out = tmp_path / "crops"
+    lines = []
     factory = partial(Squares, log)
     run(corpus, out, detector_factory=factory)
     everything = len(log.read_text().splitlines())
@@ -76,40 +71,38 @@ def test_an_interrupted_run_is_completed_and_nothing_done_twice(corpus, made, tm
     run(corpus, out, detector_factory=factory, progress=lines.append)
     assert log.read_text() == "" and lines == ["crops: 12/12 videos are done already"]
 
-    victim = sorted(out.glob("*.arrow"))[1]
-    victim.unlink()
-    (out / (victim.name + ".tmp")).write_bytes(b"half")
+    lost_part = sorted(out.glob("*.arrow"))[1]
+    lost_part.unlink()
+    (out / f"{lost_part.name}.tmp").write_bytes(b"half")
     run(corpus, out, detector_factory=factory, progress=lines.append)
     assert 0 < len(log.read_text().splitlines()) < everything
-    assert lines[1] == "crops: 8/12 videos are done already" and lines[2].startswith(
-        "crops: 12/12 videos, "
-    )
+    assert lines[1] == "crops: 8/12 videos are done already"
+    assert lines[2].startswith("crops: 12/12 videos, ")
     assert content(out) == content(made)
 
 
 def test_changed_input_or_options_are_done_again_and_replace_the_old(corpus, tmp_path, make_clip):
-    root, index = corpus
-    mine = tmp_path / "root"
-    mine.mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
     for name in ("v0.mp4", "v1.mp4"):
-        (mine / name).write_bytes((root / name).read_bytes())
+        (root / name).write_bytes((corpus[0] / name).read_bytes())
     index = pd.DataFrame([index_row("v0.mp4"), index_row("v1.mp4")])
-    run((mine, index), tmp_path / "out", videos_per_part=1)
+    run((root, index), tmp_path / "out", videos_per_part=1)
     before = content(tmp_path / "out")
-    make_clip(mine / "v1.mp4", [scene((20, 30))] * 50)
-    run((mine, index), tmp_path / "out", videos_per_part=1)
+    make_clip(root / "v1.mp4", [scene((20, 30))] * 50)
+    run((root, index), tmp_path / "out", videos_per_part=1)
     after = content(tmp_path / "out")
     assert len(after) == len(before) == 4 and len(after.keys() & before.keys()) == 3
-    run((mine, index), tmp_path / "out", videos_per_part=1, options=replace(OPTIONS, margin=0.4))
+    run((root, index), tmp_path / "out", videos_per_part=1, options=replace(OPTIONS, margin=0.4))
     other = content(tmp_path / "out")
     assert len(other) == 4 and other.keys() & after.keys() == {"skipped.csv", "parts.csv"}
     run(
-        (mine, index),
+        (root, index),
         tmp_path / "out",
         videos_per_part=1,
         options=replace(OPTIONS, margin=0.4, max_skipped=0.5, video_timeout=9),
     )
-    assert content(tmp_path / "out") == other  # a limit is no property of a crop
+    assert content(tmp_path / "out") == other  # a limit does not affect the crops
 
 
 def test_other_corpora_in_the_folder_are_left_alone(corpus, tmp_path):
@@ -125,9 +118,8 @@ def test_other_corpora_in_the_folder_are_left_alone(corpus, tmp_path):
 
 
 def test_too_many_skipped_videos_end_the_run_after_everything_is_written(corpus, made, tmp_path):
-    with pytest.raises(
-        ValueError, match="4 of 12 videos .* over crops.max_skipped = 0.3"
-    ) as raised:
+    message = r"4 of 12 videos .* over crops\.max_skipped = 0\.3"
+    with pytest.raises(ValueError, match=message) as raised:
         run(corpus, tmp_path, options=replace(OPTIONS, max_skipped=0.3))
     assert all(f"ffpp/{name} (" in str(raised.value) for name in ("gone", "nobody", "text", "zero"))
     assert "\n" not in str(raised.value) and content(tmp_path) == content(made)
@@ -135,9 +127,9 @@ def test_too_many_skipped_videos_end_the_run_after_everything_is_written(corpus,
 
 
 def test_wrong_settings_are_named(corpus, tmp_path):
-    with pytest.raises(ValueError, match="crops.encoding = 'bmp': choose one of png, jpeg"):
+    with pytest.raises(ValueError, match=r"crops\.encoding = 'bmp': choose one of png, jpeg"):
         run(corpus, tmp_path, options=replace(OPTIONS, encoding="bmp"))
-    with pytest.raises(ValueError, match="corpora.ffpp: .* no root folder"):
+    with pytest.raises(ValueError, match=r"corpora\.ffpp: .* no root folder"):
         plan_parts(corpus[1], {}, tmp_path, OPTIONS)
 
 
@@ -163,28 +155,28 @@ def test_real_detector_on_a_video_of_two_people(assets, tile, tmp_path, make_cli
 
 
 class Runs:
-    """Runs of ``squares.run_to_kill``, one after the other on the same folder until one of them
-    finishes.
-    """
+    """Successive runs of ``squares.run_to_kill`` on the same folder, until one finishes."""
 
     def __init__(self, root, base, expected):
-        self.root, self.base, self.expected = root, base, expected
-        self.finished, self.run, self.killed = 0, None, []
+        self.root = root
+        self.base = base
+        self.expected = expected
+        self.run = None
+        self.finished = 0
+        self.killed = []
 
-    def at_work(self):
-        """The guarded processes of the run under way; a finished run is checked, another one
-        begun.
-        """
+    def children(self):
+        """Wait for the run's child processes; check a finished run and start another."""
         while True:
             if self.run is None or self.run.poll() is not None:
                 self.check()
-                code = "import sys; from support.squares import run_to_kill; run_to_kill(*sys.argv[1:])"
+                code = "import sys; from support import squares; squares.run_to_kill(*sys.argv[1:])"
                 self.run = psutil.Popen(
                     [sys.executable, "-c", code, self.root, self.base / str(self.finished)],
                     stderr=subprocess.DEVNULL,
                 )
-            elif found := self.run.children():
-                return found
+            elif children := self.run.children():
+                return children
             time.sleep(0.02)
 
     def check(self):
@@ -193,18 +185,19 @@ class Runs:
             assert content(self.base / str(self.finished)) == self.expected
             self.finished += 1
 
-    def kill(self, one_of, everything):
-        """Kill a guarded process or the run itself, which must take the guarded ones with it."""
-        self.killed.append("run" if everything else "guarded")
-        victim = self.run if everything else one_of[len(self.killed) % len(one_of)]
+    def kill(self, kind):
+        """Kill a child or the whole run, whose children must end with it."""
+        children = self.children()
+        self.killed.append(kind)
+        victim = self.run if kind == "run" else children[len(self.killed) % len(children)]
         victim.kill()
         victim.wait()
-        if everything:
-            assert not psutil.wait_procs(one_of, timeout=10)[1], "processes outlived their run"
+        if kind == "run":
+            assert not psutil.wait_procs(children, timeout=10)[1], "processes outlived their run"
 
     def finish(self):
-        """Let a run go on undisturbed to its end."""
-        self.at_work()
+        """Let a run finish undisturbed."""
+        self.children()
         self.run.wait()
         self.check()
 
@@ -213,24 +206,21 @@ def test_killed_twenty_times_at_random_moments_gives_the_same_bytes(corpus, tmp_
     root, _ = corpus
     index = pd.DataFrame([index_row(path.name) for path in sorted(root.iterdir())])
     run((root, index), tmp_path / "calm", videos_per_part=2)
-    runs, random = Runs(root, tmp_path, content(tmp_path / "calm")), np.random.default_rng(0)
+    runs = Runs(root, tmp_path, content(tmp_path / "calm"))
+    random = np.random.default_rng(0)
     for _ in range(20):
-        runs.at_work()
+        runs.children()
         time.sleep(random.uniform(0, 1.5))
-        # Three deaths in one run might be at one video, which would then rightly be given up.
-        everything = (
-            runs.killed[1 - ATTEMPTS :] == ["guarded"] * (ATTEMPTS - 1) or random.random() < 0.3
-        )
-        runs.kill(runs.at_work(), everything)
-    assert runs.killed.count("run") >= 5 and runs.killed.count("guarded") >= 5
+        # Three deaths in one run might hit one video, which would then rightly be abandoned.
+        enough = runs.killed[1 - ATTEMPTS :] == ["child"] * (ATTEMPTS - 1)
+        runs.kill("run" if enough or random.random() < 0.3 else "child")
+    assert runs.killed.count("run") >= 5 and runs.killed.count("child") >= 5
     runs.finish()
 
 
 @pytest.fixture
 def cluster():
-    """Two worker processes behind a scheduler, as somebody else's cluster would be; one death is a
-    task's limit.
-    """
+    """A cluster of two worker processes that abandons a task after one death."""
     from dask import config
     from distributed import LocalCluster
 
@@ -253,23 +243,25 @@ def test_a_lost_worker_of_a_cluster_loses_its_part_only(corpus, tmp_path, cluste
             killed[0].kill()
 
     settings = {"videos_per_part": 2, "detector_factory": partial(Squares, pause=0.2)}
-    run(corpus, tmp_path / "lost", options=GUARDED, progress=kill_one, **settings)
+    run(corpus, tmp_path / "lost", options=ISOLATED, progress=kill_one, **settings)
     assert killed and not killed[0].is_running()
     monkeypatch.delenv("DASK_SCHEDULER_ADDRESS")
     run(corpus, tmp_path / "calm", **settings)
     assert content(tmp_path / "lost") == content(tmp_path / "calm")
 
 
-def test_parts_that_always_bring_their_worker_down_are_named_when_all_others_are_done(
+def test_parts_that_always_kill_their_worker_are_named_when_all_others_are_done(
     trapped, tmp_path, cluster
 ):
     root, index = trapped
     index = index[~index["path"].str.contains("hang|raise")]
-    with pytest.raises(RuntimeError, match="^1 of 3 parts were lost .* first ffpp-00001-"):
+    with pytest.raises(
+        RuntimeError, match=r"^1 of 3 parts were repeatedly lost .* first ffpp-00001-"
+    ):
         run(
             (root, index),
             tmp_path,
-            options=replace(GUARDED, scheduler=cluster.scheduler_address),
+            options=replace(ISOLATED, scheduler=cluster.scheduler_address),
             videos_per_part=1,
             detector_factory=Fatal,
         )
@@ -285,16 +277,15 @@ def test_a_scheduler_that_does_not_answer_is_named(corpus, tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
+    message = rf"^crops\.scheduler = '{address}': no Dask scheduler answers"
     with (
         config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(
-            ValueError, match=f"^crops.scheduler = '{address}': no Dask scheduler answers"
-        ),
+        pytest.raises(ValueError, match=message),
     ):
-        run(corpus, tmp_path, options=replace(GUARDED, scheduler=address))
+        run(corpus, tmp_path, options=replace(ISOLATED, scheduler=address))
 
 
-def test_where_no_port_can_be_opened_the_work_is_done_all_the_same(
+def test_without_a_port_for_the_dashboard_the_work_is_done_all_the_same(
     corpus, made, tmp_path, monkeypatch
 ):
     def refuse(*_):
@@ -302,7 +293,7 @@ def test_where_no_port_can_be_opened_the_work_is_done_all_the_same(
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     lines = []
-    run(corpus, tmp_path, options=GUARDED, workers=2, progress=lines.append)
+    run(corpus, tmp_path, options=ISOLATED, workers=2, progress=lines.append)
     assert lines[0].startswith("crops: no dashboard (") and content(tmp_path) == content(made)
 
 
@@ -310,14 +301,13 @@ def test_where_no_port_can_be_opened_the_work_is_done_all_the_same(
 def test_a_full_disk_ends_the_run_with_a_message_and_leaves_whole_parts(
     corpus, made, tmp_path, workers
 ):
-    sizes = sorted(path.stat().st_size for path in made.glob("*.arrow"))
+    largest = max(path.stat().st_size for path in made.glob("*.arrow"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[-1] - 1, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, before[1]))
     try:
-        with pytest.raises(
-            OSError, match=r"File too large; [012] of 3 parts are finished and stay in .* make room"
-        ):
-            run(corpus, tmp_path, options=GUARDED, workers=workers)
+        message = r"File too large; [012] of 3 parts are finished and kept in .* make room"
+        with pytest.raises(OSError, match=message):
+            run(corpus, tmp_path, options=ISOLATED, workers=workers)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert all(path.name in content(made) for path in tmp_path.iterdir())
@@ -334,10 +324,10 @@ def test_an_interrupt_leaves_no_process_and_no_half_part(corpus, made, tmp_path)
         run(
             corpus,
             tmp_path,
-            options=GUARDED,
+            options=ISOLATED,
             workers=2,
             progress=interrupt,
             detector_factory=partial(Squares, pause=0.2),
         )
-    assert guarded_processes() == []
+    assert extraction_processes() == []
     assert content(tmp_path).items() < content(made).items() and content(tmp_path)

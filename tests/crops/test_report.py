@@ -14,16 +14,14 @@ HERE = Path(__file__).parent
 
 
 def test_report_counts_by_hand(corpus, made):
-    root, index = corpus
-    index = pd.concat(
-        [index, pd.DataFrame([index_row("x.mp4", dataset="dfdc")])]
-    )  # nothing of it was cropped
+    _, index = corpus
+    without_crops = pd.DataFrame([index_row("x.mp4", dataset="dfdc")])
+    index = pd.concat([index, without_crops])
     crops = CropStore(made).table(COLUMNS)
     skipped = pd.read_csv(made / "skipped.csv")
     table = crop_counts(crops, index, skipped, OPTIONS)
     broken = int((crops["video_id"] == "ffpp/broken").sum())
-    # Five videos of 3 frames, one of 2 with two faces each, 1 of 3 frames with a face, 3 frames of
-    # nobody.
+    # Five videos of 3 frames, one of 2 with two faces each, one of 3 with one face, 3 without any.
     expected = {
         "videos": 12,
         "frames": 15 + 2 + 3 + 3 + broken,
@@ -41,10 +39,8 @@ def test_report_counts_by_hand(corpus, made):
         "frame_without_face": 1,
     }
     assert table.loc["ffpp"].to_dict() == expected
-    assert (
-        table.loc["dfdc"].sum() == table.loc["dfdc", "videos"] == 1
-        and table.loc["all", "videos"] == 13
-    )
+    assert table.loc["dfdc"].sum() == table.loc["dfdc", "videos"] == 1
+    assert table.loc["all", "videos"] == 13
     halves = crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_second=0.5))
     assert halves.loc["ffpp", "seconds"] == 2 * expected["seconds"]
     spread = crop_counts(crops, index, skipped, replace(OPTIONS, frames_per_clip=32))
@@ -64,13 +60,8 @@ def test_frames_without_face_of_a_video_that_broke_off():
         columns=["video_id", "reason", "detail"],
     )
     row = crop_counts(crops, index, skipped, OPTIONS).loc["ffpp"]
-    assert row[["frames", "without_face", "several_faces", "faces", "seconds"]].tolist() == [
-        12,
-        10,
-        1,
-        3,
-        8,
-    ]
+    columns = ["frames", "without_face", "several_faces", "faces", "seconds"]
+    assert row[columns].tolist() == [12, 10, 1, 3, 8]
     assert row["crashed"] == row["broken_off"] == 1
 
 

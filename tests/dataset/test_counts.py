@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.crops.store import write_part
-from deepfake_repro.dataset.counts import KNOWN, OFFICIAL, Cells, compare, published, with_sums
+from deepfake_repro.dataset.counts import KNOWN, OFFICIAL, Cells, compare, load_published, with_sums
 from deepfake_repro.dataset.tables import markdown, methods, sampled_frames, stacked, table1, table2
 
 PAPER = Path(__file__).parents[2] / "results" / "published"
@@ -44,7 +44,7 @@ def test_the_typed_official_counts_are_the_papers_wherever_no_reason_is_known() 
     """Two sources typed apart, the releases and the paper, agree in every sum but the ones
     explained.
     """
-    paper, compared = published(PAPER), set()
+    paper, compared = load_published(PAPER), set()
     for corpus in OFFICIAL.keys() & paper.keys():
         official, stated = with_sums(OFFICIAL[corpus]), with_sums(paper[corpus])
         for cell in official.keys() & stated.keys():
@@ -83,7 +83,7 @@ def test_sums_follow_from_what_is_given_only() -> None:
 
 def test_a_complete_celeb_df_differs_from_the_paper_by_one_explained_real() -> None:
     table = compare(
-        index_of(celebdf2=OFFICIAL["celebdf2"]), report_of(celebdf2=""), published(PAPER)
+        index_of(celebdf2=OFFICIAL["celebdf2"]), report_of(celebdf2=""), load_published(PAPER)
     )
     cells = cells_of(table, "celebdf2")
     assert list(cells) == [
@@ -117,14 +117,16 @@ def test_a_complete_celeb_df_differs_from_the_paper_by_one_explained_real() -> N
 
 def test_an_incomplete_download_says_how_many_are_missing() -> None:
     short = OFFICIAL["dfdc"] | {("train", "fake"): 99_990}
-    table = compare(index_of(dfdc=short), report_of(dfdc=""), published(PAPER))
+    table = compare(index_of(dfdc=short), report_of(dfdc=""), load_published(PAPER))
     row = cells_of(table, "dfdc")["train", "all"]
     assert row["difference"] == -10 and row["explanation"] == "10 fewer than the official release"
     assert set(table.loc[table["difference"].isna(), "split"]) == {"train", "val", "test"}
 
 
 def test_a_corpus_without_root_keeps_its_rows_and_its_reason() -> None:
-    table = compare(index_of(), report_of(dfeval2024="not run: no root given"), published(PAPER))
+    table = compare(
+        index_of(), report_of(dfeval2024="not run: no root given"), load_published(PAPER)
+    )
     assert table[["split", "class"]].values.tolist() == [
         ["test", "real"],
         ["test", "fake"],
@@ -140,7 +142,7 @@ def test_a_corpus_that_the_paper_does_not_have() -> None:
     table = compare(
         index_of(dfd={("test", "fake"): 4}),
         report_of(dfd="", kodf="not run: no root given"),
-        published(PAPER),
+        load_published(PAPER),
     )
     assert cells_of(table, "dfd")["test", "real"]["found"] == 0
     assert cells_of(table, "dfd")["test", "real"]["official"] == 363
@@ -151,7 +153,10 @@ def test_a_corpus_that_the_paper_does_not_have() -> None:
 
 def test_nothing_is_subtracted_for_a_miniature() -> None:
     table = compare(
-        index_of(ffpp={("test", "real"): 2}), report_of(ffpp=""), published(PAPER), miniature=True
+        index_of(ffpp={("test", "real"): 2}),
+        report_of(ffpp=""),
+        load_published(PAPER),
+        miniature=True,
     )
     assert table["difference"].isna().all()
     assert set(table["explanation"]) == {"size of the miniature, not of the paper's corpus"}
@@ -214,18 +219,18 @@ def test_markdown_sets_found_beside_the_paper_and_a_dash_where_there_is_nothing(
 
 
 def test_a_frame_with_two_faces_is_one_sampled_frame(tmp_path: Path) -> None:
-    blank = dict(
-        seconds=0.0,
-        x0=0.0,
-        y0=0.0,
-        x1=1.0,
-        y1=1.0,
-        score=1.0,
-        landmarks=[0.0] * 10,
-        width=2,
-        height=2,
-        image=b"x",
-    )
+    blank = {
+        "seconds": 0.0,
+        "x0": 0.0,
+        "y0": 0.0,
+        "x1": 1.0,
+        "y1": 1.0,
+        "score": 1.0,
+        "landmarks": [0.0] * 10,
+        "width": 2,
+        "height": 2,
+        "image": b"x",
+    }
     keys = [("itw/a", 0, 0), ("itw/a", 0, 1), ("itw/a", 3, 0), ("itw/b", 0, 0)]
     write_part(
         tmp_path / "itw-00000-x.arrow",

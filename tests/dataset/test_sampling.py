@@ -139,7 +139,7 @@ def test_summary_by_hand():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.drop(columns=["face", "dataset"]), "lack the column face, dataset"),
+        (lambda t: t.drop(columns=["face", "dataset"]), "lack the columns face, dataset"),
         (lambda t: pd.concat([t, t.iloc[[0]]]), "ffpp/real/000 frame 0 face 0 is listed twice"),
         (
             lambda t: t.assign(label=(t["frame"] == 0).astype(int)),

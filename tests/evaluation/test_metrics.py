@@ -24,7 +24,7 @@ RE = ["fomm", "wav2lip"]
 
 
 def predictions(*videos):
-    """A row per crop from ``(video_id, label, {frame: [p_fake of each face]})``."""
+    """Make one row per crop from ``(video_id, label, {frame: [p_fake of each face]})``."""
     rows = [
         (
             name,
@@ -45,11 +45,8 @@ def predictions(*videos):
 
 THREE = predictions(
     ("ffpp/a", 0, {0: [0.2], 1: [0.4], 2: [0.6]}),  # mean 0.4
-    (
-        "ffpp/b",
-        1,
-        {0: [0.9, 0.1], 1: [0.2]},
-    ),  # two faces in frame 0: mean 0.4, SBI's rule (0.9 + 0.2) / 2
+    # Two faces in frame 0: mean 0.4, SBI's rule (0.9 + 0.2) / 2.
+    ("ffpp/b", 1, {0: [0.9, 0.1], 1: [0.2]}),
     ("ffpp/c", 1, {0: [0.5]}),
 )
 
@@ -65,12 +62,10 @@ def test_three_videos_by_hand():
         "FS",
         1,
     ]
-    assert auc(videos["label"], videos["p_fake"].round(9)) == pytest.approx(
-        (0.5 + 1) / 2
-    )  # a tie and a win
-    assert balanced_accuracy(videos["label"], videos["p_fake"]) == pytest.approx(
-        (1 + 0.5) / 2
-    )  # 0.5 is fake
+    area = auc(videos["label"], videos["p_fake"].round(9))
+    assert area == pytest.approx((0.5 + 1) / 2)  # a tie and a win
+    accuracy = balanced_accuracy(videos["label"], videos["p_fake"])
+    assert accuracy == pytest.approx((1 + 0.5) / 2)  # 0.5 is fake
 
 
 def test_highest_face_of_a_frame_is_sbis_rule():
@@ -117,13 +112,13 @@ def test_same_folder_name_under_two_methods_stays_two_videos():
         (lambda t: t.drop(columns=["category", "label"]), "lack the column category, label"),
     ],
 )
-def test_bad_predictions_are_refused_in_one_line(change, words):
+def test_bad_predictions_are_rejected_in_one_line(change, words):
     with pytest.raises(ValueError, match=words) as error:
         video_scores(change(THREE))
     assert "\n" not in str(error.value)
 
 
-def test_unknown_reduction_is_refused():
+def test_unknown_reduction_is_rejected():
     with pytest.raises(ValueError, match="reduce is 'max'"):
         video_scores(THREE, reduce="max")
 
@@ -150,7 +145,8 @@ def test_auc_and_balanced_accuracy_equal_counting_and_scikit_learn(pairs):
 
 
 def test_threshold_moves_balanced_accuracy():
-    labels, scores = [0, 0, 1, 1], [0.1, 0.3, 0.4, 0.6]
+    labels = [0, 0, 1, 1]
+    scores = [0.1, 0.3, 0.4, 0.6]
     assert [balanced_accuracy(labels, scores, t) for t in (0.2, 0.35, 0.5)] == [0.75, 1.0, 0.75]
 
 
@@ -201,7 +197,7 @@ def benchmark():
     return pd.concat(parts, ignore_index=True)
 
 
-def test_table_row_holds_each_column_of_table_3(benchmark):
+def test_table_row_has_each_column_of_table_3(benchmark):
     row = table_row(benchmark, {"itw": 3, "ffpp": 1}, threshold=0.4)
     assert list(row) == ["auc", "bacc", "videos"]
     assert list(row["auc"]) == list(row["bacc"]) == list(SETS)
@@ -226,9 +222,8 @@ def test_df40_methods_share_the_reals_and_weigh_the_same(benchmark):
 
     row = table_row(benchmark, {})["auc"]
     assert (row["df40_fs"], row["df40_re"], row["df40"]) == (mean(FS), mean(RE), mean(FS + RE))
-    assert row["df40"] != round(
-        100 * roc_auc_score(part["label"], part["p_fake"]), 2
-    )  # not pooled over videos
+    pooled = round(100 * roc_auc_score(part["label"], part["p_fake"]), 2)
+    assert row["df40"] != pooled
 
 
 def test_averages_are_taken_before_rounding(benchmark):
@@ -257,9 +252,7 @@ def test_df40_without_reals_and_other_datasets():
 
 
 def test_own_protocol_takes_the_highest_face_of_each_frame():
-    """One real and one fake video; the fake face is the second in each frame. Mean of all faces: a
-    tie, and too low.
-    """
+    """One real and one fake video; the second face of each frame is fake. The mean is a tie."""
     rows = [
         ("r", 0, 0, 0, 0.3),
         ("r", 1, 0, 0, 0.5),

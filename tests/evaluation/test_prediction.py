@@ -1,6 +1,5 @@
-"""A row per crop: probabilities against a crop-by-crop loop, columns of the three label schemes."""
+"""Predictions: probabilities against a crop-by-crop loop, columns of the three label schemes."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -20,10 +19,11 @@ from deepfake_repro.evaluation.prediction import (
     prediction_table,
     write_predictions,
 )
-from deepfake_repro.project.paths import places
+from deepfake_repro.project.paths import profile_paths
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.labels import class_names as classes
+from deepfake_repro.training.manifest import Manifest
 
 VIEWS = 4
 
@@ -54,10 +54,10 @@ def predict(detector, crops, batch_size=4):
 
 @pytest.mark.parametrize("views", [1, VIEWS])
 def test_probabilities_equal_a_loop_over_single_views(detector, crops, views):
-    found = predict(detector, crops[:, :views])
-    assert found.shape == (9, 3) and found.dtype == np.float32
+    probabilities = predict(detector, crops[:, :views])
+    assert probabilities.shape == (9, 3) and probabilities.dtype == np.float32
     detector.eval()
-    for row, crop in zip(found, crops[:, :views], strict=True):
+    for row, crop in zip(probabilities, crops[:, :views], strict=True):
         total = np.zeros(3)
         with torch.no_grad():
             for view in crop:
@@ -75,10 +75,9 @@ def test_views_are_averaged_in_probability_and_not_in_logits(detector, crops):
 def test_batch_size_and_order_do_not_matter(detector, crops):
     whole = predict(detector, crops, 9)
     np.testing.assert_allclose(predict(detector, crops, 1), whole, atol=1e-6)
-    turned = torch.randperm(9, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(
-        predict(detector, crops[turned], 4), whole[turned.numpy()], atol=1e-6
-    )
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
+    shuffled = predict(detector, crops[order], 4)
+    np.testing.assert_allclose(shuffled, whole[order.numpy()], atol=1e-6)
 
 
 def test_a_network_left_in_training_mode_predicts_without_drop_path(detector, crops):
@@ -135,12 +134,10 @@ def test_the_file_streams_and_does_not_depend_on_the_batches(tmp_path, monkeypat
     rows = pd.DataFrame(
         {"video_id": [f"v{n}" for n in range(34)], "manipulation": [None] * 12 + ["swap"] * 22}
     )
-    asked = []
 
     def batches(size):
         for first in range(0, 34, size):
-            asked.append(first)
-            assert not (tmp_path / "set.parquet").exists(), "the file appears when it is whole"
+            assert not (tmp_path / "set.parquet").exists(), "the file appears once complete"
             yield probabilities[first : first + size]
 
     write_predictions(tmp_path / "one.parquet", rows, [probabilities], names)
@@ -161,9 +158,7 @@ def test_the_file_streams_and_does_not_depend_on_the_batches(tmp_path, monkeypat
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, detector) -> Path:
-    """A folder with weights, index and crops of two test sets, five and four crops, and videos of
-    the other splits.
-    """
+    """A folder with weights, an index, and crops of two test sets (5 and 4) and other splits."""
     shutil.copyfile(Path(__file__).resolve().parents[2] / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -195,35 +190,36 @@ def checkout(tmp_path, monkeypatch, detector) -> Path:
         for video, (_, _, count) in videos.items()
         for frame in range(count)
     ]
-    place = places("smoke")
-    write_part(place.crops / "toy.arrow", rows)
-    place.index.parent.mkdir(parents=True)
+    paths = profile_paths("smoke")
+    write_part(paths.crops / "toy.arrow", rows)
+    paths.index.parent.mkdir(parents=True)
     index = pd.DataFrame(
-        [[video, *facts[:2], "m", "FS", 1] for video, facts in videos.items()],
+        [[video, dataset, split, "m", "FS", 1] for video, (dataset, split, _) in videos.items()],
         columns=["video_id", "dataset", "split", "manipulation", "category", "label"],
     )
-    index.to_parquet(place.index)
+    index.to_parquet(paths.index)
     checkpoints.save(
         detector,
-        place.weights("fsfm", 0),
-        {
-            "architecture": "vit_tiny_patch16_224",
-            "depth": 1,
-            "input_size": 32,
-            "views": "windows",
-            "classes": ["REAL", "FS", "RE"],
-            "mean": [0.5] * 3,
-            "std": [0.5] * 3,
-        },
+        paths.weights("fsfm", 0),
+        Manifest(
+            "vit_tiny_patch16_224",
+            depth=1,
+            input_size=32,
+            views="windows",
+            classes=("REAL", "FS", "RE"),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
     )
     return tmp_path
 
 
 def test_a_row_predicts_every_crop_of_the_test_splits_and_the_validation_apart(checkout):
-    found = {name: pd.read_parquet(file) for name, file in predict_row("smoke", "fsfm", 0).items()}
+    files = predict_row("smoke", "fsfm", 0)
+    tables = {name: pd.read_parquet(file) for name, file in files.items()}
     assert {
         name: list(zip(table["video_id"], table["frame"], strict=True))
-        for name, table in found.items()
+        for name, table in tables.items()
     } == {
         "itw": [("a/one", 0), ("a/one", 1), ("a/one", 2), ("a/two", 0), ("a/two", 1)],
         "dfdc": [("b/one", frame) for frame in range(4)],
@@ -232,17 +228,18 @@ def test_a_row_predicts_every_crop_of_the_test_splits_and_the_validation_apart(c
 
 
 def test_a_finished_test_set_is_not_predicted_again(checkout, monkeypatch):
-    """Cut off in the second set: the first is kept as it is, of the second nothing is."""
-    stream, seen = prediction.probability_batches, []
+    """Interrupt the second set: the first set's file is kept as it is, the second has none."""
+    stream = prediction.probability_batches
+    seen = []
 
-    def cut_off(detector, loader, fabric, what):
+    def interrupted(detector, loader, fabric, what):
         seen.append(what)
         for batch in stream(detector, loader, fabric, what):
             if what == "predict itw" and len(seen) == 2:
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(prediction, "probability_batches", cut_off)
+    monkeypatch.setattr(prediction, "probability_batches", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_row("smoke", "fsfm", 0)
     (finished,) = (checkout / ".scratch").rglob("dfdc.parquet")
@@ -255,12 +252,12 @@ def test_a_finished_test_set_is_not_predicted_again(checkout, monkeypatch):
     ] == finished
 
 
-def test_other_weights_are_predicted_anew(checkout):
+def test_other_weights_are_predicted_again(checkout):
     one = predict_row("smoke", "fsfm", 0)["itw"]
-    weights = places("smoke").weights("fsfm", 0)
-    facts = json.loads((weights / "model.json").read_text())
+    weights = profile_paths("smoke").weights("fsfm", 0)
+    _, manifest = checkpoints.load(weights)
     checkpoints.save(
-        build("vit_tiny_patch16_224", 3, depth=1, input_size=32, head_std=0.5), weights, facts
+        build("vit_tiny_patch16_224", 3, depth=1, input_size=32, head_std=0.5), weights, manifest
     )
     again = predict_row("smoke", "fsfm", 0)["itw"]
     assert again.parent != one.parent and again.read_bytes() != one.read_bytes()

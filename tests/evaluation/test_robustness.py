@@ -1,6 +1,4 @@
-"""Perturbations against closed forms and a second library; the study against a loop over crops by
-hand.
-"""
+"""Perturbations against closed forms and a second library; the study against a plain loop."""
 
 from __future__ import annotations
 
@@ -19,16 +17,19 @@ from torch import nn
 from deepfake_repro.evaluation import robustness
 from deepfake_repro.evaluation.metrics import auc
 from deepfake_repro.project.params import Predict, Robustness
+from deepfake_repro.training.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 PREDICT = Predict(batch_size=3, precision="32-true", devices=1, workers=0)
-FACTS = {
-    "views": "windows",
-    "input_size": 8,
-    "mean": [0, 0, 0],
-    "std": [1, 1, 1],
-    "classes": ["REAL", "FAKE"],
-}
+MANIFEST = Manifest(
+    "vit_tiny_patch16_224",
+    depth=1,
+    input_size=8,
+    views="windows",
+    classes=("REAL", "FAKE"),
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def image() -> np.ndarray:
 
 @pytest.mark.parametrize("name", robustness.PERTURBATIONS)
 def test_size_type_and_repetition(name: str, image: np.ndarray) -> None:
-    before, severity = image.copy(), {"jpeg": 30, "resolution": 16, "blur": 1.5, "noise": 10}[name]
+    severity = {"jpeg": 30, "resolution": 16, "blur": 1.5, "noise": 10}[name]
+    before = image.copy()
     first, again = (robustness.PERTURBATIONS[name](image, severity) for _ in range(2))
     assert first.shape == image.shape and first.dtype == np.uint8
     assert (first == again).all() and (image == before).all() and (first != image).any()
@@ -78,13 +80,11 @@ def test_jpeg_keeps_colours_in_their_order_as_pillow_does(image: np.ndarray) -> 
 
 
 def test_halving_averages_blocks_of_four(image: np.ndarray) -> None:
-    """The middle of each coarse pixel's 2 x 2 block interpolates it with its neighbours by 3/4 and
-    1/4.
-    """
+    """Each pixel interpolates its own 2 x 2 block with the neighbouring ones by 3/4 and 1/4."""
     small = image.reshape(32, 2, 32, 2, 3).mean((1, 3)).round()
-    found = robustness.resolution(image, 32)[33, 21]  # row 16 with 17, column 10 with 11
+    pixel = robustness.resolution(image, 32)[33, 21]  # row 16 with 17, column 10 with 11
     across = 0.75 * small[[16, 17], 10] + 0.25 * small[[16, 17], 11]
-    np.testing.assert_allclose(found, 0.75 * across[0] + 0.25 * across[1], atol=1.5)
+    np.testing.assert_allclose(pixel, 0.75 * across[0] + 0.25 * across[1], atol=1.5)
 
 
 def test_blur_is_scipys(image: np.ndarray) -> None:
@@ -112,34 +112,34 @@ def test_the_grid_begins_clean_and_an_unknown_perturbation_is_named(image: np.nd
     assert grid[0][2](image) is image
     assert (grid[1][2](image) == robustness.blur(image, 1)).all()  # each keeps its own severity
     with pytest.raises(
-        ValueError, match="severities has 'fog'; known: jpeg, resolution, blur, noise"
+        ValueError, match="severities has 'fog': use one of jpeg, resolution, blur, noise"
     ):
         list(robustness.conditions(Robustness((), 0, {"fog": (1.0,)})))
 
 
 @pytest.mark.parametrize("kept", [1, 2, 3, 7])
-def test_crops_are_spread_over_each_video(kept: int) -> None:
+def test_crops_are_thinned_evenly_over_each_video(kept: int) -> None:
     rows = pd.DataFrame({"video_id": ["a"] * 6 + ["b"] * 2, "frame": [*range(6), 0, 1]})
-    counts = robustness.spread(rows, kept).groupby("video_id").size().to_dict()
+    counts = robustness.thin(rows, kept).groupby("video_id").size().to_dict()
     assert counts == {"a": min(kept, 6), "b": min(kept, 2)}
     assert (
-        robustness.spread(rows, 3)["frame"].tolist() == [0, 2, 4, 0, 1]
-        and robustness.spread(rows, 0) is rows
+        robustness.thin(rows, 3)["frame"].tolist() == [0, 2, 4, 0, 1]
+        and robustness.thin(rows, 0) is rows
     )
 
 
 def test_sets_are_those_named_or_all() -> None:
     sets = {"ffpp": pd.DataFrame({"n": [1]}), "dfdc": pd.DataFrame({"n": [2]})}
-    assert robustness.chosen_sets(sets, ["dfdc"])["n"].tolist() == [2]
-    assert robustness.chosen_sets(sets, [])["n"].tolist() == [1, 2]
+    assert robustness.select_sets(sets, ["dfdc"])["n"].tolist() == [2]
+    assert robustness.select_sets(sets, [])["n"].tolist() == [1, 2]
     with pytest.raises(
-        ValueError, match="sets has 'itw', of which there is no test crop; there are ffpp, dfdc"
+        ValueError, match="sets has 'itw', which has no test crops: use some of ffpp, dfdc"
     ):
-        robustness.chosen_sets(sets, ["itw"])
+        robustness.select_sets(sets, ["itw"])
 
 
 class Sharpness(nn.Module):
-    """A detector that calls fake what has strong horizontal steps."""
+    """A detector that classifies crops with strong horizontal steps as fake."""
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         steps = images.diff(dim=-1).abs().mean((1, 2, 3))
@@ -147,7 +147,7 @@ class Sharpness(nn.Module):
 
 
 class Store:
-    """Crops in memory: as much of a crop store as a dataset needs."""
+    """Crops in memory: the part of a crop store that a dataset uses."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
@@ -162,21 +162,20 @@ class Store:
 
 
 def test_study_equals_a_loop_over_crops() -> None:
-    """Fakes are grainier than reals; blur hides it, so the AUC falls to what a loop by hand
-    finds.
-    """
-    rng, labels = np.random.default_rng(0), np.arange(16) % 2
+    """Fakes are grainier than reals; blur hides that and lowers the AUC, as in a plain loop."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(16) % 2
     graininess = np.where(labels, 22, 20)[:, None, None, None]
     images = (128 + graininess * rng.standard_normal((16, 16, 16, 3))).clip(0, 255).astype(np.uint8)
     store = Store(images)
     rows = store.table([]).assign(dataset="ffpp", manipulation="any", category="FS", label=labels)
     options = Robustness((), 0, {"blur": (2.0,)})
-    found = robustness.study(
-        Sharpness(), FACTS, store, rows, options, PREDICT, 0.5, Fabric(accelerator="cpu")
+    table = robustness.score_conditions(
+        Sharpness(), MANIFEST, store, rows, options, PREDICT, 0.5, Fabric(accelerator="cpu")
     )
     corners = [(y, x) for y in (1, 7) for x in (1, 7)]  # of four 8-pixel windows in 16 pixels
     for line, change in zip(
-        found.itertuples(), (lambda crop: crop, lambda crop: robustness.blur(crop, 2)), strict=True
+        table.itertuples(), (lambda crop: crop, lambda crop: robustness.blur(crop, 2)), strict=True
     ):
         scores = []
         for crop in images:
@@ -188,5 +187,5 @@ def test_study_equals_a_loop_over_crops() -> None:
                 np.mean([1 / (1 + np.exp(-40 * (step - 0.1))) for step in steps]).round(6)
             )
         assert line.set == "ffpp" and line.auc == round(100 * auc(labels, np.array(scores)), 2)
-    assert found["perturbation"].tolist() == ["none", "blur"] and list(found) == robustness.COLUMNS
-    assert found["auc"][0] > found["auc"][1]
+    assert table["perturbation"].tolist() == ["none", "blur"] and list(table) == robustness.COLUMNS
+    assert table["auc"][0] > table["auc"][1]

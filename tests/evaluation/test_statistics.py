@@ -13,13 +13,11 @@ from deepfake_repro.evaluation.metrics import table_row
 from deepfake_repro.evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
 
 Group = tuple[str, str, int]
-DRAWS = 120  # of the loop
+DRAWS = 120  # of the slow loop
 
 
 def videos(dataset: str, groups: list[Group], scores: np.ndarray) -> pd.DataFrame:
-    """A table like ``videos.csv``: for each (manipulation, category, count) so many videos;
-    ``scores`` in that order.
-    """
+    """Make a table like ``videos.csv``: ``count`` videos per group, ``scores`` in that order."""
     rows = [
         (f"{dataset}/{name}/{number:04d}", dataset, name, category, int(category != "REAL"))
         for name, category, count in groups
@@ -40,9 +38,7 @@ METHODS: list[Group] = [("real", "REAL", 12), ("a", "FS", 7), ("b", "FS", 5), ("
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, pd.DataFrame]:
-    """Two seeds of one row, one of another, on DF40 and the three in-the-wild sets; scores with
-    many ties.
-    """
+    """Two seeds of one row and one of another, on DF40 and the in-the-wild sets, with many ties."""
     rng = np.random.default_rng(5)
     base = {name: rng.normal(size=33) for name in ("df40", "wilddeepfake", "itw", "dfeval2024")}
 
@@ -59,10 +55,12 @@ def runs() -> dict[str, pd.DataFrame]:
 
 
 def slow_cells(table: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Every cell by scikit-learn, written out."""
+    """Compute every cell with scikit-learn, written out."""
     metrics = {"auc": roc_auc_score, "bacc": lambda y, p: balanced_accuracy_score(y, p >= 0.5)}
-    label, score = table["label"].to_numpy(), table["p_fake"].to_numpy()
-    dataset, method = (table[name].to_numpy(object) for name in ("dataset", "manipulation"))
+    label = table["label"].to_numpy()
+    score = table["p_fake"].to_numpy()
+    dataset = table["dataset"].to_numpy(object)
+    method = table["manipulation"].to_numpy(object)
     cells = {}
     for metric, function in metrics.items():
 
@@ -71,10 +69,8 @@ def slow_cells(table: pd.DataFrame) -> dict[tuple[str, str], float]:
             return 100 * function(label[chosen], score[chosen])
 
         methods = {m: of("df40", m) for m in "abc"}
-        cells[metric, "df40_fs"], cells[metric, "df40_re"] = (
-            (methods["a"] + methods["b"]) / 2,
-            methods["c"],
-        )
+        cells[metric, "df40_fs"] = (methods["a"] + methods["b"]) / 2
+        cells[metric, "df40_re"] = methods["c"]
         cells[metric, "df40"] = sum(methods.values()) / 3
         cells |= {(metric, name): of(name, "x") for name in ("wilddeepfake", "itw", "dfeval2024")}
         cells[metric, "in_the_wild"] = (
@@ -84,15 +80,13 @@ def slow_cells(table: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def test_intervals_equal_a_bootstrap_written_as_a_loop(runs: dict[str, pd.DataFrame]) -> None:
-    """Each draw resamples rows of the tables, the same for all runs, and scores them by
-    scikit-learn.
-    """
+    """Each draw resamples the same rows of all runs and scores them with scikit-learn."""
     tables = {
         name: table.sort_values("video_id", ignore_index=True) for name, table in runs.items()
     }
     keys = tables["fsfm-0"]
     rng = np.random.default_rng(0)
-    found: dict[tuple, list[float]] = {}
+    slow: dict[tuple, list[float]] = {}
     for _ in range(DRAWS):
         drawn = np.concatenate(
             [
@@ -103,11 +97,11 @@ def test_intervals_equal_a_bootstrap_written_as_a_loop(runs: dict[str, pd.DataFr
         cells = {name: slow_cells(table.loc[drawn]) for name, table in tables.items()}
         for key in cells["fsfm-0"]:
             fsfm = (cells["fsfm-0"][key] + cells["fsfm-1"][key]) / 2
-            found.setdefault(("fsfm", *key), []).append(fsfm)
-            found.setdefault(("gap", *key), []).append(cells["fsfm_ba-0"][key] - fsfm)
+            slow.setdefault(("fsfm", *key), []).append(fsfm)
+            slow.setdefault(("gap", *key), []).append(cells["fsfm_ba-0"][key] - fsfm)
     ours = paired_bootstrap(runs, 4000, seed=0)
-    assert set(ours.cells) == {key[1:] for key in found}
-    for (what, *key), values in found.items():
+    assert set(ours.cells) == {key[1:] for key in slow}
+    for (what, *key), values in slow.items():
         drawn = ours.cell(key[0], "fsfm", key[1])
         if what == "gap":
             drawn = ours.cell(key[0], "fsfm_ba", key[1]) - drawn
@@ -127,8 +121,8 @@ def test_delongs_areas_are_the_cells_of_table_3(runs: dict[str, pd.DataFrame]) -
 
 
 def test_delong_by_hand() -> None:
-    # Reals 1, 3; fakes 2, 4: of 4 pairs 3 are in order. Reals' shares 1, 1/2; fakes' 1/2, 1:
-    # variance 1/8 each, over 2.
+    # Reals 1, 3 and fakes 2, 4: 3 of 4 pairs are in order. Shares of the reals 1 and 1/2, of the
+    # fakes 1/2 and 1: variance 1/8 each, over 2.
     ((area, spread),) = delong(
         {"fsfm-0": plain("itw", np.array([0.1, 0.3]), np.array([0.2, 0.4]))}
     ).values()
@@ -155,9 +149,7 @@ def test_delong_agrees_with_the_bootstrap_where_both_hold() -> None:
 def coverage(
     simulate: callable, truth: dict[str, float], sets: int = 1000, draws: int = 300
 ) -> dict[str, float]:
-    """Share of simulated test sets whose interval covers the truth, by cell and for the difference
-    of two rows.
-    """
+    """Compute the share of simulated test sets whose interval covers the truth, by cell and gap."""
     inside = dict.fromkeys(truth, 0)
     for number in range(sets):
         drawn = paired_bootstrap(
@@ -174,12 +166,12 @@ def coverage(
 
 
 def test_intervals_cover_the_true_auc_and_the_true_difference() -> None:
-    """Normal scores, fakes shifted by d: the AUC is Phi(d / sqrt 2). Two rows that share most of
-    their noise.
+    """Normal scores, fakes shifted by d: the AUC is Phi(d / sqrt 2). Two rows share most noise.
 
-    112 reals are those of Deepfake-Eval-2024, the fewest of Table 3.
+    Deepfake-Eval-2024 has 112 reals, the fewest of Table 3.
     """
-    shifts, label = {"fsfm": 1.5, "fsfm_ba": 1.2}, np.repeat([0, 1], [112, 300])
+    shifts = {"fsfm": 1.5, "fsfm_ba": 1.2}
+    label = np.repeat([0, 1], [112, 300])
 
     def simulate(rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         common = rng.normal(size=412)
@@ -189,14 +181,12 @@ def test_intervals_cover_the_true_auc_and_the_true_difference() -> None:
         return {f"{row}-0": plain("itw", *np.split(score, [112])) for row, score in scores.items()}
 
     areas = [100 * norm.cdf(d / np.sqrt(2)) for d in shifts.values()]
-    found = coverage(simulate, {"itw": areas[0], "gap_itw": areas[1] - areas[0]})
-    assert all(0.93 <= share <= 0.97 for share in found.values()), found
+    shares = coverage(simulate, {"itw": areas[0], "gap_itw": areas[1] - areas[0]})
+    assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
 
 
 def test_intervals_of_df40_cover_because_the_shared_reals_are_drawn_once() -> None:
-    """178 reals for all methods. As if every method had reals of its own, the interval would be far
-    too short.
-    """
+    """All methods share 178 reals; with separate reals the interval would be far too short."""
     methods: list[Group] = [
         ("real", "REAL", 178),
         *((f"m{n}", "FS" if n < 2 else "RE", 60) for n in range(4)),
@@ -206,8 +196,8 @@ def test_intervals_of_df40_cover_because_the_shared_reals_are_drawn_once() -> No
     def simulate(rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         return {"fsfm-0": videos("df40", methods, rng.normal(size=418) + shift)}
 
-    found = coverage(simulate, {"df40": 100 * norm.cdf(1 / np.sqrt(2))}, sets=500)
-    assert 0.93 <= found["df40"] <= 0.97, found
+    shares = coverage(simulate, {"df40": 100 * norm.cdf(1 / np.sqrt(2))}, sets=500)
+    assert 0.93 <= shares["df40"] <= 0.97, shares
     table = simulate(np.random.default_rng(0))["fsfm-0"]
     own = [
         delong(
@@ -218,19 +208,19 @@ def test_intervals_of_df40_cover_because_the_shared_reals_are_drawn_once() -> No
     assert delong({"fsfm-0": table})["df40"][1][0, 0] > 1.5 * np.sum(own) / 16
 
 
-def test_a_further_test_set_and_the_order_of_runs_change_no_interval(
+def test_another_test_set_and_the_order_of_runs_change_no_interval(
     runs: dict[str, pd.DataFrame],
 ) -> None:
-    both = intervals(paired_bootstrap(runs, 200, seed=4)).set_index(["row", "metric", "set"])
-    turned = intervals(paired_bootstrap(dict(reversed(runs.items())), 200, seed=4)).set_index(
-        ["row", "metric", "set"]
-    )
-    pd.testing.assert_frame_equal(both.sort_index(), turned.sort_index())
-    only = {name: table[table["dataset"] != "itw"] for name, table in runs.items()}
-    fewer = intervals(paired_bootstrap(only, 200, seed=4)).set_index(["row", "metric", "set"])
-    assert (
-        fewer.equals(both.loc[fewer.index]) and len(fewer) == len(both) - 2 * 2 * 2
-    )  # ITW and its average
+    def by_cell(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+        replicates = paired_bootstrap(tables, 200, seed=4)
+        return intervals(replicates).set_index(["row", "metric", "set"])
+
+    whole = by_cell(runs)
+    reversed_runs = by_cell(dict(reversed(runs.items())))
+    pd.testing.assert_frame_equal(whole.sort_index(), reversed_runs.sort_index())
+    fewer = by_cell({name: table[table["dataset"] != "itw"] for name, table in runs.items()})
+    assert fewer.equals(whole.loc[fewer.index])
+    assert len(fewer) == len(whole) - 2 * 2 * 2  # without ITW and its average
 
 
 def test_perfect_rows_have_an_interval_of_no_width() -> None:
@@ -245,20 +235,18 @@ def test_memory_is_bounded_by_chunks_of_draws(
 ) -> None:
     sizes = []
     chunk = statistics._chunk
-    monkeypatch.setattr(statistics, "_AT_ONCE", 400)
-    monkeypatch.setattr(
-        statistics,
-        "_chunk",
-        lambda part, scores, draws, *rest: (
-            sizes.append(draws * max(len(part.real), *map(len, part.fakes))),
-            chunk(part, scores, draws, *rest),
-        )[1],
-    )
+
+    def measured(part: statistics._TestSet, scores: np.ndarray, draws: int, *rest) -> np.ndarray:
+        sizes.append(draws * max(len(part.real), *map(len, part.fakes)))
+        return chunk(part, scores, draws, *rest)
+
+    monkeypatch.setattr(statistics, "_CHUNK_SIZE", 400)
+    monkeypatch.setattr(statistics, "_chunk", measured)
     assert paired_bootstrap(runs, 100, seed=0).cells["auc", "df40"].shape == (100, 2)
     assert max(sizes) <= 400 and len(sizes) > 4
 
 
-def test_comparisons_hold_both_differences_and_both_intervals(
+def test_comparisons_have_both_differences_and_both_intervals(
     runs: dict[str, pd.DataFrame],
 ) -> None:
     published = {
@@ -267,7 +255,8 @@ def test_comparisons_hold_both_differences_and_both_intervals(
         "sbi": {"auc": {"itw": 68.0}},
     }
     reproduced = {"fsfm": {"auc": {"itw": 80.0}}, "fsfm_ba": {"auc": {"itw": 70.5}}}
-    drawn, closed = paired_bootstrap(runs, 500, seed=0), delong(runs)
+    drawn = paired_bootstrap(runs, 500, seed=0)
+    closed = delong(runs)
     table = comparisons(
         [("fsfm_ba", "fsfm"), ("sbi", "fsfm")], published, reproduced, drawn, closed
     )
@@ -276,9 +265,9 @@ def test_comparisons_hold_both_differences_and_both_intervals(
     assert (ours["published"], ours["reproduced"]) == (0.9, -9.5)
     gap = drawn.cell("auc", "fsfm_ba", "itw") - drawn.cell("auc", "fsfm", "itw")
     assert [ours["low"], ours["high"]] == pytest.approx(np.percentile(gap, [2.5, 97.5]), abs=0.006)
-    areas, spread = closed["itw"]
+    _, covariance = closed["itw"]
     assert ours["delong_high"] - ours["delong_low"] == pytest.approx(
-        2 * 1.96 * np.sqrt(np.array([-1, 1]) @ spread @ [-1, 1]), abs=0.02
+        2 * 1.96 * np.sqrt(np.array([-1, 1]) @ covariance @ [-1, 1]), abs=0.02
     )
     assert (table["differs"] == "yes").equals((table["low"] > 0) | (table["high"] < 0))
     absent = table.loc[("sbi", "auc", "itw")]
@@ -298,11 +287,12 @@ def test_comparisons_hold_both_differences_and_both_intervals(
         ),
         (
             lambda runs: {**runs, "sbi-0": runs["fsfm-0"].iloc[1:]},
-            "^runs fsfm-0 and sbi-0 have different videos: predict and score both on the same crops$",
+            "^runs fsfm-0 and sbi-0 have different videos: "
+            "predict and score both on the same crops$",
         ),
     ],
 )
-def test_runs_that_cannot_be_paired_are_refused(
+def test_runs_that_cannot_be_paired_are_rejected(
     runs: dict[str, pd.DataFrame], change: callable, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -310,5 +300,5 @@ def test_runs_that_cannot_be_paired_are_refused(
 
 
 def test_a_draw_is_needed(runs: dict[str, pd.DataFrame]) -> None:
-    with pytest.raises(ValueError, match="^draws is 0"):
+    with pytest.raises(ValueError, match=r"^draws is 0"):
         paired_bootstrap(runs, 0, seed=0)

@@ -15,7 +15,13 @@ import pytest
 from deepfake_repro.corpora.adapters import manifest
 from deepfake_repro.corpora.schema import Video, index_table
 from deepfake_repro.crops.store import encode, write_part
-from deepfake_repro.exchange.deepfakebench import document, label_key, meaning, read_dataset
+from deepfake_repro.exchange.deepfakebench import (
+    ExportedVideo,
+    document,
+    label_key,
+    meaning,
+    read_dataset,
+)
 from deepfake_repro.exchange.export import export, import_deepfakebench, safe
 from deepfake_repro.exchange.gend import source
 
@@ -99,6 +105,18 @@ VIDEOS = [
     video("fakeavceleb/FakeVideo-FakeAudio/African/men/id1/00109_1_id2_wavtolip", 1, "wav2lip"),
 ]
 WITHOUT_CROP = f"{FF}/FaceSwap/c23/videos/974_953"
+REST_OF_CROP = {
+    "seconds": 0.0,
+    "x0": 0.0,
+    "y0": 0.0,
+    "x1": 1.0,
+    "y1": 1.0,
+    "score": 1.0,
+    "landmarks": [0.0] * 10,
+    "width": 9,
+    "height": 9,
+}
+"""Columns of the crop store that the export does not read."""
 
 
 def crops_of(number: int) -> list[tuple[int, int, bytes]]:
@@ -117,22 +135,17 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/index/demo").mkdir(parents=True)
     index_table(VIDEOS).to_parquet(tmp_path / "data/index/demo/index.parquet")
-    blank = dict(
-        seconds=0.0,
-        x0=0.0,
-        y0=0.0,
-        x1=1.0,
-        y1=1.0,
-        score=1.0,
-        landmarks=[0.0] * 10,
-        width=9,
-        height=9,
-    )
     for corpus in ("ffpp", "celebdf2", "fakeavceleb"):
         write_part(
             tmp_path / f"data/crops/demo/{corpus}-00000-x.arrow",
             [
-                {"video_id": row.video_id, "frame": frame, "face": face, "image": image, **blank}
+                {
+                    "video_id": row.video_id,
+                    "frame": frame,
+                    "face": face,
+                    "image": image,
+                    **REST_OF_CROP,
+                }
                 for number, row in enumerate(VIDEOS)
                 for frame, face, image in crops_of(number)
                 if row.dataset == corpus and row.video_id != WITHOUT_CROP
@@ -245,21 +258,10 @@ def test_no_video_id_leads_out_of_the_folder(checkout: Path, to: str) -> None:
     wild = ["itw/../../evil", "itw/a\\..\\..\\evil2", "itw//etc/passwd"]
     rows = index_table([video(name, 1, "../../up") for name in wild])
     rows.to_parquet("data/index/demo/index.parquet")
-    blank = dict(
-        seconds=0.0,
-        x0=0.0,
-        y0=0.0,
-        x1=1.0,
-        y1=1.0,
-        score=1.0,
-        landmarks=[0.0] * 10,
-        width=9,
-        height=9,
-    )
     write_part(
         Path("data/crops/demo/itw-00000-x.arrow"),
         [
-            {"video_id": name, "frame": 0, "face": 0, "image": images(0)[0], **blank}
+            {"video_id": name, "frame": 0, "face": 0, "image": images(0)[0], **REST_OF_CROP}
             for name in wild
         ],
     )
@@ -316,22 +318,20 @@ def test_export_refuses(checkout: Path) -> None:
 def test_document_refuses_what_the_stock_loader_stumbles_over(
     frames: list[str], message: str
 ) -> None:
-    row = dict(label_key="DFDC_Real", split="test", compression="", name="a", frames=frames)
+    video = ExportedVideo("DFDC_Real", split="test", compression="", name="a", frames=frames)
     with pytest.raises(ValueError, match=message):
-        document("dfdc", pd.DataFrame([row]))
+        document("dfdc", [video])
 
 
 def test_every_label_has_every_mode_and_level() -> None:
-    rows = [
-        dict(label_key="FF-real", split="test", compression="c23", name="1", frames=["./a/0.png"]),
-        dict(label_key="FF-DF", split="train", compression="c40", name="1", frames=["./b/0.png"]),
-    ]
-    content = document("ffpp", pd.DataFrame(rows))["FaceForensics++"]
+    real = ExportedVideo("FF-real", "test", "c23", name="1", frames=["./a/0.png"])
+    fake = ExportedVideo("FF-DF", "train", "c40", name="1", frames=["./b/0.png"])
+    content = document("ffpp", [real, fake])["FaceForensics++"]
     for modes in content.values():
         assert list(modes) == ["train", "val", "test"]
         assert all(set(levels) == {"c23", "c40"} for levels in modes.values())
     with pytest.raises(ValueError, match="two videos of FF-DF are called '1'"):
-        document("ffpp", pd.DataFrame([rows[1], rows[1]]))
+        document("ffpp", [fake, fake])
 
 
 # ---- import
@@ -401,7 +401,7 @@ def test_released_files_with_all_their_defects(tmp_path: Path) -> None:
         [f"{real}/00170", "real", "real", "REAL", "test"],
     ]  # not train
     assert notes == (
-        "3 entries that are no video",
+        "3 entries that are not videos",
         "1 listed frames missing on disk, of videos that are there",
         "1 videos listed again in another split or twice, kept once (test before val before train)",
         "1 videos not on disk",
@@ -472,12 +472,15 @@ def test_a_path_shorter_than_what_the_others_lose_is_not_the_root(tmp_path: Path
         ({"a": {}, "b": {}}, "is it a dataset_json"),
         ([1], "is it a dataset_json"),
         ({"x": {"FF-real": []}}, "dataset_json"),
-        ({"x": {"FF-real": {"test": {"v": entry("FF-real", "../../etc")}}}}, "hold no '..'"),
+        (
+            {"x": {"FF-real": {"test": {"v": entry("FF-real", "../../etc")}}}},
+            "must have a folder and no '..'",
+        ),
         (
             {"x": {"FF-real": {"test": {"v": {"label": "FF-real", "frames": ["000.png"]}}}}},
-            "must lie in a folder",
+            "must have a folder",
         ),
-        ({"x": {"strange": {"test": {}}}}, "label 'strange' is not known"),
+        ({"x": {"strange": {"test": {}}}}, "label 'strange' is unknown"),
         (
             {
                 "x": {

@@ -1,6 +1,4 @@
-"""Detector arithmetic against torchvision and naive loops; both detectors on pictures of synthetic
-people.
-"""
+"""Detector arithmetic against torchvision and naive loops; both detectors on synthetic people."""
 
 import cv2
 import numpy as np
@@ -39,10 +37,8 @@ def random_boxes(count, seed=0):
 @pytest.mark.parametrize("overlap", [0.2, 0.4, 0.7])
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_suppression_equals_torchvision(count, overlap):
-    boxes, scores = (
-        random_boxes(count),
-        np.random.default_rng(1).permutation(count).astype(np.float32),
-    )
+    boxes = random_boxes(count)
+    scores = np.random.default_rng(1).permutation(count).astype(np.float32)
     expected = torchvision.ops.nms(torch.tensor(boxes), torch.tensor(scores), overlap)
     assert non_maximum_suppression(boxes, scores, overlap).tolist() == expected.tolist()
 
@@ -84,7 +80,7 @@ def test_shrink_keeps_aspect_and_small_images():
 
 
 def test_unknown_detector_names_the_key():
-    with pytest.raises(ValueError, match="crops.detector = 'haar'.*retinaface, mtcnn"):
+    with pytest.raises(ValueError, match=r"crops\.detector = 'haar'.*retinaface, mtcnn"):
         detector("haar")
 
 
@@ -94,9 +90,8 @@ def test_missing_weights(tmp_path):
 
 
 def test_all_sixteen_faces_of_a_sheet(assets, sheet):
-    (faces,) = detector(
-        "retinaface", weights=assets / "retinaface_mobilenet025.onnx", max_side=1600
-    )([sheet])
+    weights = assets / "retinaface_mobilenet025.onnx"
+    (faces,) = detector("retinaface", weights=weights, max_side=1600)([sheet])
     assert len(faces) == 16 and np.all(np.diff(faces.scores) <= 0)
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     cells = {(int(x // 600), int(y // 448)) for x, y in centres}
@@ -109,7 +104,8 @@ def test_all_sixteen_faces_of_a_sheet(assets, sheet):
 
 
 def test_two_faces_nothing_and_other_sizes_in_one_call(retinaface, tile):
-    two, nothing = np.hstack([tile, tile]), np.full((200, 300, 3), 90, np.uint8)
+    two = np.hstack([tile, tile])
+    nothing = np.full((200, 300, 3), 90, np.uint8)
     counts = [faces.boxes.shape for faces in retinaface([two, nothing, tile])]
     assert counts == [(2, 4), (0, 4), (1, 4)]
     both = retinaface([two])[0].boxes
@@ -118,10 +114,10 @@ def test_two_faces_nothing_and_other_sizes_in_one_call(retinaface, tile):
 
 def test_boxes_are_mapped_back_and_clipped(retinaface, tile):
     large = cv2.resize(tile, (1600, 1200))
-    (small,), (faces,) = retinaface([shrink(large, 640)]), retinaface([large])
-    assert np.allclose(faces.boxes, small.boxes * 2.5) and np.allclose(
-        faces.points, small.points * 2.5
-    )
+    (small,) = retinaface([shrink(large, 640)])
+    (faces,) = retinaface([large])
+    assert np.allclose(faces.boxes, small.boxes * 2.5)
+    assert np.allclose(faces.points, small.points * 2.5)
     x0, _, x1, _ = retinaface([tile])[0].boxes[0].astype(int)
     (cut,) = retinaface([tile[:, (x0 + x1) // 2 - 40 :]])  # the face leaves the image on the left
     assert len(cut) == 1 and cut.boxes[0, 0] == 0
@@ -136,28 +132,21 @@ def test_detection_is_repeatable(retinaface, tile):
 def test_mtcnn_agrees_with_retinaface(retinaface, tile):
     mtcnn = detector("mtcnn")
     threads = torch.get_num_threads()
-    nothing, found = mtcnn([np.full((120, 160, 3), 90, np.uint8), tile])
+    nothing, faces = mtcnn([np.full((120, 160, 3), 90, np.uint8), tile])
     assert torch.get_num_threads() == threads
-    assert (
-        isinstance(nothing, Faces)
-        and nothing.boxes.shape == (0, 4)
-        and nothing.points.shape == (0, 5, 2)
-    )
+    assert isinstance(nothing, Faces)
+    assert nothing.boxes.shape == (0, 4) and nothing.points.shape == (0, 5, 2)
     (expected,) = retinaface([tile])
-    assert len(found) == 1 and found.boxes.dtype == np.float32
-    assert intersection_over_union(found.boxes[0], expected.boxes)[0] > 0.5
-    assert np.abs(found.points - expected.points).max() < 0.15 * (
-        expected.boxes[0, 2] - expected.boxes[0, 0]
-    )
+    assert len(faces) == 1 and faces.boxes.dtype == np.float32
+    assert intersection_over_union(faces.boxes[0], expected.boxes)[0] > 0.5
+    width = expected.boxes[0, 2] - expected.boxes[0, 0]
+    assert np.abs(faces.points - expected.points).max() < 0.15 * width
 
 
-def test_mtcnn_gives_nothing_for_what_is_smaller_than_a_face(tile):
+def test_mtcnn_finds_no_face_in_images_smaller_than_a_face(tile):
     strip = np.zeros((900, 9, 3), np.uint8)
-    counts = [
-        len(faces)
-        for faces in detector("mtcnn")([strip, np.zeros((1, 1, 3), np.uint8), tile, strip])
-    ]
-    assert counts == [0, 0, 1, 0]
+    detected = detector("mtcnn")([strip, np.zeros((1, 1, 3), np.uint8), tile, strip])
+    assert [len(faces) for faces in detected] == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 640), (3, 5), (9000, 2), (31, 640)])
@@ -166,9 +155,9 @@ def test_no_size_is_too_odd(retinaface, size):
 
 
 @pytest.mark.parametrize("name", ["retinaface", "mtcnn"])
-def test_batches_of_one_size_give_what_single_images_give(assets, tile, name):
+def test_batches_equal_single_images(assets, tile, name):
     options = {"weights": assets / "retinaface_mobilenet025.onnx"} if name == "retinaface" else {}
-    finder = detector(name, **options)
+    detect = detector(name, **options)
     images = [
         tile,
         cv2.flip(tile, 1),
@@ -176,16 +165,16 @@ def test_batches_of_one_size_give_what_single_images_give(assets, tile, name):
         np.roll(tile, 20, axis=0),
         tile[:, :400].copy(),
     ]
-    singles = [finder([image])[0] for image in images]
+    singles = [detect([image])[0] for image in images]
     if name == "retinaface":
-        finder._network.batch = 8  # as on a GPU
-    for single, batched in zip(singles, finder(images), strict=True):
+        detect._network.batch = 8  # as on a GPU
+    for single, batched in zip(singles, detect(images), strict=True):
         assert len(single) == len(batched) == 1
         assert np.allclose(single.boxes, batched.boxes, atol=0.01)
         assert np.allclose(single.points, batched.points, atol=0.01)
 
 
-def test_the_image_enters_as_bgr_less_the_mean(retinaface, tile, monkeypatch):
+def test_the_network_gets_bgr_minus_the_mean(retinaface, tile, monkeypatch):
     entered = {}
     run = retinaface._network._session.run
 
@@ -201,9 +190,7 @@ def test_the_image_enters_as_bgr_less_the_mean(retinaface, tile, monkeypatch):
 
 
 def variant(source, path, size=None, logits=False):
-    """The demo's network as other exporters write it: other names, another order, logits, a fixed
-    size.
-    """
+    """The demo's network as exported elsewhere: other names and order, logits, a fixed size."""
     model = onnx.load(source)
     graph = model.graph
     if logits:
@@ -238,23 +225,25 @@ def variant(source, path, size=None, logits=False):
 @pytest.mark.parametrize("logits", [False, True])
 def test_other_names_order_and_logits(assets, retinaface, tile, tmp_path, logits):
     path = variant(assets / "retinaface_mobilenet025.onnx", tmp_path / "r.onnx", logits=logits)
-    (expected,), (found,) = retinaface([tile]), detector("retinaface", weights=path)([tile])
-    assert np.allclose(found.boxes, expected.boxes) and np.allclose(found.points, expected.points)
-    assert np.allclose(found.scores, expected.scores, atol=1e-6)
+    (expected,) = retinaface([tile])
+    (faces,) = detector("retinaface", weights=path)([tile])
+    assert np.allclose(faces.boxes, expected.boxes) and np.allclose(faces.points, expected.points)
+    assert np.allclose(faces.scores, expected.scores, atol=1e-6)
 
 
-def test_a_fixed_size_is_filled_up_not_stretched(assets, retinaface, tile, tmp_path):
+def test_a_fixed_size_is_padded_not_stretched(assets, retinaface, tile, tmp_path):
     path = variant(assets / "retinaface_mobilenet025.onnx", tmp_path / "r.onnx", size=(320, 320))
     fixed = detector("retinaface", weights=path)
     tall = np.vstack([tile, np.full_like(tile, 90)])
     for image in (tile, cv2.resize(tile, (1100, 900)), cv2.resize(tile, (220, 180)), tall):
-        (found,), (expected,) = fixed([image]), retinaface([image])
-        assert len(found) == len(expected) == 1
-        assert intersection_over_union(found.boxes[0], expected.boxes)[0] > 0.85
+        (faces,) = fixed([image])
+        (expected,) = retinaface([image])
+        assert len(faces) == len(expected) == 1
+        assert intersection_over_union(faces.boxes[0], expected.boxes)[0] > 0.85
 
 
 def constant_model(path, shapes, image=(1, 3, 64, 96)):
-    """An ONNX file with outputs of ``shapes`` whatever the image."""
+    """An ONNX file that returns zeros of ``shapes`` for any image."""
     make = onnx.helper
     values = [
         onnx.numpy_helper.from_array(np.zeros(shape, np.float32), f"c{i}")
@@ -273,20 +262,20 @@ def constant_model(path, shapes, image=(1, 3, 64, 96)):
     return path
 
 
-ANCHORS = 2 * (8 * 12 + 4 * 6 + 2 * 3)  # two on each cell of 64 × 96 pixels
+ANCHORS = 2 * (8 * 12 + 4 * 6 + 2 * 3)  # two per cell of 64 × 96 pixels
 
 
 @pytest.mark.parametrize(
-    "shapes, image, says",
+    "shapes, image, message",
     [
         (
             [(1, ANCHORS, 4), (1, ANCHORS, 2)],
             (1, 3, 64, 96),
-            r"64 × 96 pixels it gives .*expected the shapes",
+            r"64 × 96 pixels it returns .*expected the shapes",
         ),
         ([(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 8)], (1, 3, 64, 96), r"\(1, 252, 8\)"),
         ([(1, 99, 4), (1, 99, 2), (1, 99, 10)], (1, 3, 64, 96), r"\(1, 99, 4\).*\(1, 252, 4\)"),
-        ([(1, 99, 1)] * 9, (1, 3, 64, 96), "it gives"),
+        ([(1, 99, 1)] * 9, (1, 3, 64, 96), "it returns"),
         (
             [(1, ANCHORS, 4), (1, ANCHORS, 2), (1, ANCHORS, 10)],
             (1, 64, 96, 3),
@@ -294,15 +283,15 @@ ANCHORS = 2 * (8 * 12 + 4 * 6 + 2 * 3)  # two on each cell of 64 × 96 pixels
         ),
     ],
 )
-def test_other_networks_are_named_in_one_line(tmp_path, shapes, image, says):
+def test_other_networks_are_named_in_one_line(tmp_path, shapes, image, message):
     path = constant_model(tmp_path / "other.onnx", shapes, image)
-    with pytest.raises(ValueError, match=f"other.onnx: not a RetinaFace.*{says}") as raised:
+    with pytest.raises(ValueError, match=rf"other\.onnx: not a RetinaFace.*{message}") as raised:
         RetinaFaceNetwork(path)
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_no_network_is_one_line(tmp_path):
+def test_a_file_that_is_not_a_network_is_named_in_one_line(tmp_path):
     (tmp_path / "page.onnx").write_text("<html>404</html>\n" * 9)
-    with pytest.raises(ValueError, match="page.onnx: cannot be run as a RetinaFace") as raised:
+    with pytest.raises(ValueError, match=r"page\.onnx: cannot be run as a RetinaFace") as raised:
         RetinaFaceNetwork(tmp_path / "page.onnx")
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""The face mesh on pictures of synthetic people: place, order, and how it follows the image."""
+"""The face mesh on pictures of synthetic people: position, order, and how it follows the image."""
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from deepfake_repro.faces.detection import RetinaFace
 from deepfake_repro.faces.landmarks import FaceMesh
 from deepfake_repro.methods.sbi.faces import crop_points
 from deepfake_repro.training.loading import CROP_KEY
+from support.random_crops import random_crops
 
 POLYGONS = (
     "OVAL",
@@ -50,9 +51,10 @@ def inside(outline, point):
 
 def test_agrees_with_the_detectors_own_points(meshes, faces):
     for points, five, box in zip(meshes, faces.points, faces.boxes, strict=True):
-        mine = [polygon(points, name).mean(axis=0) for name in ("RIGHT_EYE", "LEFT_EYE")]
-        mine += [points[4], points[61], points[291]]  # nose tip, corners of the mouth
-        assert np.linalg.norm(np.array(mine) - five, axis=1).max() < 0.16 * (box[2] - box[0])
+        eyes = [polygon(points, name).mean(axis=0) for name in ("RIGHT_EYE", "LEFT_EYE")]
+        nose_tip, *mouth_corners = points[[4, 61, 291]]
+        from_mesh = np.array([*eyes, nose_tip, *mouth_corners])
+        assert np.linalg.norm(from_mesh - five, axis=1).max() < 0.16 * (box[2] - box[0])
 
 
 def test_left_is_the_persons_own(meshes):
@@ -64,7 +66,7 @@ def test_left_is_the_persons_own(meshes):
             )
 
 
-def test_features_lie_in_the_oval_and_in_order(meshes):
+def test_features_are_in_the_oval_and_in_order(meshes):
     for points in meshes:
         oval = polygon(points, "OVAL")
         middles = {name: polygon(points, name).mean(axis=0) for name in POLYGONS}
@@ -80,9 +82,7 @@ def test_features_lie_in_the_oval_and_in_order(meshes):
 
 @pytest.mark.parametrize("name", POLYGONS)
 def test_polygons_are_ordered(meshes, name):
-    """Walking a polygon in order, no edge crosses another on the face whose mouth is widest
-    open.
-    """
+    """On the face whose mouth is widest open, no edge of a polygon crosses another."""
     index = list(getattr(landmarks, name))
     assert len(set(index)) == len(index)
     open_mouth = max(meshes, key=lambda points: np.ptp(polygon(points, "INNER_LIPS")[:, 1]))
@@ -123,13 +123,13 @@ def test_missing_model(tmp_path):
 def test_another_model_is_named(mesh, sheet, monkeypatch):
     monkeypatch.setattr(landmarks, "POINTS", 68)
     with pytest.raises(
-        ValueError, match=r"face_landmarks\.tflite: no landmark model, no output has 68 points"
+        ValueError, match=r"face_landmarks\.tflite: not a landmark model, no output has 68 points"
     ):
         FaceMesh(mesh.model)(sheet, np.array([0, 0, 99, 99]))
 
 
-class Dropped(FaceMesh):
-    """It calls a runtime that has dropped an argument."""
+class DroppedArgument(FaceMesh):
+    """A face mesh whose runtime no longer has an argument."""
 
     @property
     def _network(self):
@@ -137,11 +137,11 @@ class Dropped(FaceMesh):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_call_that_the_runtime_has_dropped_stops_the_landmarks_with_its_own_words(
+def test_an_argument_dropped_by_the_runtime_stops_the_landmarks_with_its_message(
     mesh, tmp_path, workers
 ):
-    """In the processes of the loader too: no crop is passed over."""
-    write_part(tmp_path / "a.arrow", store_rows(3)[1])
+    """Also in the loader's processes: no crop is skipped silently."""
+    write_part(tmp_path / "a.arrow", random_crops(3)[1])
     store = CropStore(tmp_path)
     with pytest.raises(TypeError, match="unexpected keyword argument 'threads'"):
-        crop_points(store, store.table(CROP_KEY), Dropped(mesh.model), 0.3, workers)
+        crop_points(store, store.table(CROP_KEY), DroppedArgument(mesh.model), 0.3, workers)

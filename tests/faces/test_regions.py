@@ -8,7 +8,7 @@ from deepfake_repro.faces.regions import region_map
 from support.round_face import round_face
 
 
-def test_region_map_gives_each_place_of_a_schematic_face_its_id() -> None:
+def test_region_map_gives_each_part_of_a_schematic_face_its_id() -> None:
     regions = region_map(round_face(), 200)
     assert regions.dtype == np.int8 and regions.shape == (200, 200)
     expected = {

@@ -1,6 +1,4 @@
-"""Tracks: people who stay apart keep their number, cuts begin new ones, lost faces come back or do
-not.
-"""
+"""Tracks: people who stay apart keep their number, cuts start new ones, lost faces may return."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ def box(x: float, y: float = 0, side: float = 100) -> list[float]:
     return [x, y, x + side, y + side]
 
 
-def boxes(*of: list[float]) -> np.ndarray:
-    return np.array(of, np.float32).reshape(-1, 4)
+def boxes(*corners: list[float]) -> np.ndarray:
+    return np.array(corners, np.float32).reshape(-1, 4)
 
 
 @settings(max_examples=60, deadline=None)
@@ -24,26 +22,26 @@ def boxes(*of: list[float]) -> np.ndarray:
 def test_people_who_stay_apart_keep_their_number_in_any_order(
     people: int, frames: int, seed: int
 ) -> None:
-    rng, tracker = np.random.default_rng(seed), Tracker()
-    place = np.arange(people) * 400.0
+    rng = np.random.default_rng(seed)
+    tracker = Tracker()
+    x = np.arange(people) * 400.0
     number: dict[int, int] = {}
     for frame in range(frames):
-        place += rng.uniform(-30, 30, people)
+        x += rng.uniform(-30, 30, people)
         order = rng.permutation(people)
-        for person, track in zip(
-            order, tracker.add(frame, boxes(*(box(place[p]) for p in order))), strict=True
-        ):
+        tracks = tracker.add(frame, boxes(*(box(x[person]) for person in order)))
+        for person, track in zip(order, tracks, strict=True):
             assert number.setdefault(int(person), track) == track
     assert sorted(number.values()) == list(range(people)) and tracker.count == people
 
 
-def test_the_greatest_overlap_wins_whatever_the_order_of_the_faces() -> None:
+def test_the_largest_overlap_wins_whatever_the_order_of_the_faces() -> None:
     tracker = Tracker()
     assert tracker.add(0, boxes(box(0), box(60))) == [0, 1]
     assert tracker.add(1, boxes(box(50), box(10))) == [1, 0]  # both overlap with both
 
 
-def test_a_cut_begins_new_tracks() -> None:
+def test_a_cut_starts_new_tracks() -> None:
     tracker = Tracker()
     tracker.add(0, boxes(box(0)))
     assert tracker.add(1, boxes(box(85))) == [1]  # IoU 15 / 185

@@ -27,6 +27,7 @@ from deepfake_repro.training import devices
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.loading import GlobalBatches, training_loader
 from deepfake_repro.training.losses import TRIPLET_LOSSES
+from deepfake_repro.training.manifest import Manifest
 from support import toy_lnclip, toy_sbi
 from support.toy_pretraining import SMALL, Faces, small
 from support.toy_training import BATCH_ALL, CROPS, FRESH, LABELS, RECIPE, run, toy_store
@@ -38,13 +39,15 @@ SPHERE = {
     "slerp": replace(toy_lnclip.RECIPE, epochs=2),
     "no_slerp": replace(toy_lnclip.RECIPE, epochs=2, slerp=0),
 }
-FACTS = {
-    "mean": [0.5] * 3,
-    "std": [0.5] * 3,
-    "views": "windows",
-    "input_size": 32,
-    "classes": ["REAL", "FAKE"],
-}
+MANIFEST = Manifest(
+    "vit_tiny_patch16_224",
+    depth=1,
+    input_size=32,
+    views="windows",
+    classes=("REAL", "FAKE"),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+)
 
 
 def everything(folder: Path, fabric: Fabric) -> None:
@@ -109,7 +112,7 @@ def predict(store: CropStore, out: Path, fabric: Fabric) -> None:
     )
     prediction.ROWS_AT_ONCE = 20
     prediction.predict_set(
-        detector, store, rows, FACTS, Predict(8, "32-true", 2, 0), fabric, out / "toy.parquet"
+        detector, store, rows, MANIFEST, Predict(8, "32-true", 2, 0), fabric, out / "toy.parquet"
     )
 
 

@@ -118,7 +118,7 @@ def test_a_wrong_hash_is_one_line_naming_the_wheel_and_changes_nothing(
         install([wheel, tampered], out, (pinned, replace(pinned, name="other-assets")))
     message, found = str(error.value), hashlib.sha256(tampered.read_bytes()).hexdigest()
     assert message.startswith(f"{tampered.name}: sha256 is {found}, pinned is {pinned.sha256}")
-    assert "fetch it again" in message and "\n" not in message
+    assert "download it again" in message and "\n" not in message
     assert contents(tmp_path / "out") == {"assets/old.bin": b"old"}
 
 
@@ -148,7 +148,7 @@ def test_a_failed_download_names_the_package_and_the_way_round(
     with pytest.raises(FileNotFoundError) as error:
         download(tmp_path, (package("tiny-absent"),))
     message = str(error.value)
-    assert message.startswith("tiny-absent==1.0 could not be fetched") and "\n" not in message
+    assert message.startswith("tiny-absent==1.0 could not be downloaded") and "\n" not in message
     assert "tiny_absent-1.0-py3-none-any.whl" in message and "PIP_FIND_LINKS" in message
     assert capfd.readouterr().err == ""
 

@@ -1,4 +1,4 @@
-"""What a rehearsal changes, and that missing start weights are told and loadable."""
+"""Values that a rehearsal replaces, and random weights that it reports and that load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_repro.operations import clones, rehearsal
 from deepfake_repro.project import params
-from deepfake_repro.project.paths import Places
+from deepfake_repro.project.paths import Paths
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
 
@@ -34,7 +34,7 @@ def derived(folder: Path, values: dict[str, object]) -> params.Params:
 def test_the_rehearsal_is_the_paper_profile_but_for_its_documented_keys(
     tmp_path: Path, gpu: bool
 ) -> None:
-    found = derived(tmp_path, rehearsal.changed(PARAMS, (), gpu))
+    found = derived(tmp_path, rehearsal.rehearsal_values(PARAMS, (), gpu))
     paper, run = PARAMS.profile("paper"), found.run
     assert run.variants == PARAMS.run.variants and run.finetune == PARAMS.run.finetune
     assert (run.profiles, run.pretrain, run.seeds) == (("paper",), (), (0,))
@@ -48,13 +48,13 @@ def test_the_rehearsal_is_the_paper_profile_but_for_its_documented_keys(
 
 
 def test_some_rows_only() -> None:
-    values = rehearsal.changed(PARAMS, ("sbi", "fsfm_ba"), gpu=True)
+    values = rehearsal.rehearsal_values(PARAMS, ("sbi", "fsfm_ba"), gpu=True)
     assert (values["run.variants"], values["run.finetune"]) == (["sbi", "fsfm_ba"], ["fsfm_ba"])
     assert (values["run.sbi"], values["run.lnclip"]) == (["sbi"], [])
     with pytest.raises(
-        ValueError, match="^rehearse: unknown row 'fsfm_xy'; run.variants knows sbi, imagenet"
+        ValueError, match=r"^rehearse: unknown row 'fsfm_xy'; run\.variants has sbi, imagenet"
     ):
-        rehearsal.changed(PARAMS, ("fsfm_xy",), gpu=True)
+        rehearsal.rehearsal_values(PARAMS, ("fsfm_xy",), gpu=True)
 
 
 def test_missing_weights_are_told_and_their_random_files_load(
@@ -63,14 +63,14 @@ def test_missing_weights_are_told_and_their_random_files_load(
     monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: None)
     options = derived(tmp_path, TINY).profile("paper")
     values = rehearsal.start_weights(options, tmp_path, tmp_path)
-    told = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     assert set(values) == {
         "paper.start.imagenet",
         "paper.start.fsfm",
         "paper.start.sbi",
         "paper.lnclip.start",
     }
-    assert len(told) == 4 and all("STARTS FROM RANDOM WEIGHTS" in line for line in told)
+    assert len(printed) == 4 and all("STARTS FROM RANDOM WEIGHTS" in line for line in printed)
     for key, recipe in (
         ("start.fsfm", options.train),
         ("start.sbi", options.sbi),
@@ -102,7 +102,7 @@ def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_the_summary_counts_test_sets_and_no_averages(tmp_path: Path) -> None:
-    folder = Places("paper", tmp_path).runs / "fsfm_ba-0"
+    folder = Paths("paper", tmp_path).runs / "fsfm_ba-0"
     folder.mkdir(parents=True)
     run = {"seconds": 9.5, "peak_memory_mib": 3000, "speed": {"crops_per_second": 0.8}}
     scores = {
@@ -111,7 +111,7 @@ def test_the_summary_counts_test_sets_and_no_averages(tmp_path: Path) -> None:
     }
     (folder / "provenance.json").write_text(json.dumps(run))
     (folder / "scores.json").write_text(json.dumps(scores))
-    assert rehearsal.summary(Places("paper", tmp_path)).to_dict("records") == [
+    assert rehearsal.summary(Paths("paper", tmp_path)).to_dict("records") == [
         {
             "row": "fsfm_ba",
             "seconds": 9.5,

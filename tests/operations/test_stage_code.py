@@ -64,18 +64,40 @@ def test_the_committed_files_are_those_of_the_committed_code(
     assert committed["libraries"] == today[stage].libraries
 
 
-FIRST_LINES = {
-    "p_fake": ("training/labels.py", "return probabilities[:, 1:].sum(1)", "return probabilities[:, 1:].max(1)"),
-    "cross-entropy": ("training/losses.py", "return F.cross_entropy(_lift(logits), labels)",
-                      "return 2 * F.cross_entropy(_lift(logits), labels)"),
-    "best threshold": ("evaluation/thresholds.py", "np.abs(best - 0.5).argmin()", "np.abs(best - 0.4).argmin()"),
+MUTATIONS = {
+    "p_fake": (
+        "training/labels.py",
+        "return probabilities[:, 1:].sum(1)",
+        "return probabilities[:, 1:].max(1)",
+    ),
+    "cross-entropy": (
+        "training/losses.py",
+        "return F.cross_entropy(_lift(logits), labels)",
+        "return 2 * F.cross_entropy(_lift(logits), labels)",
+    ),
+    "best threshold": (
+        "evaluation/thresholds.py",
+        "np.abs(best - 0.5).argmin()",
+        "np.abs(best - 0.4).argmin()",
+    ),
     "AUC": ("evaluation/metrics.py", "ranks = rankdata(", "ranks = 1 + rankdata("),
-    "face detector": ("faces/detection.py", "self._threshold, self._nms, self._max_side = threshold, nms, max_side",
-                      "self._threshold, self._nms, self._max_side = threshold, 0.9, max_side"),
+    "face detector": (
+        "faces/detection.py",
+        "self._nms = nms",
+        "self._nms = 0.9",
+    ),
     "scoring stage": ("evaluation/rows.py", "table.round(4)", "table.round(5)"),
-    "sampling": ("dataset/sampling.py", "import pandas as pd", "import pandas as pd\n\npd.options.mode.copy_on_write = True"),
-    "a figure": ("report/figures.py", "import matplotlib", "import matplotlib\n\nmatplotlib.use('agg')"),
-}  # fmt: skip
+    "sampling": (
+        "dataset/sampling.py",
+        "import pandas as pd",
+        "import pandas as pd\n\npd.options.mode.copy_on_write = True",
+    ),
+    "a figure": (
+        "report/figures.py",
+        "import matplotlib",
+        "import matplotlib\n\nmatplotlib.use('agg')",
+    ),
+}
 """What is changed: (file, text, new text)."""
 REACHED = {
     "p_fake": {"predict", "robustness"},
@@ -92,11 +114,11 @@ one is pasted.
 """
 
 
-@pytest.mark.parametrize("what", FIRST_LINES)
+@pytest.mark.parametrize("what", MUTATIONS)
 def test_a_change_of_what_a_number_is_made_of_marks_every_stage_that_can_reach_it(
     what: str, today: dict[str, Code], tmp_path: Path
 ) -> None:
-    path, old, new = FIRST_LINES[what]
+    path, old, new = MUTATIONS[what]
     source = tmp_path / "deepfake_repro"
     shutil.copytree(
         ROOT / "src" / "deepfake_repro", source, ignore=shutil.ignore_patterns("__pycache__")

@@ -49,7 +49,7 @@ def test_the_same_bytes_pass_again_and_others_are_refused_and_change_nothing(
     before = record.read_text()
     (hub / weights.FOLDER / weights.FILES[0]).write_text("something else")
     with pytest.raises(
-        ValueError, match="checkpoint-400.pth has sha256 .* but pretrained.sha256 records"
+        ValueError, match=r"checkpoint-400\.pth has sha256 .* but pretrained\.sha256 records"
     ):
         weights.fetch(out, record)
     assert record.read_text() == before

@@ -110,9 +110,19 @@ def plain(tmp_path: Path) -> Code:
 
 def test_names_are_followed_through_packages_modules_and_attributes(plain: Code) -> None:
     names = {name.removeprefix("deepfake_repro.") for name in plain.definitions}
-    assert names == {"model.build:build", "model.build:WIDTH", "model.build:cache", "model.layers:Dense",
-                     "model.layers:Base", "model.layers:register", "model.layers:REGISTRY", "model.layers:_factor",
-                     "model.layers:<import>", "project.params:Recipe", "project.params:dataclass"}  # fmt: skip
+    assert names == {
+        "model.build:build",
+        "model.build:WIDTH",
+        "model.build:cache",
+        "model.layers:Dense",
+        "model.layers:Base",
+        "model.layers:register",
+        "model.layers:REGISTRY",
+        "model.layers:_factor",
+        "model.layers:<import>",
+        "project.params:Recipe",
+        "project.params:dataclass",
+    }
 
 
 @pytest.mark.parametrize(
@@ -211,6 +221,6 @@ def test_modules_that_only_draw_can_be_left_out(tmp_path: Path) -> None:
 def test_only_functions_of_the_package_can_be_followed() -> None:
     assert closure.code_digest(closure.code_digest) == closure.code_digest(closure.code_digest)
     with pytest.raises(
-        ValueError, match="^pathlib.*:Path.exists: not a function at the top level of a module of"
+        ValueError, match=r"^pathlib.*:Path\.exists: not a function at the top level of a module of"
     ):
         closure.code_digest(Path.exists)

@@ -98,22 +98,22 @@ def test_numbers_with_an_exponent_are_floats_and_whole_numbers_may_stand_for_flo
         (
             "demo.train.learning_rate",
             "1e-4",
-            "demo.train.learning_rate must be float, found '1e-4'",
+            "demo.train.learning_rate must be float, not '1e-4'",
         ),
-        ("demo.train.epochs", 3.5, "demo.train.epochs must be int, found 3.5"),
-        ("demo.train.epochs", True, "demo.train.epochs must be int, found True"),
-        ("demo.train.compile", 1, "demo.train.compile must be bool, found 1"),
-        ("demo.crops.detector", None, "demo.crops.detector must be str, found None"),
-        ("run.variants", "fsfm", "run.variants must be a list, found 'fsfm'"),
-        ("run.seeds", [0, "one"], "run.seeds must be int, found 'one'"),
-        ("demo.start", [], "demo.start must hold the keys fsfm, imagenet"),
-        ("variants", ["fsfm"], "variants must be a mapping, found ['fsfm']"),
-        ("variants.fsfm", None, "variants.fsfm must hold the keys"),
-        ("miniatures.demo.videos", 3, "miniatures.demo.videos must be a mapping, found 3"),
+        ("demo.train.epochs", 3.5, "demo.train.epochs must be int, not 3.5"),
+        ("demo.train.epochs", True, "demo.train.epochs must be int, not True"),
+        ("demo.train.compile", 1, "demo.train.compile must be bool, not 1"),
+        ("demo.crops.detector", None, "demo.crops.detector must be str, not None"),
+        ("run.variants", "fsfm", "run.variants must be a list, not 'fsfm'"),
+        ("run.seeds", [0, "one"], "run.seeds must be int, not 'one'"),
+        ("demo.start", [], "demo.start must have the keys fsfm, imagenet"),
+        ("variants", ["fsfm"], "variants must be a mapping, not ['fsfm']"),
+        ("variants.fsfm", None, "variants.fsfm must have the keys"),
+        ("miniatures.demo.videos", 3, "miniatures.demo.videos must be a mapping, not 3"),
         (
             "miniatures.demo.videos.ffpp.train",
             "4",
-            "miniatures.demo.videos.ffpp.train must be int, found '4'",
+            "miniatures.demo.videos.ffpp.train must be int, not '4'",
         ),
     ],
 )
@@ -136,7 +136,7 @@ def test_broken_yaml_and_doubled_keys_are_one_line_with_the_line_number(
     tmp_path: Path, text: str, line: int
 ) -> None:
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(ValueError, match=rf"^params\.yaml line {line} is no valid YAML: [^\n]+$"):
+    with pytest.raises(ValueError, match=rf"^params\.yaml line {line} is not valid YAML: [^\n]+$"):
         params.load(tmp_path / "params.yaml")
 
 
@@ -150,14 +150,14 @@ def test_unknown_names_are_answered_with_the_known_ones(loaded: params.Params, k
     }
     with pytest.raises(ValueError) as error:
         lookup("bogus")
-    assert str(error.value) == f"unknown {kind} 'bogus'; params.yaml knows {known[kind]}"
+    assert str(error.value) == f"unknown {kind} 'bogus'; params.yaml has {known[kind]}"
 
 
 def test_root_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT / "notebooks")
     assert params.root() == ROOT
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="start from inside the repository"):
+    with pytest.raises(FileNotFoundError, match="run this inside the repository"):
         params.root()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from deepfake_repro.project.paths import Places, corpus_roots, places
+from deepfake_repro.project.paths import Paths, corpus_roots, profile_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,13 +51,13 @@ def test_missing_roots_file_is_named_with_its_folder_and_the_page_that_helps(
 def test_roots_file_without_roots_says_what_to_write(tmp_path: Path, text: str) -> None:
     with pytest.raises(
         ValueError,
-        match=r"^paper\.yaml: key 'roots' with one line 'corpus: folder' each is missing$",
+        match=r"^paper\.yaml: missing key 'roots' with lines 'corpus: folder'$",
     ):
         corpus_roots(write(tmp_path, text))
 
 
 def test_broken_yaml_is_one_line_with_file_and_line_number(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^paper\.yaml line 3 is no valid YAML: [^\n]+$"):
+    with pytest.raises(ValueError, match=r"^paper\.yaml line 3 is not valid YAML: [^\n]+$"):
         corpus_roots(write(tmp_path, "roots:\n  ffpp: a\n\tdfdc: b\n"))
 
 
@@ -71,13 +71,13 @@ def test_places_are_those_of_the_nearest_checkout(
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert places("smoke") == Places("smoke", tmp_path)
+    assert profile_paths("smoke") == Paths("smoke", tmp_path)
 
 
 def test_places_outside_a_checkout_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="start from inside the repository"):
-        places("smoke")
+    with pytest.raises(FileNotFoundError, match="run this inside the repository"):
+        profile_paths("smoke")
 
 
 def declared_outputs(profile: str) -> set[Path]:
@@ -99,19 +99,19 @@ def declared_outputs(profile: str) -> set[Path]:
 
 
 def test_places_agree_with_the_outputs_in_dvc_yaml() -> None:
-    outputs, place = declared_outputs("demo"), Places("demo", Path())
+    outputs, paths = declared_outputs("demo"), Paths("demo", Path())
     assert {
-        place.roots,
-        place.index.parent,
-        place.crops,
-        place.samples,
-        place.report,
-        place.weights("fsfm", 0),
-        place.predictions("fsfm", 0),
-        place.runs / "fsfm-0" / "scores.json",
+        paths.roots,
+        paths.index.parent,
+        paths.crops,
+        paths.samples,
+        paths.report,
+        paths.weights("fsfm", 0),
+        paths.predictions("fsfm", 0),
+        paths.runs / "fsfm-0" / "scores.json",
     } <= outputs
 
 
 def test_scratch_is_outside_every_output_because_dvc_empties_those() -> None:
-    scratch = Places("demo", Path()).scratch("run")
+    scratch = Paths("demo", Path()).scratch("run")
     assert not any(scratch.is_relative_to(output) for output in declared_outputs("demo"))

@@ -68,7 +68,7 @@ def test_parity_notices_another_network(exported: tuple[Model, Path], tmp_path: 
     torch.manual_seed(7)
     other = build("vit_small_patch14_dinov2", 3, depth=1, input_size=112, head_std=0.5).eval()
     assert (
-        export.parity(Model(other, known.facts, tmp_path, ""), out / "model.onnx")
+        export.parity(Model(other, known.manifest, tmp_path, ""), out / "model.onnx")
         > export.TOLERANCE
     )
 

@@ -120,7 +120,7 @@ def test_a_video_without_a_score_and_a_model_without_calibration(known: Model) -
     )
     page = one_page.html(failed, known)
     assert "No score: empty" in page and "<svg" not in page and Tags(page).depth == []
-    bare = Model(known.detector, known.facts, known.folder, known.digest)
+    bare = Model(known.detector, known.manifest, known.folder, known.digest)
     page = one_page.html(scored_video(known), bare)
     assert (
         "No error rates are stored with this model" in page and "calibrated" in page

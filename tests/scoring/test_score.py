@@ -79,12 +79,12 @@ def test_scores_are_those_of_the_pipeline(
     rows = store.table(prediction.CROP_KEY).assign(
         dataset="x", manipulation="x", category="FS", label=1
     )
-    detector, facts = checkpoints.load(weights)
+    detector, manifest = checkpoints.load(weights)
     file = prediction.predict_set(
         detector,
         store,
         rows,
-        facts,
+        manifest,
         options.predict,
         Fabric(accelerator="cpu", devices=1),
         tmp_path / "set.parquet",
@@ -107,9 +107,10 @@ def test_scores_of_demo_test_videos_are_the_stored_predictions() -> None:
     files = [
         CORPORA / "Celeb-DF-v2" / f"{name.removeprefix('celebdf2/')}.mp4" for name in expected.index
     ]
-    detector, facts = checkpoints.load(WEIGHTS)
+    detector, manifest = checkpoints.load(WEIGHTS)
     found = [
-        scored.p_fake for scored in score_videos(files, Model(detector, facts, WEIGHTS, "", "demo"))
+        scored.p_fake
+        for scored in score_videos(files, Model(detector, manifest, WEIGHTS, "", "demo"))
     ]
     assert found == pytest.approx(expected.tolist(), abs=1e-6)
 

@@ -1,11 +1,10 @@
-"""A seeded corpus of damaged files, and a process that crops it to the end and says what became of
-each.
+"""A seeded corpus of damaged files, and a program that crops all of them.
 
     python tests/support/corrupt_files.py FOLDER COUNT SEED
 
 prints a JSON list of {path, fault, crops, reason, detail} and, as its last entry, the peak memory
-of the process. It runs apart from the tests so that a crash, a hang or a flood of memory is seen
-from outside.
+of the process. It runs as a process of its own so that a crash, a hang or excessive memory is
+detected from outside.
 """
 
 from __future__ import annotations
@@ -30,9 +29,7 @@ from deepfake_repro.crops.extraction import extract
 from deepfake_repro.project import params
 
 ASSETS = Path(__file__).resolve().parents[2] / "data" / "assets"
-ADDRESS_SPACE = (
-    4 * 2**30
-)  # what asks for more than these bytes fails, and is seen, before the machine suffers
+ADDRESS_SPACE = 4 * 2**30  # larger allocations fail before they exhaust the machine
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".png", ".txt", ".m3u8", "")
 CLIPS = {  # name -> codec, its options
     "h264.mp4": ("libx264", {"threads": "1"}),
@@ -54,7 +51,7 @@ Damage = Callable[[bytes, np.random.Generator], bytes]
 
 
 def face_pictures(count: int = 25) -> list[np.ndarray]:
-    """RGB uint8 [96, 128, 3] pictures of one synthetic face that moves a little."""
+    """Cut RGB uint8 [96, 128, 3] pictures of one synthetic face that moves a little."""
     sheet = cv2.cvtColor(cv2.imread(str(ASSETS / "people" / "P001.jpg")), cv2.COLOR_BGR2RGB)
     return [
         cv2.resize(sheet[90 + 2 * i : 450 + 2 * i, 90:570], (128, 96), interpolation=cv2.INTER_AREA)
@@ -63,7 +60,7 @@ def face_pictures(count: int = 25) -> list[np.ndarray]:
 
 
 def sound_files(folder: Path) -> dict[str, bytes]:
-    """The undamaged originals by name: a clip of each codec and container, a tar of face images."""
+    """Make the undamaged originals by name: one clip per codec and container, two tars of faces."""
     folder.mkdir(parents=True)
     pictures = face_pictures()
     for name, (codec, options) in CLIPS.items():
@@ -79,10 +76,8 @@ def sound_files(folder: Path) -> dict[str, bytes]:
             container.mux(stream.encode())
     with tarfile.open(folder / "faces.tar", "w") as tar:
         for number, picture in enumerate(pictures[:6]):
-            member, data = (
-                tarfile.TarInfo(f"faces/{number}.png"),
-                cv2.imencode(".png", picture)[1].tobytes(),
-            )
+            member = tarfile.TarInfo(f"faces/{number}.png")
+            data = cv2.imencode(".png", picture)[1].tobytes()
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     # tarfile's own "w:gz" would write the time of day into the header.
@@ -103,9 +98,7 @@ def bit_flips(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def header_flips(data: bytes, rng: np.random.Generator) -> bytes:
-    """Flips where one changes most: at either end, where containers keep what they say of
-    themselves.
-    """
+    """Flip bits at either end, where containers keep their headers."""
     ends = min(len(data) // 2, 1500)
     return bit_flips(data[:ends], rng) + data[ends:-ends] + bit_flips(data[-ends:], rng)
 
@@ -116,7 +109,7 @@ def zero_run(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def shuffled(data: bytes, rng: np.random.Generator) -> bytes:
-    """The file's quarters in another order, as a failed download may leave them."""
+    """Reorder the file's quarters, as a failed download may leave them."""
     quarter = -(-len(data) // 4)
     orders = ((1, 0, 3, 2), (2, 3, 0, 1), (0, 2, 1, 3), (3, 1, 2, 0))
     return b"".join(
@@ -141,9 +134,7 @@ def header_only(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def other_content(data: bytes, rng: np.random.Generator) -> bytes:
-    """What is no video under a video's name; the play lists would make a naive reader open other
-    files.
-    """
+    """Return other content; the play lists would make a naive reader open other files."""
     picture = cv2.imencode(
         str(rng.choice([".png", ".jpg", ".bmp"])), rng.integers(0, 255, (40, 50, 3), np.uint8)
     )[1]
@@ -158,11 +149,13 @@ def other_content(data: bytes, rng: np.random.Generator) -> bytes:
     return texts[int(rng.integers(len(texts)))]
 
 
+# Format character of ``struct`` -> large or negative numbers.
+EXTREMES = {"H": (65535, 30000, 16384), "B": (255,), "i": (2**31 - 1, 100_000, -1)}
+
+
 def absurd_sizes(data: bytes, rng: np.random.Generator) -> bytes:
-    """Widths, heights, durations and counts of the headers overwritten with very large or negative
-    numbers.
-    """
-    fields = {  # before the number: its distance from there, its format
+    """Overwrite sizes, durations and counts in headers with very large or negative numbers."""
+    fields = {  # mark before the number -> distance of the number, its format
         b"avc1": (28, ">HH"),
         b"hev1": (28, ">HH"),
         b"av01": (28, ">HH"),
@@ -184,15 +177,12 @@ def absurd_sizes(data: bytes, rng: np.random.Generator) -> bytes:
     }
     changed = bytearray(data)
     for mark, (distance, form) in fields.items():
-        place = data.find(mark)
-        while place >= 0 and 0 <= place + distance <= len(data) - struct.calcsize(form):
-            most = {"H": (65535, 30000, 16384), "B": (255,), "i": (2**31 - 1, 100_000, -1)}[
-                form[-1]
-            ]
-            struct.pack_into(
-                form, changed, place + distance, *[int(rng.choice(most))] * (len(form) - 1)
-            )
-            place = data.find(mark, place + 1)
+        extremes = EXTREMES[form[-1]]
+        start = data.find(mark)
+        while start >= 0 and 0 <= start + distance <= len(data) - struct.calcsize(form):
+            numbers = [int(rng.choice(extremes))] * (len(form) - 1)
+            struct.pack_into(form, changed, start + distance, *numbers)
+            start = data.find(mark, start + 1)
     return bytes(changed)
 
 
@@ -220,10 +210,9 @@ FAULTS: tuple[Damage, ...] = (
 
 
 def make(folder: Path, count: int, seed: int) -> list[dict[str, str]]:
-    """Write ``count`` damaged files below ``folder``; their {path, kind, fault}. The same seed, the
-    same files.
-    """
-    originals, rng = sound_files(folder / "sound"), np.random.default_rng(seed)
+    """Write ``count`` damaged files, determined by ``seed``; return their {path, kind, fault}."""
+    originals = sound_files(folder / "sound")
+    rng = np.random.default_rng(seed)
     (folder / "damaged").mkdir()
     made = []
     for number in range(count):
@@ -246,9 +235,7 @@ def make(folder: Path, count: int, seed: int) -> list[dict[str, str]]:
 
 
 def process(folder: Path, files: list[dict[str, str]]) -> list[dict[str, object]]:
-    """Crop each file as the pipeline does: how many crops it gave, and the reason if anything was
-    wrong.
-    """
+    """Crop each file as the pipeline does; return its number of crops and what was skipped."""
     options = params.load().profile("demo").crops
     detector = preprocess.detector_factory(options)()
     done = []
@@ -264,15 +251,13 @@ def process(folder: Path, files: list[dict[str, str]]) -> list[dict[str, object]
 
 
 def peak_memory() -> int:
-    """Most resident memory of this program so far, MiB (``ru_maxrss`` would count its parent's at
-    the start too).
-    """
+    """Return this program's peak resident memory, MiB (``ru_maxrss`` includes its parent's)."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
 def main(folder: str, count: str, seed: str) -> None:
-    """Make the corpus, process it, print what became of it."""
+    """Make the corpus, crop it and print the results."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     cv2.setNumThreads(1)
     results = process(Path(folder), make(Path(folder), int(count), int(seed)))

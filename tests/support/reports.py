@@ -1,4 +1,4 @@
-"""Where the results of the demo lie."""
+"""Paths of the demo's results."""
 
 from __future__ import annotations
 

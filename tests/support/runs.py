@@ -1,4 +1,4 @@
-"""Runs of preprocessing and what they leave."""
+"""Runs of preprocessing, their processes and files."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from deepfake_repro.crops import isolation
 from deepfake_repro.crops.preprocess import make_crops
 from support.squares import OPTIONS, Squares
 
-GUARDED = replace(OPTIONS, video_timeout=60)
+ISOLATED = replace(OPTIONS, video_timeout=60)
 
 
 def run(corpus, out, **settings):
@@ -22,7 +22,7 @@ def run(corpus, out, **settings):
     return make_crops(index, {"ffpp": root}, out, **defaults | settings)
 
 
-def guarded_processes():
+def extraction_processes():
     return [
         child
         for child in psutil.Process().children(recursive=True)

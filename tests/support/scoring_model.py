@@ -16,16 +16,17 @@ from deepfake_repro.scoring import calibration
 from deepfake_repro.scoring.calibration import gaussian
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
+from deepfake_repro.training.manifest import Manifest
 
-MANIFEST = {
-    "architecture": "vit_small_patch14_dinov2",
-    "depth": 1,
-    "input_size": 112,
-    "views": "windows",
-    "classes": ["REAL", "FS", "RE"],
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-}
+MANIFEST = Manifest(
+    "vit_small_patch14_dinov2",
+    depth=1,
+    input_size=112,
+    views="windows",
+    classes=("REAL", "FS", "RE"),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
 
 
 def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
 def make(folder: Path) -> Path:
     """Write weights, manifest, provenance and calibration to ``folder`` and return it."""
     torch.manual_seed(0)
-    network = build_detector(MANIFEST["architecture"], 3, depth=1, input_size=112, head_std=0.5)
+    network = build_detector(MANIFEST.architecture, 3, depth=1, input_size=112, head_std=0.5)
     checkpoints.save(network, folder, MANIFEST)
     (folder / "provenance.json").write_text(
         json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0})

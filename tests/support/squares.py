@@ -1,5 +1,4 @@
-"""A toy of preprocessing for its tests: green squares for faces, a detector of them, and a run to
-kill.
+"""A toy of preprocessing: green squares for faces, a detector of them, and a run to kill.
 
 A module of its own, so that the processes of a run can import it.
 """
@@ -39,10 +38,9 @@ OPTIONS = CropOptions(
 
 @dataclass(frozen=True)
 class Squares:
-    """A detector whose faces are the green squares of an image; it appends a line to ``log`` per
-    image.
+    """A detector of green squares; appends one line per image to ``log``.
 
-    ``pause``: seconds that an image costs.
+    ``pause``: seconds per image.
     """
 
     log: Path | None = None
@@ -58,34 +56,27 @@ class Squares:
     @staticmethod
     def _find(image):
         green = (image[..., 1] > 150) & (image[..., 0] < 100)
-        _, _, found, _ = cv2.connectedComponentsWithStats(green.astype(np.uint8))
-        boxes = np.array(
-            [(x, y, x + w, y + h) for x, y, w, h, area in found[1:] if area > 50], np.float32
-        )
-        boxes = boxes.reshape(-1, 4)
-        points = np.repeat(boxes[:, None, :2], 5, axis=1) + np.arange(10, dtype=np.float32).reshape(
-            5, 2
-        )
-        return Faces(boxes, np.linspace(0.9, 0.6, len(boxes), dtype=np.float32), points)
+        _, _, components, _ = cv2.connectedComponentsWithStats(green.astype(np.uint8))
+        corners = [(x, y, x + w, y + h) for x, y, w, h, area in components[1:] if area > 50]
+        boxes = np.array(corners, np.float32).reshape(-1, 4)
+        scores = np.linspace(0.9, 0.6, len(boxes), dtype=np.float32)
+        offsets = np.arange(10, dtype=np.float32).reshape(5, 2)
+        return Faces(boxes, scores, boxes[:, None, :2] + offsets)
 
 
 TRAPS = {"segfault": (200, 0, 0), "hang": (0, 0, 200), "raise": (200, 0, 200)}
 
 
+def _has_colour(image, colour):
+    return np.abs(image[0, 0] - np.array(colour)).max() < 40
+
+
 class Trapped(Squares):
-    """As ``Squares``, but images of one of the colours ``TRAPS`` do to it what broken videos do to
-    decoders.
-    """
+    """As ``Squares``, but images in a colour of ``TRAPS`` crash, hang or fail it."""
 
     def _find(self, image):
-        trap = next(
-            (
-                name
-                for name, colour in TRAPS.items()
-                if np.abs(image[0, 0] - np.array(colour)).max() < 40
-            ),
-            "",
-        )
+        traps = [name for name, colour in TRAPS.items() if _has_colour(image, colour)]
+        trap = traps[0] if traps else ""
         if trap == "segfault":
             ctypes.string_at(0)
         elif trap == "hang":
@@ -96,14 +87,14 @@ class Trapped(Squares):
 
 
 def dropped_by_the_decoder():
-    """A detector in a process whose PyAV has dropped an argument of ``av.open``, as PyAV 19 has."""
-    plain = av.open
-    av.open = lambda file, mode="r", *, options=None: plain(file, mode, options=options)
+    """Make a detector after PyAV has dropped an argument of ``av.open``, as PyAV 19 has."""
+    original = av.open
+    av.open = lambda file, mode="r", *, options=None: original(file, mode, options=options)
     return Squares()
 
 
 class Dropped(Squares):
-    """As ``Squares``, but it calls what its libraries do not have."""
+    """As ``Squares``, but it calls what its libraries no longer have."""
 
     def __init__(self, what):
         super().__init__()
@@ -122,23 +113,23 @@ class Dropped(Squares):
 
 
 class Unmakeable:
-    """A detector that cannot be made: an argument of the library's is gone."""
+    """A detector that cannot be made: its library has dropped an argument."""
 
     def __init__(self):
         np.zeros(3, kind="float32")
 
 
 class Fatal(Trapped):
-    """As ``Trapped``, but it is the process that asked which is brought down."""
+    """As ``Trapped``, but it kills the parent process."""
 
     def _find(self, image):
-        if np.abs(image[0, 0] - np.array(TRAPS["segfault"])).max() < 40:
+        if _has_colour(image, TRAPS["segfault"]):
             os.kill(os.getppid(), signal.SIGKILL)
         return super()._find(image)
 
 
 def scene(*corners, side=40, colour=(60, 60, 60)):
-    """An RGB image [120, 160, 3] with a green square at each corner."""
+    """Draw an RGB image [120, 160, 3] with a green square at each of ``corners``."""
     image = np.full((120, 160, 3), colour, np.uint8)
     for x, y in corners:
         image[y : y + side, x : x + side] = (20, 220, 20)
@@ -146,7 +137,7 @@ def scene(*corners, side=40, colour=(60, 60, 60)):
 
 
 def index_row(path, kind="video", dataset="ffpp", attrs="{}"):
-    """A row of the index."""
+    """Make a row of the index."""
     return {
         "video_id": f"{dataset}/{path.rsplit('.', 1)[0]}",
         "path": path,
@@ -157,15 +148,13 @@ def index_row(path, kind="video", dataset="ffpp", attrs="{}"):
 
 
 def make_corpus(root, make_clip):
-    """(root, index): six good videos, one of them with two faces, and one of every kind of bad
-    one.
-    """
+    """Make six good videos, one with two faces, and one of each bad kind: (root, index)."""
     for number in range(5):
         make_clip(root / f"v{number}.mp4", [scene((20 + 10 * number, 30))] * 21)
     make_clip(root / "two.mp4", [scene((10, 20), (90, 60))] * 11)
     make_clip(root / "sometimes.mp4", [scene((20, 30))] * 10 + [scene()] * 11)
     make_clip(root / "nobody.mp4", [scene()] * 21)
-    (root / "text.mp4").write_text("this is no video\n" * 20)
+    (root / "text.mp4").write_text("not a video\n" * 20)
     (root / "zero.mp4").write_bytes(b"")
     noise = np.random.default_rng(0).integers(0, 90, (30, 120, 160, 3), dtype=np.uint8)
     noise[:, 30:70, 30:70] = (20, 220, 20)
@@ -176,9 +165,7 @@ def make_corpus(root, make_clip):
 
 
 def run_to_kill(root, out):
-    """A run over all files of ``root`` with two guarded processes, slow enough to be killed in the
-    middle.
-    """
+    """Crop all files of ``root`` in two child processes, slowly enough to be killed midway."""
     index = pd.DataFrame([index_row(path.name) for path in sorted(Path(root).iterdir())])
     make_crops(
         index,

@@ -18,6 +18,7 @@ from deepfake_repro.training.checkpoints import (
     save,
 )
 from deepfake_repro.training.detector import build_detector as build
+from deepfake_repro.training.manifest import Manifest
 from deepfake_repro.training.transforms import Normalisation
 from support.networks import TINY, images, only_line, tiny
 
@@ -234,25 +235,30 @@ def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(tmp_path):
 @torch.no_grad()
 def test_what_is_saved_loads_with_the_same_logits(tmp_path):
     model = tiny(3, classes=6)
-    manifest = {
-        "architecture": TINY,
-        "classes": list("abcdef"),
-        "depth": 2,
-        "input_size": 32,
-        "mean": [0.5] * 3,
-    }
+    manifest = Manifest(TINY, 2, 32, "fsfm", tuple("abcdef"), NORM.mean, NORM.std)
     save(model, tmp_path / "new" / "folder", manifest)
-    again, found = load(tmp_path / "new" / "folder")
-    assert found == manifest and not again.training
+    again, loaded = load(tmp_path / "new" / "folder")
+    assert loaded == manifest and not again.training
     for one, two in zip(model(images()), again(images()), strict=True):
         assert torch.equal(one, two)
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):
+    manifest = Manifest(TINY, 2, 32, "fsfm", ("REAL", "FAKE"), NORM.mean, NORM.std)
     for name in ("a", "b"):
-        save(tiny(), tmp_path / name, {"depth": 2, "classes": ["REAL", "FAKE"]})
+        save(tiny(), tmp_path / name, manifest)
     for file in ("model.safetensors", "model.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("text", ['{"depth": 2}', "", "[]"])
+def test_an_unreadable_manifest_is_refused_in_one_line(tmp_path, text):
+    manifest = Manifest(TINY, 2, 32, "fsfm", ("REAL", "FAKE"), NORM.mean, NORM.std)
+    save(tiny(), tmp_path, manifest)
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ValueError, match="model.json") as info:
+        load(tmp_path)
+    only_line(info)
 
 
 def test_the_demos_weights_start_its_network(assets):

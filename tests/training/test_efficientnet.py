@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake_repro.methods.sbi import recipe as sbi_recipe
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
+from deepfake_repro.training.manifest import Manifest
 from support.toy_sbi import NORM, PARAMS, RECIPE, generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,12 +89,13 @@ def test_published_weights_find_their_place_and_any_other_key_is_refused(small_c
 
 def test_efficientnet_embeds_its_pooled_features_and_survives_saving(small_cnn, tmp_path):
     recipe = replace(RECIPE, architecture="tf_efficientnet_b0", depth=0)
-    facts = sbi_recipe.manifest(recipe, PARAMS.variant("sbi"), NORM, 1)
-    checkpoints.save(small_cnn, tmp_path, facts)
-    again, manifest = checkpoints.load(tmp_path)
+    classes = ("REAL", "FAKE")
+    manifest = Manifest.of_run(recipe, classes, NORM, 1, variant=PARAMS.variant("sbi"))
+    checkpoints.save(small_cnn, tmp_path, manifest)
+    again, loaded = checkpoints.load(tmp_path)
     images = torch.rand(2, 3, 64, 64, generator=generator())
     embeddings, logits = again(images)
-    assert torch.equal(logits, small_cnn(images)[1]) and manifest["classes"] == ["REAL", "FAKE"]
+    assert torch.equal(logits, small_cnn(images)[1]) and loaded.classes == classes
     assert torch.allclose(
         embeddings, small_cnn.encoder.forward_features(images).mean((2, 3)), atol=1e-6
     )

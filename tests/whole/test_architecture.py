@@ -45,7 +45,10 @@ def length(function: Function) -> int:
 
 def import_contracts(source: Path) -> subprocess.CompletedProcess:
     """Check the contracts of pyproject.toml on the package in ``source``."""
-    code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(config_filename=sys.argv[1]))"
+    code = (
+        "import sys; from importlinter.cli import lint_imports; "
+        "sys.exit(lint_imports(config_filename=sys.argv[1]))"
+    )
     return subprocess.run(
         [sys.executable, "-c", code, str(ROOT / "pyproject.toml")],
         cwd=source,

@@ -47,7 +47,7 @@ PAPER: dict[str, Adapter] = {
         dfeval2024,
     )
 }
-# What LNCLIP-DF (Yermakov et al. 2025) and its peers are tested on besides; never trained on.
+# Other test sets of LNCLIP-DF (Yermakov et al. 2025) and its peers; never trained on.
 BENCHMARKS: dict[str, Adapter] = {
     adapter.name: adapter
     for adapter in (
@@ -64,7 +64,7 @@ BENCHMARKS: dict[str, Adapter] = {
         *deepspeak.ADAPTERS,
     )
 }
-# Real faces alone, for pre-training; of no split.
+# Real faces only, for pre-training; in no split.
 FACES: dict[str, Adapter] = {vggface2.ADAPTER.name: vggface2.ADAPTER}
 ADAPTERS = PAPER | BENCHMARKS | FACES
 REPORT_COLUMNS = ("corpus", "split", "real", "fake", "metadata_only", "disk_only", "notes")
@@ -74,56 +74,60 @@ def index_corpora(
     roots: Mapping[str, Path | str | None],
     options: Mapping[str, Mapping[str, object]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Index of every corpus that has a root, and a report with a row per corpus and split.
+    """Index every corpus that has a root; return the index and a report.
 
-    ``options`` are those of each adapter's ``read``. A corpus of the paper, or one that ``roots``
-    mentions, is reported as not run where it has no root. Of a benchmark only the test split is
-    kept, so that none is trained on. What concerns a corpus as a whole (names on one side only,
-    notes) stands in its first row. Raises ``ValueError`` for a corpus that has no adapter, and
-    whatever the adapters raise.
+    The report has one row per corpus and split. ``options`` are those of each adapter's ``read``. A
+    corpus of the paper, or one that ``roots`` mentions, is reported as not run if it has no root.
+    Only the test split of a benchmark is kept, so that none is trained on. What concerns a corpus
+    as a whole (names on one side only, notes) is in its first row. Raises ``ValueError`` for a
+    corpus without an adapter, and whatever the adapters raise.
     """
     options = options or {}
     for name in (*roots, *options):
         if name not in ADAPTERS:
             raise ValueError(f"unknown corpus '{name}'; known: {', '.join(ADAPTERS)}")
-    tables, report = [pd.DataFrame(columns=list(COLUMNS))], []
+    tables: list[pd.DataFrame] = []
+    rows: list[tuple] = []
     for name, adapter in ADAPTERS.items():
-        if roots.get(name):
-            table, found = adapter.index(Path(roots[name]), **options.get(name, {}))
+        root = roots.get(name)
+        if root:
+            table, report = adapter.index(Path(root), **options.get(name, {}))
             if name in BENCHMARKS:
-                table, found = _test_only(table, found)
+                table, report = _test_only(table, report)
             tables.append(table)
-            report += _report_rows(name, table, found)
+            rows += _report_rows(name, table, report)
         elif name in PAPER or name in roots:
-            report.append((name, "none", 0, 0, 0, 0, "not run: no root given"))
-    index = pd.concat(tables[1:] or tables, ignore_index=True)
+            rows.append((name, "none", 0, 0, 0, 0, "not run: no root given"))
+    index = pd.concat(tables or [pd.DataFrame(columns=list(COLUMNS))], ignore_index=True)
     return (
         index.sort_values("video_id", kind="stable", ignore_index=True),
-        pd.DataFrame(report, columns=list(REPORT_COLUMNS)),
+        pd.DataFrame(rows, columns=list(REPORT_COLUMNS)),
     )
 
 
-def _test_only(table: pd.DataFrame, found: IndexReport) -> tuple[pd.DataFrame, IndexReport]:
-    """The test split of a benchmark, with a note on what was left out and no pair that leads out of it."""
+def _test_only(table: pd.DataFrame, report: IndexReport) -> tuple[pd.DataFrame, IndexReport]:
+    """Keep the test split of a benchmark, clear pairs with the rest and note what is left out."""
     test = table[table["split"] == "test"].reset_index(drop=True)
     others = table.loc[table["split"] != "test", "split"].value_counts().sort_index()
     if test.empty:
         raise ValueError(
-            f"{found.dataset}: none of its {len(table)} videos is of the test split; is it on disk?"
+            f"{report.dataset}: none of its {len(table)} videos is in the test split; "
+            "is that split on disk?"
         )
     test["pair_key"] = test["pair_key"].where(test["pair_key"].isin(test["video_id"]), "")
     notes = tuple(
         f"{count} videos of split {split} left out: for testing only"
         for split, count in others.items()
     )
-    return test, replace(found, notes=(*found.notes, *notes))
+    return test, replace(report, notes=(*report.notes, *notes))
 
 
-def _report_rows(name: str, table: pd.DataFrame, found: IndexReport) -> list[tuple]:
-    rows = []
+def _report_rows(name: str, table: pd.DataFrame, report: IndexReport) -> list[tuple]:
+    counts = []
     for split in SPLITS:
         labels = table.loc[table["split"] == split, "label"]
         if len(labels):
-            rows.append((name, split, int((labels == 0).sum()), int(labels.sum()), 0, 0, ""))
-    rows[0] = (*rows[0][:4], len(found.metadata_only), len(found.disk_only), "; ".join(found.notes))
-    return rows
+            counts.append((name, split, int((labels == 0).sum()), int(labels.sum())))
+    first, *others = counts
+    about_corpus = (len(report.metadata_only), len(report.disk_only), "; ".join(report.notes))
+    return [(*first, *about_corpus), *((*row, 0, 0, "") for row in others)]

@@ -1,4 +1,4 @@
-"""Loud checks of the benchmarks whose layout is known from third parties only."""
+"""Checks of benchmarks whose layout is documented by third parties only."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from pathlib import Path
 from .files import names
 
 
-def remark(what: str, found: Iterable[object]) -> tuple[str, ...]:
-    """A note for the index report, ``<number> <what>, such as '<first>'``; none where nothing was found."""
-    odd = names(found)
-    return (f"{len(odd)} {what}, such as '{odd[0]}'",) if odd else ()
+def remark(what: str, examples: Iterable[object]) -> tuple[str, ...]:
+    """Return a note for the index report, ``<number> <what>, such as '<first>'``.
 
-
-def by_stem(dataset: str, places: Iterable[Path]) -> dict[str, Path]:
-    """Stem -> video, for metadata that names videos without their folder.
-
-    Raises ``ValueError`` for two videos of one name: the metadata cannot tell them apart.
+    Without ``examples`` there is no note.
     """
-    found: dict[str, Path] = {}
-    for place in places:
-        first = found.setdefault(place.stem, place)
-        if first != place:
+    distinct = names(examples)
+    return (f"{len(distinct)} {what}, such as '{distinct[0]}'",) if distinct else ()
+
+
+def by_stem(dataset: str, paths: Iterable[Path]) -> dict[str, Path]:
+    """Map stem to video, for metadata that names videos without their folder.
+
+    Raises ``ValueError`` for two videos of one name, which the metadata cannot tell apart.
+    """
+    videos: dict[str, Path] = {}
+    for path in paths:
+        first = videos.setdefault(path.stem, path)
+        if first != path:
             raise ValueError(
-                f"{dataset}: '{first.parent.name}/{first.name}' and '{place.parent.name}/{place.name}' "
-                "have one name; keep one of them"
+                f"{dataset}: '{first.parent.name}/{first.name}' and "
+                f"'{path.parent.name}/{path.name}' have one name; keep one of them"
             )
-    return found
+    return videos

@@ -1,4 +1,4 @@
-"""The index: one row per video or face sequence, whatever corpus it comes from (Section 4.1 and 4.2)."""
+"""The index: one row per video or face sequence of any corpus (Sections 4.1 and 4.2)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 SPLITS = ("train", "val", "test", "none")
-Official = dict[
-    str, tuple[int, int]
-]  # split, or "all" where none is official -> (real, fake) of the full release
 VOCABULARY = {
     "label": (0, 1),
     "kind": ("video", "frames", "photos"),
@@ -21,15 +18,19 @@ VOCABULARY = {
     "split_source": ("official", "paper-rule", "derived", "user"),
 }
 
+# Counts of the full release: split, or "all" where no split is official -> (real, fake).
+Official = dict[str, tuple[int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One video file (``kind`` video), or one folder of face crops (``frames``) or of photographs (``photos``).
+    """One row of the index: a video file, or a folder of face crops or photographs.
 
-    ``path`` is posix and relative to the root the user gave; ``label`` is 0 real, 1 fake;
-    ``target_id`` is whose video it is and ``source_id`` who was put in; ``pair_key`` is the
-    ``video_id`` of the real it was made from; ``group`` must never straddle derived splits. An
-    unknown text is empty, never null.
+    ``kind`` is ``video`` for a file, ``frames`` for a folder of face crops, ``photos`` for a folder
+    of photographs. ``path`` is posix and relative to the user's root. ``label`` is 0 for real and 1
+    for fake. ``target_id`` is the person whose video it is, ``source_id`` the person whose face or
+    expression was put in. ``pair_key`` is the ``video_id`` of the real that a fake was made from.
+    Videos of one ``group`` must stay in one derived split. Unknown text is empty, never null.
     """
 
     video_id: str
@@ -54,10 +55,10 @@ COLUMNS = tuple(field.name for field in fields(Video))
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What an adapter found: rows, names only in the metadata, names only on disk, remarks."""
+    """What an adapter read: number of rows, names only in the metadata or only on disk, notes."""
 
     dataset: str
-    found: int
+    indexed: int
     metadata_only: tuple[str, ...] = ()
     disk_only: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Adapter:
-    """Reads one corpus in its official layout; licence, address and citation are facts to print."""
+    """Reader of one corpus in its official layout, with licence, address and citation to print."""
 
     name: str
     licence: str
@@ -77,15 +78,15 @@ class Adapter:
     def index(self, root: Path, **options: object) -> tuple[pd.DataFrame, IndexReport]:
         """Index the corpus under ``root``: the table of :func:`index_table` and a report.
 
-        Raises ``FileNotFoundError`` for a root without the corpus or without a file that decides
-        labels or splits, ``ValueError`` for contents that contradict themselves or an unknown
-        option.
+        Raises ``FileNotFoundError`` if the root lacks the corpus or a file that decides labels or
+        splits, ``ValueError`` for contradictory contents or an unknown option.
         """
-        known = tuple(inspect.signature(self.read).parameters)[1:]
-        unknown = sorted(set(options) - set(known))
+        supported = tuple(inspect.signature(self.read).parameters)[1:]
+        unknown = sorted(set(options) - set(supported))
         if unknown:
             raise ValueError(
-                f"{self.name}: unknown option '{unknown[0]}'; known: {', '.join(known) or 'none'}"
+                f"{self.name}: unknown option '{unknown[0]}'; "
+                f"known: {', '.join(supported) or 'none'}"
             )
         root = Path(root)
         if not root.is_dir():
@@ -95,7 +96,7 @@ class Adapter:
         try:
             videos, report = self.read(root, **options)
             table = index_table(videos)
-        except ValueError as error:  # a message quotes cells and names, which may hold line breaks
+        except ValueError as error:  # messages quote cells and names, which may contain line breaks
             raise ValueError(" ".join(str(error).splitlines())) from error
         if not videos:
             raise FileNotFoundError(
@@ -105,11 +106,11 @@ class Adapter:
 
 
 def index_table(videos: Iterable[Video]) -> pd.DataFrame:
-    """Rows sorted by ``video_id`` with the columns of :class:`Video`, as plain strings and integers.
+    """Return one row per video, sorted by ``video_id``, with the columns of :class:`Video`.
 
-    A ``pair_key`` that names no row becomes empty. Raises ``ValueError`` for a ``video_id`` or a
-    ``path`` met twice (the usual cause of one video with two labels), for values outside the
-    vocabulary and for names that are no UTF-8, which no table can hold.
+    Columns are plain strings and integers. A ``pair_key`` that matches no row becomes empty. Raises
+    ``ValueError`` for a repeated ``video_id`` or ``path`` (usually one video with two labels), for
+    values outside the vocabulary, and for names that are not UTF-8, which no table can store.
     """
     rows = sorted(videos, key=lambda video: video.video_id)
     for video in rows:

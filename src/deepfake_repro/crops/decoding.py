@@ -1,7 +1,6 @@
-"""Any file at all -> its frames in order of presentation, or one line that says why not; in bounded memory.
+"""Decode any file to frames in order of presentation, or to a one-line error, in bounded memory.
 
-Nothing in a file's header is trusted with more than the choice of the stream and a first check of
-its size.
+Header fields are trusted only for choosing the stream and for a first check of its size.
 """
 
 from __future__ import annotations
@@ -15,19 +14,17 @@ import numpy as np
 from av.container import Flags
 from av.stream import Disposition
 
-MAX_PIXELS = (
-    8192 * 4352
-)  # of a frame or image, 8K film; what claims more is refused before memory is taken for it
-# By content, whatever the name says. A play list or a text read as video could reach other files:
-# not listed.
+# Pixels of a frame or image: 8K film. Larger claims are refused before memory is allocated.
+MAX_PIXELS = 8192 * 4352
+# Formats are recognised by content, whatever the file's name. Play lists and text formats are left
+# out, because they could read other files.
 FORMATS = (
     "mov,mp4,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,mjpeg,ogg,rm,mxf,dv,"
     "nut,gif,yuv4mpegpipe"
 )
-TOLERANCE = 0.05  # share of the stated duration that may be missing before a file counts as cut off
+TOLERANCE = 0.05  # missing share of the stated duration above which a file counts as truncated
 _CONTAINER = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-# Many videos are read side by side; one thread each wastes nothing.
-_DECODER = {"max_pixels": str(MAX_PIXELS), "threads": "1"}
+_DECODER = {"max_pixels": str(MAX_PIXELS), "threads": "1"}  # videos are decoded in parallel
 
 
 class VideoError(ValueError):
@@ -35,52 +32,53 @@ class VideoError(ValueError):
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)
-        self.path, self.reason = path, reason
+        self.path = path
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
 
 
 def is_refused_call(error: BaseException) -> bool:
-    """True if OpenCV refuses the call, whatever the data: it raises ``cv2.error`` where Python raises TypeError."""
+    """Tell whether OpenCV rejected the call itself: ``cv2.error`` where Python raises TypeError."""
     return "Overload resolution failed" in str(error)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container and its main video: of those that are no cover picture the default one, else the largest."""
+def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file; yield the container and its main video stream."""
     if not path.is_file():
         raise VideoError(path, "no such file")
     try:
         opened = av.open(f"file:{path}", options=_CONTAINER | _DECODER, metadata_errors="ignore")
         with opened as container:
-            container.flags &= ~Flags.gen_pts.value  # guesses wrongly for AVI with B-frames
+            # Generated time stamps are wrong for AVI with B-frames.
+            container.flags &= ~Flags.gen_pts.value  # type: ignore[operator]  # stub: not an int
             yield container, _main_video(path, container)
     except av.FFmpegError as error:
-        foreign = isinstance(error, av.ArgumentError) and error.filename
-        reason = (
-            "its content is of none of the video formats read here" if foreign else error.strerror
-        )
-        raise VideoError(path, reason or "cannot be decoded") from error
+        reason = error.strerror or "cannot be decoded"
+        if isinstance(error, av.ArgumentError) and error.filename:
+            reason = "its content is not in a supported video format"
+        raise VideoError(path, reason) from error
 
 
 def _main_video(path: Path, container: av.container.InputContainer) -> av.VideoStream:
-    videos = [
+    """Choose among streams that are not a cover picture: the default one, or else the largest."""
+    streams = [
         stream
         for stream in container.streams.video
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
     ]
-    if not videos:
+    if not streams:
         raise VideoError(path, "no video stream that can be decoded")
-    stream = max(
-        videos,
-        key=lambda stream: (
-            bool(stream.disposition & Disposition.default),
-            stream.width * stream.height,
-        ),
-    )
+
+    def rank(stream: av.VideoStream) -> tuple[bool, int]:
+        is_default = bool(stream.disposition & Disposition.default)
+        return is_default, stream.width * stream.height
+
+    stream = max(streams, key=rank)
     if stream.width * stream.height > MAX_PIXELS:
-        raise VideoError(path, f"frames of {stream.width} × {stream.height} pixels are refused")
+        raise VideoError(path, f"frames of {stream.width} × {stream.height} pixels are too large")
     stream.codec_context.options = _DECODER
     return stream
 
@@ -88,10 +86,11 @@ def _main_video(path: Path, container: av.container.InputContainer) -> av.VideoS
 def _packets(
     path: Path, container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.Packet]:
-    """The stream's packets, the last one empty; raises ``VideoError`` where the file stops far too early.
+    """Yield the stream's packets, the last one empty.
 
-    Many containers cannot tell a cut file from a short one, so what all streams together reach is
-    held against the duration that the header states.
+    Many containers cannot distinguish a truncated file from a short one. Therefore the end of all
+    streams together is compared with the duration that the header states; raises ``VideoError`` if
+    it is far too early.
     """
     reached = 0.0
     for packet in container.demux():
@@ -99,77 +98,89 @@ def _packets(
         reached = max(reached, float(end * (packet.time_base or 0)))
         if packet.stream.index == stream.index:
             yield packet
-    stated = (
-        container.duration or 0
-    ) / av.time_base  # some formats count it from 0, others from a late start
+    # Some formats count the duration from 0, others from a late start.
+    stated = (container.duration or 0) / av.time_base
     if stated - reached > max(1.0, TOLERANCE * stated):
-        raise VideoError(path, f"ends after {reached:.1f} s, {stated:.1f} s are stated")
+        raise VideoError(path, f"ends after {reached:.1f} s, its header states {stated:.1f} s")
 
 
 def _time(item: av.Packet | av.VideoFrame) -> float | None:
-    """Presentation time in seconds, of a packet and of the frame in it the same number.
+    """Return the presentation time in seconds, the same for a packet and the frame in it.
 
-    AVI stores the order of decoding only: there a decoded frame's ``dts`` says when it is shown, a
-    packet's not.
+    AVI stores the order of decoding only. There a decoded frame's ``dts`` is its presentation time,
+    a packet's is not.
     """
-    ticks = item.dts if item.pts is None and isinstance(item, av.VideoFrame) else item.pts
+    ticks = item.pts
+    if ticks is None and isinstance(item, av.VideoFrame):
+        ticks = item.dts
     base = item.time_base
-    return None if ticks is None or not base else float(ticks) * base.numerator / base.denominator
+    if ticks is None or not base:
+        return None
+    return float(ticks) * base.numerator / base.denominator
 
 
 def timed_frames(
-    path: Path, spares: Callable[[float], bool]
+    path: Path, can_skip: Callable[[float], bool]
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Frames of the main video with their times; such that ``spares`` calls unneeded may be left out.
+    """Yield (seconds, frame) of the main video.
 
-    Left out is only what no other frame is predicted from, so that all others come out bit for bit:
-    every frame of codecs without prediction, of H.264 what the stream marks as unreferenced.
-    (HEVC's mark holds within a temporal layer only.)
+    Frames for which ``can_skip(time)`` is true may be skipped undecoded. That is done only if no
+    other frame is predicted from them, so that all others stay bit-identical: with any frame of
+    codecs without prediction, and with frames that H.264 marks as unreferenced. (HEVC's mark is
+    valid only within a temporal layer.)
     """
     last = None
-    with _opened(path) as (container, stream):
-        decoder, gap = stream.codec_context, 1 / float(stream.average_rate or 25)
-        intra, marks, timed = decoder.codec.intra_only, decoder.name == "h264", True
+    with _open(path) as (container, stream):
+        decoder = stream.codec_context
+        interval = 1 / float(stream.average_rate or 25)
+        all_timed = True
         for packet in _packets(path, container, stream):
             time = _time(packet)
-            timed &= (
-                time is not None
-            )  # of a frame without a time it shows only after decoding where it belongs
-            spare = timed and not (packet.is_discard or packet.is_corrupt) and spares(time)
-            if spare and intra:
+            # The position of a frame without a time is known only after decoding.
+            all_timed &= time is not None
+            is_intact = not (packet.is_discard or packet.is_corrupt)
+            skip = all_timed and time is not None and is_intact and can_skip(time)
+            if skip and decoder.codec.intra_only:
                 continue
-            decoder.skip_frame = "NONREF" if spare and marks else "DEFAULT"
+            decoder.skip_frame = "NONREF" if skip and decoder.name == "h264" else "DEFAULT"
             for frame in packet.decode():
-                # Some old AVI files carry no time stamp on some frames: those follow the last one
-                # at the mean rate.
-                time = _time(frame)
-                last = time if time is not None else 0.0 if last is None else last + gap
+                last = _frame_time(frame, last, interval)
                 yield last, frame
     if last is None:
-        raise VideoError(path, "no frame could be decoded")
+        raise VideoError(path, "no frame can be decoded")
+
+
+def _frame_time(frame: av.VideoFrame, last: float | None, interval: float) -> float:
+    """Return a frame's time; without time stamp (old AVI) it follows ``last`` at the mean rate."""
+    time = _time(frame)
+    if time is not None:
+        return time
+    return 0.0 if last is None else last + interval
 
 
 def packet_times(path: Path) -> tuple[list[float | None], VideoError | None]:
-    """Presentation times of the main video's packets, and what is wrong if the file breaks off after them."""
+    """Return the presentation times of the main video's packets, and the error that ended them."""
     times: list[float | None] = []
     try:
-        with _opened(path) as (container, stream):
+        with _open(path) as (container, stream):
             for packet in _packets(path, container, stream):
-                times += [_time(packet)] if packet.size and not packet.is_discard else []
+                if packet.size and not packet.is_discard:
+                    times.append(_time(packet))
     except VideoError as error:
         return times, error
     return times, None
 
 
 def frame_times(path: Path) -> list[float]:
-    """The same by decoding, for the few old files whose packets carry no times."""
+    """Return the times of all frames by decoding, for old files whose packets have no times."""
     times: list[float] = []
     with suppress(VideoError):
-        times += (time for time, _ in timed_frames(path, lambda time: False))
+        for time, _ in timed_frames(path, lambda time: False):
+            times.append(time)
     return times
 
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
-    """RGB uint8 [H, W, 3] turned as a player would show it (phones store portrait video lying down)."""
+    """Convert to RGB uint8 [H, W, 3] with the display rotation applied, as players show it."""
     turned = np.rot90(frame.to_ndarray(format="rgb24", threads=1), k=round(frame.rotation / 90))
     return np.ascontiguousarray(turned)

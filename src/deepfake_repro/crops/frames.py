@@ -1,8 +1,8 @@
-"""Videos and face sequences as RGB frames: one sequential pass, nothing trusted but the frames themselves.
+"""Videos, face sequences and photographs as RGB frames, read in one sequential pass.
 
-The paper samples one frame a second (Section 4.1), LNCLIP-DF a fixed number of frames a video.
-Frame counts, durations and frame rates in container headers are often wrong, so a frame is chosen
-by its own presentation time only. Any file at all gives frames or a one-line ``VideoError``, in
+The paper samples one frame per second (Section 4.1), LNCLIP-DF a fixed number of frames per video.
+Frame counts, durations and frame rates in container headers are often wrong, so frames are chosen
+by their own presentation times only. Any file yields frames or a one-line ``VideoError``, in
 bounded memory.
 """
 
@@ -36,154 +36,156 @@ from .decoding import (
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 MAX_IMAGE_BYTES = 2**28
-_ROUNDING = 1e-6  # seconds; a time stamp may lie one rounding error before the second it stands for
+_ROUNDING = 1e-6  # seconds; a time stamp may be one rounding error before its exact second
 
 
 def frames(
     path: Path, per_second: float = 1.0, count: int | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Sample a video at ``per_second`` frames a second (Section 4.1), or at ``count`` evenly spaced frames.
+    """Sample a video at ``per_second`` frames per second, or at ``count`` evenly spaced frames.
 
-    Yields (seconds since the first frame, RGB uint8 [H, W, 3]), for each k the first frame at or
-    after k / per_second; a gap longer than that gives one frame, not copies. With ``count``
-    (LNCLIP-DF: 32), of n frames in order of presentation those numbered floor(i (n - 1) / (count -
-    1)), i = 0 … count - 1, all if n <= count. Display rotation is applied. Raises ``VideoError`` if
-    the file cannot be decoded, or, after what could be read, if it breaks off.
+    Yields (seconds since the first frame, RGB uint8 [H, W, 3]), with display rotation applied.
+
+    By rate (Section 4.1): for each k, the first frame at or after k / per_second; a longer gap
+    between frames yields one frame, not copies. With ``count`` (LNCLIP-DF: 32): of n frames in
+    order of presentation, those numbered floor(i (n - 1) / (count - 1)), i = 0 … count - 1, or all
+    if n <= count.
+
+    Raises ``VideoError`` if the file cannot be decoded, or, after the readable frames, if it is
+    truncated or damaged.
     """
     if per_second <= 0:
-        raise ValueError(f"per_second = {per_second}: frames a second must be greater than 0")
+        raise ValueError(f"per_second = {per_second}: frames per second must be greater than 0")
     if count is not None and count < 1:
-        raise ValueError(f"count = {count}: frames a video must be 1 or more")
-    rule = _PerSecond(per_second) if count is None else _Evenly(path, count)
+        raise ValueError(f"count = {count}: frames per video must be 1 or more")
+    sampler: _PerSecond | _Evenly
+    sampler = _PerSecond(per_second) if count is None else _Evenly(path, count)
     start = None
-    for time, frame in timed_frames(path, rule.spares):
-        start = time if start is None else start
-        if rule.takes(time):
+    for time, frame in timed_frames(path, sampler.can_skip):
+        if start is None:
+            start = time
+        if sampler.accepts(time):
             yield time - start, upright(frame)
-        if rule.satisfied:
+        if sampler.is_complete:
             break
-    if rule.problem or not (rule.satisfied or count is None):
-        raise rule.problem or VideoError(path, "its last frames cannot be decoded")
+    if sampler.error:
+        raise sampler.error
+    if count is not None and not sampler.is_complete:
+        raise VideoError(path, "its last frames cannot be decoded")
 
 
 class _PerSecond:
-    """Takes the first frame of each interval of 1 / ``rate`` seconds."""
+    """Accept the first frame of each interval of 1 / ``rate`` seconds."""
 
-    satisfied, problem = (
-        False,
-        None,
-    )  # only the end of the file shows that no further frame is wanted
+    is_complete = False  # only the end of the file shows that no further frame is wanted
+    error: VideoError | None = None
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._start: float | None = None
-        self._taken = -1
-        self._earliest: dict[
-            int, float
-        ] = {}  # time of the earliest frame sent to the decoder, by interval
+        self._accepted = -1  # last interval with an accepted frame
+        self._earliest: dict[int, float] = {}  # interval -> earliest time sent to the decoder
 
-    def _interval(self, time: float) -> int:
-        return floor((time - self._start + _ROUNDING) * self._rate)
+    def _interval(self, time: float, start: float) -> int:
+        return floor((time - start + _ROUNDING) * self._rate)
 
-    def takes(self, time: float) -> bool:
+    def accepts(self, time: float) -> bool:
         if self._start is None:
             self._start = self._earliest[0] = time
-        last, self._taken = self._taken, max(self._taken, self._interval(time))
-        return self._taken > last
+        last = self._accepted
+        self._accepted = max(last, self._interval(time, self._start))
+        return self._accepted > last
 
-    def spares(self, time: float) -> bool:
-        """Whether a frame of an earlier time in the same interval is already being decoded."""
+    def can_skip(self, time: float) -> bool:
+        """Tell whether an earlier frame of the same interval has been sent to the decoder."""
         if self._start is None:
             return False
-        earliest = self._earliest.setdefault(self._interval(time), time)
-        self._earliest[self._interval(time)] = min(earliest, time)
+        interval = self._interval(time, self._start)
+        earliest = self._earliest.setdefault(interval, time)
+        self._earliest[interval] = min(earliest, time)
         return earliest < time
 
 
 class _Evenly:
-    """Takes ``count`` frames spread over all frames of a file, whose times are read beforehand."""
+    """Accept ``count`` frames spread over all frames of a file, whose times are read beforehand."""
 
     def __init__(self, path: Path, count: int) -> None:
-        times, self.problem = packet_times(path)
-        self._complete = None not in times
-        times = sorted(times) if self._complete else frame_times(path)
-        if not times:
-            raise self.problem or VideoError(path, "no frame could be decoded")
-        self._wanted = sorted(
-            {times[i * (len(times) - 1) // max(1, count - 1)] for i in range(count)}
-        )
-        self._taken = 0
+        times, self.error = packet_times(path)
+        timed = [time for time in times if time is not None]
+        self._all_timed = len(timed) == len(times)
+        ordered = sorted(timed) if self._all_timed else frame_times(path)
+        if not ordered:
+            raise self.error or VideoError(path, "no frame can be decoded")
+        last = len(ordered) - 1
+        intervals = max(1, count - 1)
+        self._wanted = sorted({ordered[i * last // intervals] for i in range(count)})
+        self._accepted = 0  # number of wanted times passed
 
     @property
-    def satisfied(self) -> bool:
-        return self._taken == len(self._wanted)
+    def is_complete(self) -> bool:
+        return self._accepted == len(self._wanted)
 
-    def takes(self, time: float) -> bool:
-        """Whether a wanted frame is due: it, or the next if it could not be decoded."""
-        last, self._taken = self._taken, max(self._taken, bisect_right(self._wanted, time))
-        return self._taken > last
+    def accepts(self, time: float) -> bool:
+        """Tell whether a wanted frame is due: this one, or an earlier one that failed to decode."""
+        last = self._accepted
+        self._accepted = max(last, bisect_right(self._wanted, time))
+        return self._accepted > last
 
-    def spares(self, time: float) -> bool:
-        return self._complete and time not in self._wanted
+    def can_skip(self, time: float) -> bool:
+        return self._all_timed and time not in self._wanted
 
 
-def face_sequence(root: Path, place: str, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
-    """Read a folder of face images, or a folder inside a tar written ``archive.tar.gz!inner/folder``.
+def face_sequence(root: Path, path: str, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """Read a folder of face images, or one inside a tar, ``archive.tar.gz!inner/folder``.
 
-    Yields (number in the file name, RGB uint8 [H, W, 3]) of every ``every``-th image in numerical
-    order. A tar is read in place, whatever its name says of its compression; nothing is written to
-    disk. Raises ``VideoError`` if there is no such folder or image, if a member leaves its
-    archive's folder, if a name has no number or repeats one and, after all others, if images cannot
-    be decoded.
+    ``path`` is relative to ``root``. Yields (number in the file name, RGB uint8 [H, W, 3]) of every
+    ``every``-th image in numerical order. A tar is recognised by its content and never unpacked to
+    disk. Raises ``VideoError`` if the folder is missing or empty, if a member leaves its archive's
+    folder, if a name has no number or repeats one and, after all others, if images cannot be
+    decoded.
     """
     if every < 1:
         raise ValueError(f"every = {every}: must be 1 or more")
-    yield from _decoded(place, _encoded_images(root, place, every))
+    yield from _decode_all(path, _encoded_images(root, path, every))
 
 
-def photographs(root: Path, place: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Read a folder of unrelated images with any names: (rank in order of the names, RGB uint8 [H, W, 3]).
+def photographs(root: Path, path: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Read a folder of unrelated images: (rank in order of the names, RGB uint8 [H, W, 3]).
 
-    Raises ``VideoError`` if there is no such folder or image and, after all others, if images
+    Raises ``VideoError`` if the folder is missing or has no image and, after all others, if images
     cannot be decoded.
     """
-    files = (
-        sorted(file for file in (root / place).iterdir() if _is_image(file))
-        if (root / place).is_dir()
-        else []
-    )
+    folder = root / path
+    files = sorted(filter(_is_image, folder.iterdir())) if folder.is_dir() else []
     if not files:
-        raise VideoError(place, "no such folder, or no image in it")
-    yield from _decoded(
-        place, ((rank, file.name, _content(file)) for rank, file in enumerate(files))
-    )
+        raise VideoError(path, "no such folder, or no image in it")
+    images = ((rank, file.name, _read_bytes(file)) for rank, file in enumerate(files))
+    yield from _decode_all(path, images)
 
 
-def _decoded(
-    place: str, images: Iterable[tuple[int, str, bytes]]
+def _decode_all(
+    path: str, images: Iterable[tuple[int, str, bytes]]
 ) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (number, image) of the images that can be decoded, then raise for the others."""
     broken = []
     for number, name, data in images:
-        image = _image(data)
+        image = _decode_image(data)
         if image is None:
             broken.append(name)
         else:
             yield number, image
     if broken:
-        raise VideoError(place, f"{len(broken)} images cannot be decoded, first {broken[0]}")
+        raise VideoError(path, f"{len(broken)} images cannot be decoded, first {broken[0]}")
 
 
-def _content(file: Path) -> bytes:
-    """The file's bytes; none of an absurdly large one."""
-    return file.read_bytes() if file.stat().st_size <= MAX_IMAGE_BYTES else b""
-
-
-def _image(data: bytes) -> np.ndarray | None:
-    """RGB uint8 [H, W, 3] of an image file's content; None if it is broken or larger than ``MAX_PIXELS``."""
+def _decode_image(data: bytes) -> np.ndarray | None:
+    """Decode an image file to RGB uint8 [H, W, 3]; None if it is broken or too large."""
     try:
-        with Image.open(io.BytesIO(data)) as header:  # OpenCV takes the memory first and then looks
-            small = header.width * header.height <= MAX_PIXELS
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if small else None
+        # OpenCV allocates memory before it checks the size.
+        with Image.open(io.BytesIO(data)) as header:
+            if header.width * header.height > MAX_PIXELS:
+                return None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, Image.DecompressionBombError, cv2.error) as error:
         if is_refused_call(error):
             raise
@@ -191,40 +193,51 @@ def _image(data: bytes) -> np.ndarray | None:
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _encoded_images(root: Path, place: str, every: int) -> Iterator[tuple[int, str, bytes]]:
-    """(number, name, file content) of every ``every``-th image of the sequence; no content of absurd ones."""
-    archive, separator, inside = place.partition("!")
-    if separator:
-        path = root / archive
-        members = _folders(path).get(inside.strip("/"), {})
-        with _open_tar(path) as tar:
-            for number, name in _numbered(place, members)[::every]:
-                small = members[name].size <= MAX_IMAGE_BYTES
-                yield number, name, tar.extractfile(members[name]).read() if small else b""
-    else:
-        folder = root / place
-        if not folder.is_dir():
-            raise VideoError(place, "no such folder")
-        files = {file.name: file for file in folder.iterdir() if _is_image(file)}
-        for number, name in _numbered(place, files)[::every]:
-            yield number, name, _content(files[name])
+def _read_bytes(file: Path) -> bytes:
+    """Read a file; an absurdly large one as if it were empty."""
+    return file.read_bytes() if file.stat().st_size <= MAX_IMAGE_BYTES else b""
 
 
-def _numbered(place: str, names: dict[str, object]) -> list[tuple[int, str]]:
-    """Names ordered by the number that ends their stem (``frame_2.png`` before ``frame_10.png``)."""
-    found: dict[int, str] = {}
+def _encoded_images(root: Path, path: str, every: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield (number, name, file content) of every ``every``-th image of a face sequence."""
+    archive, is_in_archive, inside = path.partition("!")
+    if is_in_archive:
+        members = _images_by_folder(root / archive).get(inside.strip("/"), {})
+        with _open_tar(root / archive) as tar:
+            for number, name in _order_by_number(path, members)[::every]:
+                yield number, name, _read_member(tar, members[name])
+        return
+    if not (root / path).is_dir():
+        raise VideoError(path, "no such folder")
+    files = {file.name: file for file in (root / path).iterdir() if _is_image(file)}
+    for number, name in _order_by_number(path, files)[::every]:
+        yield number, name, _read_bytes(files[name])
+
+
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Read a file in an archive; an absurdly large one as if it were empty."""
+    if member.size > MAX_IMAGE_BYTES:
+        return b""
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
+
+
+def _order_by_number(path: str, names: Iterable[str]) -> list[tuple[int, str]]:
+    """Order names by the number that ends their stem (``frame_2.png`` before ``frame_10.png``)."""
+    name_by_number: dict[int, str] = {}
     for name in sorted(names):
         digits = re.search(r"\d+$", PurePosixPath(name).stem)
         if digits is None:
-            raise VideoError(place, f"{name} has no frame number at the end of its name")
-        if int(digits[0]) in found:
+            raise VideoError(path, f"{name} has no frame number at the end of its name")
+        number = int(digits[0])
+        if number in name_by_number:
             raise VideoError(
-                place, f"{name} and {found[int(digits[0])]} have the same frame number"
+                path, f"{name} and {name_by_number[number]} have the same frame number"
             )
-        found[int(digits[0])] = name
-    if not found:
-        raise VideoError(place, "no face image in it")
-    return sorted(found.items())
+        name_by_number[number] = name
+    if not name_by_number:
+        raise VideoError(path, "no face image in it")
+    return sorted(name_by_number.items())
 
 
 def _is_image(path: Path | PurePosixPath) -> bool:
@@ -237,13 +250,12 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, "r:*") as tar:  # WildDeepfake's .tar.gz are plain tars
             yield tar
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise VideoError(
-            path.name, f"not a readable tar archive ({str(error).partition(chr(10))[0]})"
-        ) from error
+        reason = str(error).partition("\n")[0]
+        raise VideoError(path.name, f"not a readable tar archive ({reason})") from error
 
 
-def _folders(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
-    """The images of an archive by folder."""
+def _images_by_folder(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
+    """Index the images of an archive: folder -> file name -> member."""
     if not path.is_file():
         raise VideoError(path.name, "no such archive")
     status = path.stat()
@@ -252,12 +264,12 @@ def _folders(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
 
 @lru_cache(maxsize=2)
 def _index_tar(path: Path, stamp: tuple[int, int]) -> dict[str, dict[str, tarfile.TarInfo]]:
-    """One walk over an archive serves all its sequences; ``stamp`` renews it when the file changes."""
+    """Index an archive once for all its sequences; ``stamp`` invalidates the cache on a change."""
     folders: dict[str, dict[str, tarfile.TarInfo]] = {}
     with _open_tar(path) as tar:
         for member in tar:
             name = PurePosixPath(member.name)
-            if member.size < 0:  # the next header would be read from before this one, for ever
+            if member.size < 0:  # tarfile would seek backwards and read the same headers for ever
                 raise VideoError(path.name, f"member {member.name} has a negative size")
             if name.is_absolute() or ".." in name.parts:
                 raise VideoError(

@@ -1,13 +1,13 @@
-"""Extraction behind a guard: a video that crashes or hangs a decoder costs itself, never the run.
+"""Extraction in child processes: a video that crashes or hangs a decoder costs itself, not the run.
 
-Each thread of work asks one child process for its videos. The child answers frame by frame, so
-neither side holds a video; when it dies or falls silent it is replaced and asked again. Only a
-video that failed ``ATTEMPTS`` times is given up, with the frames it gave: a child that someone
-killed loses nothing.
+Each worker thread has one child process for its videos. The child answers frame by frame, so that
+neither side holds a whole video. A child that dies or stops answering is replaced and the video is
+retried. A video is abandoned after ``ATTEMPTS`` failures, keeping the frames already extracted; a
+killed child loses no work.
 
-An exception in the child is either what content can bring about (``OF_A_VIDEO``): then it costs the
-video. Or it is a call that a library does not know: then every video would "crash", and the run
-stops with the library's message.
+An exception in the child either can be caused by the content of a file (``CONTENT_ERRORS``): then
+the video is recorded as crashed. Or it comes from the program or a library's changed interface:
+then every video would "crash", and the run stops with the library's message.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
 
 from ..project.params import CropOptions
 from .decoding import is_refused_call
-from .extraction import DetectorFactory, Found, stream
+from .extraction import DetectorFactory, Extracted, skip, stream
 from .store import Row
 
 ATTEMPTS = 3
-STDERR = 2  # what a native library prints must not end up in a notebook
-OF_A_VIDEO = (
+STDERR = 2  # keeps what native libraries print out of notebooks
+CONTENT_ERRORS = (
     av.FFmpegError,
     cv2.error,
     ArithmeticError,
@@ -50,181 +50,192 @@ OF_A_VIDEO = (
     RuntimeError,
     ValueError,
 )
-Extractor = Callable[[Row, Path], Iterator[Found]]
+Extractor = Callable[[Row, Path], Iterator[Extracted]]
 
 
 class ProgramError(RuntimeError):
-    """An error of the program or of a library's version, met in the child: no property of the video under way."""
+    """An error of the program or of a library's version, raised in the child; not of the video."""
 
 
 class StoppedError(RuntimeError):
-    """The work was stopped from outside (``stop_all``): what is unfinished must not be taken for finished."""
+    """The work was stopped from outside (``stop_all``); unfinished parts must not be written."""
 
 
-class _LostError(RuntimeError):
-    """The child died or fell silent; ``args``: reason for the skipped table, and what happened."""
+class _ChildLostError(RuntimeError):
+    """The child died or stopped answering."""
+
+    def __init__(self, reason: str, event: str) -> None:
+        super().__init__(reason, event)
+        self.reason = reason  # for the skipped table
+        self.event = event
 
 
-class Guard:
-    """``stream`` in a child process of its own; called with (index row, root) it yields what each frame gives.
+class _Child(NamedTuple):
+    process: subprocess.Popen[bytes]
+    connection: Connection
 
-    ``settings``: detector factory and options, pickled. A video that fails ``ATTEMPTS`` times ends with a
-    record ``crashed``, or ``timeout`` if it gave nothing for ``timeout`` seconds. Raises what the factory
-    raises, ``ProgramError`` for an exception that no content brings about, ``RuntimeError`` if no child can be
-    started, ``StoppedError`` once closed.
+
+class IsolatedExtractor:
+    """``stream`` in a child process of its own: called with (index row, root), yields the same.
+
+    ``settings``: detector factory and options, pickled. A video that fails ``ATTEMPTS`` times ends
+    with a record ``crashed``, or ``timeout`` if it yielded nothing for ``timeout`` seconds. Raises
+    what the factory raises, ``ProgramError`` for an exception that no content can cause,
+    ``RuntimeError`` if no child can be started, ``StoppedError`` once closed.
     """
 
     def __init__(self, settings: bytes, timeout: float) -> None:
-        self.settings, self.closed, self._busy = settings, False, False
-        self._timeout, self._lock = timeout, threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        _GUARDS.add(self)
+        self.settings = settings
+        self.closed = False
+        self._busy = False
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        _EXTRACTORS.add(self)
 
-    def __call__(self, video_row: Row, root: Path) -> Iterator[Found]:
-        """Yield what each sampled frame of the video gives, as ``stream`` does."""
-        given = 0
+    def __call__(self, video_row: Row, root: Path) -> Iterator[Extracted]:
+        """Yield the crops of each sampled frame of the video, as ``stream`` does."""
+        done = 0
         for _ in range(ATTEMPTS):
             try:
-                for found in islice(self._ask(video_row, root), given, None):
-                    given += 1
-                    yield found
+                for extracted in islice(self._ask(video_row, root), done, None):
+                    done += 1
+                    yield extracted
                 return
-            except _LostError as lost:
-                reason, event = lost.args
-                self._end()
-        yield (
-            [],
-            [
-                {
-                    "video_id": video_row["video_id"],
-                    "reason": reason,
-                    "detail": f"{event} after {given} sampled frames",
-                }
-            ],
-        )
+            except _ChildLostError as lost:
+                reason = lost.reason
+                detail = f"{lost.event} after {done} sampled frames"
+                self._kill_child()
+        yield skip(video_row, reason, detail)
 
     def close(self) -> None:
-        """End the child; a thread that waits for it gets ``StoppedError``."""
-        with self._lock:  # never between a look at ``closed`` and a new child
+        """Kill the child; a thread that waits for it gets ``StoppedError``."""
+        with self._lock:  # no new child may start between the two lines
             self.closed = True
-            self._end()
+            self._kill_child()
 
-    def _ask(self, video_row: Row, root: Path) -> Iterator[Found]:
-        """One attempt at a video; a child that was not heard to the end, for whatever reason, is not asked again."""
-        if self._busy:
-            self._end()
-        self._start()
+    def _ask(self, video_row: Row, root: Path) -> Iterator[Extracted]:
+        """Try a video once."""
+        if self._busy:  # with an answer that was never read to its end
+            self._kill_child()
+        child = self._ready_child()
         self._busy = True
         try:
-            self._connection.send((video_row, root))
+            child.connection.send((video_row, root))
         except ConnectionError:
-            raise _LostError("crashed", self._death()) from None
-        while (found := self._receive(self._timeout)) is not None:
-            if isinstance(found, dict):
-                raise _failure(**found, where=f"first met at {video_row['video_id']}")
-            yield found
+            raise _ChildLostError("crashed", self._cause_of_death(child)) from None
+        while (answer := self._receive(child, self._timeout)) is not None:
+            if isinstance(answer, dict):
+                raise _to_exception(answer, f"first raised at {video_row['video_id']}")
+            yield answer
         self._busy = False
 
-    def _receive(self, timeout: float | None) -> Any:
+    def _receive(self, child: _Child, timeout: float | None) -> Any:
         try:
-            if self._connection.poll(timeout):
-                return self._connection.recv()
+            if child.connection.poll(timeout):
+                return child.connection.recv()
         except (EOFError, OSError):
-            raise _LostError("crashed", self._death()) from None
-        raise _LostError("timeout", "no answer")
+            raise _ChildLostError("crashed", self._cause_of_death(child)) from None
+        raise _ChildLostError("timeout", "no answer")
 
-    def _death(self) -> str:
-        """How the child ended: the name of the signal, or the exit code."""
+    def _cause_of_death(self, child: _Child) -> str:
+        """Wait for the child to end; return the name of its signal, or its exit code."""
         if self.closed:
             raise StoppedError("the extraction was stopped")
-        code = self._child.wait()
+        code = child.process.wait()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    def _start(self) -> None:
-        """Make sure that a child is there whose detector is ready."""
-        if self._child is not None and self._child.poll() is None:
-            return
+    def _ready_child(self) -> _Child:
+        """Return the running child, or start one and wait until its detector is ready."""
+        if self._child is not None and self._child.process.poll() is None:
+            return self._child
         for _ in range(ATTEMPTS):
-            self._launch()
+            child = self._launch()
             try:
-                self._connection.send_bytes(self.settings)
-                problem = self._receive(None)
-            except (ConnectionError, _LostError):
+                child.connection.send_bytes(self.settings)
+                problem = self._receive(child, None)
+            except (ConnectionError, _ChildLostError):
                 continue
             if problem is None:
-                return
+                return child
             if isinstance(problem, dict):
-                raise _failure(
-                    **problem | {"of_a_video": False}, where="first met when the detector was made"
-                )
+                problem["is_content_error"] = False
+                raise _to_exception(problem, "raised when the detector was made")
             raise problem
-        raise RuntimeError(
-            f"the extraction process does not start ({self._death()}): its message stands above"
-        )
+        cause = self._cause_of_death(child)
+        raise RuntimeError(f"the extraction process does not start ({cause}): see its output above")
 
-    def _launch(self) -> None:
-        package = str(Path(__file__).resolve().parents[2])
-        # One thread each: the children share the cores. A session of its own: Ctrl-C is the
-        # parent's to handle.
+    def _launch(self) -> _Child:
+        import_root = str(Path(__file__).resolve().parents[2])
+        python_path = filter(None, [import_root, os.environ.get("PYTHONPATH")])
         settings = {
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+            "OMP_NUM_THREADS": "1",  # the children share the cores
+            "PYTHONPATH": os.pathsep.join(python_path),
         }
         with self._lock:
             if self.closed:
                 raise StoppedError("the extraction was stopped")
-            self._connection, theirs = Pipe()
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+            connection, child_end = Pipe()
+            process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(child_end.fileno())],
                 env=os.environ | settings,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=STDERR,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C is for the parent to handle
             )
-            theirs.close()
+            child_end.close()
+            self._child = _Child(process, connection)
+        return self._child
 
-    def _end(self) -> None:
+    def _kill_child(self) -> None:
         if self._child is not None:
-            self._child.kill()
-            self._child.wait()
+            self._child.process.kill()
+            self._child.process.wait()
 
 
-_GUARDS: weakref.WeakSet[Guard] = weakref.WeakSet()
-_mine = threading.local()  # of each thread: the guard it goes on using
+_EXTRACTORS: weakref.WeakSet[IsolatedExtractor] = weakref.WeakSet()
+_this_thread = threading.local()  # its attribute ``extractor`` is reused from video to video
 _stopped = threading.Event()
 
 
 def extractor(factory: DetectorFactory, options: CropOptions) -> Extractor:
-    """This thread's ``Guard`` for these settings; ``stream`` itself, in this process, without ``video_timeout``."""
+    """Return this thread's extractor for these settings.
+
+    With ``options.video_timeout`` 0 it is ``stream`` itself, in this process.
+    """
     if _stopped.is_set():
         raise StoppedError("the extraction was stopped")
     if not options.video_timeout:
         return partial(stream, detector=factory(), options=options)
-    settings, current = pickle.dumps((factory, options)), getattr(_mine, "guard", None)
-    if current is None or current.closed or current.settings != settings:
-        if current is not None:
-            current.close()
-        current = _mine.guard = Guard(settings, options.video_timeout)
-    return current
+    settings = pickle.dumps((factory, options))
+    current: IsolatedExtractor | None = getattr(_this_thread, "extractor", None)
+    if current is not None and not current.closed and current.settings == settings:
+        return current
+    if current is not None:
+        current.close()
+    _this_thread.extractor = IsolatedExtractor(settings, options.video_timeout)
+    return _this_thread.extractor
 
 
 def stop_all() -> None:
-    """Close the guards of all threads of this process and let none be made until ``allow_all``."""
+    """Close the extractors of all threads; no new one can be made until ``allow_all``."""
     _stopped.set()
-    for guard in list(_GUARDS):
-        guard.close()
+    for isolated in list(_EXTRACTORS):
+        isolated.close()
 
 
 def allow_all() -> None:
-    """End the effect of ``stop_all``, when the threads it meant have ended."""
+    """Undo ``stop_all`` once the stopped threads have ended."""
     _stopped.clear()
 
 
 def serve(connection: Connection) -> None:
-    """The child's side: make the detector, then answer each (index row, root) frame by frame, ending with None."""
-    sys.excepthook = partial(_tell, connection)
+    """Run the child: make the detector, then answer each (index row, root) frame by frame.
+
+    None ends each answer.
+    """
+    sys.excepthook = partial(_send_exception, connection)
     cv2.setNumThreads(1)
     factory, options = connection.recv()
     try:
@@ -236,48 +247,51 @@ def serve(connection: Connection) -> None:
     requests: SimpleQueue[tuple[Row, Path]] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
     while True:
-        for found in stream(*requests.get(), detector, options):
-            connection.send(found)
+        video_row, root = requests.get()
+        for extracted in stream(video_row, root, detector, options):
+            connection.send(extracted)
         connection.send(None)
 
 
-def _tell(
+def _send_exception(
     connection: Connection,
     kind: type[BaseException],
     error: BaseException,
     trace: TracebackType | None,
 ) -> None:
-    """Send the exception that ends the child, as plain values: this module has another name there."""
+    """Send the exception that ends the child, as a dict of plain values.
+
+    A class of this module could not be unpickled: here the module is called ``__main__``.
+    """
     package = str(Path(__file__).parent)
     frames = traceback.extract_tb(trace)
-    call = next(
-        (frame for frame in reversed(frames) if frame.filename.startswith(package)), frames[-1]
-    )
+    ours = [frame for frame in frames if frame.filename.startswith(package)]
+    call = (ours or frames)[-1]
     connection.send(
         {
             "line": f"{kind.__name__}: {' '.join(str(error).split())}",
             "call": f"{Path(call.filename).name}:{call.lineno}: {call.line}",
             "trace": "".join(traceback.format_exception(kind, error, trace)),
-            "of_a_video": _is_of_a_video(error),
+            "is_content_error": _is_content_error(error),
         }
     )
 
 
-def _is_of_a_video(error: BaseException) -> bool:
-    """True if the content of a file can bring ``error`` about; False for a call that a library does not know."""
+def _is_content_error(error: BaseException) -> bool:
+    """Tell whether a file's content can cause ``error``; otherwise a library rejects the call."""
     dropped = isinstance(error, NotImplementedError) and not isinstance(error, av.FFmpegError)
-    return isinstance(error, OF_A_VIDEO) and not dropped and not is_refused_call(error)
+    return isinstance(error, CONTENT_ERRORS) and not dropped and not is_refused_call(error)
 
 
-def _failure(line: str, call: str, trace: str, of_a_video: bool, where: str) -> Exception:
-    """The parent's exception for what ``_tell`` sent."""
-    if of_a_video:
-        return _LostError("crashed", line)
+def _to_exception(sent: dict[str, Any], where: str) -> Exception:
+    """Make the parent's exception from what ``_send_exception`` sent."""
+    if sent["is_content_error"]:
+        return _ChildLostError("crashed", sent["line"])
     error = ProgramError(
-        f"{line} (at {call}; {where}): an error of the program or of a library of another version than "
-        "requirements.lock has, not of the video; run make environment"
+        f"{sent['line']} (at {sent['call']}; {where}): an error of the program or of a library's "
+        "version, not of the video; run make environment to install the pinned versions"
     )
-    error.add_note(trace)
+    error.add_note(sent["trace"])
     return error
 
 
@@ -286,7 +300,7 @@ def _listen(connection: Connection, requests: SimpleQueue[tuple[Row, Path]]) -> 
         while True:
             requests.put(connection.recv())
     except (EOFError, OSError):
-        os._exit(0)  # whoever asked is gone: not even a decoder that hangs may stay behind
+        os._exit(0)  # the parent is gone; do not outlive it even if a decoder hangs
 
 
 if __name__ == "__main__":

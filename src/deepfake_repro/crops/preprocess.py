@@ -1,12 +1,12 @@
-"""Preprocessing of whole corpora (Section 4.1): any number of machines, and no work is lost.
+"""Preprocessing of whole corpora (Section 4.1) on any number of machines, without losing work.
 
-The videos are divided into parts of some hundred, one file of the store each. A part is written
-whole or not at all and its bytes follow from its input alone, so that a run may be interrupted,
-continued and spread as one likes: on this machine, or on any cluster whose Dask scheduler one
-names. ``isolation`` sees to single videos that crash or hang a decoder; Dask sees to workers that
-are lost and gives their parts to others.
+The videos are divided into parts of a few hundred, one file of the store each. A part is written
+whole or not at all, and its bytes depend on its input alone. A run may therefore be interrupted,
+resumed and distributed freely: on this machine, or on any cluster with a Dask scheduler.
+``isolation`` handles single videos that crash or hang a decoder; Dask handles lost workers and
+reassigns their parts.
 
-Memory: a guarded process holds 8 sampled frames with their crops (about 0.7 GB for 4K video), the
+Memory: a child process holds 8 sampled frames with their crops (about 0.7 GB for 4K video), the
 process that writes a part 256 crops, whatever the length of the video.
 """
 
@@ -18,13 +18,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -38,50 +38,50 @@ from .store import ENCODINGS, Row, read_skipped, write_listing, write_part
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-# Reasons that count against crops.max_skipped: nothing usable in the video, or not all that is in
-# it.
 LOST = ("missing", "empty", "undecodable", "no_face", "crashed", "timeout")
-SOURCE = (
-    "video_id",
-    "path",
-    "kind",
-    "attrs",
-)  # the columns of the index that decide a video's crops
-HOW_TO_RUN = {"max_skipped", "video_timeout", "scheduler"}  # options that no crop depends on
-_STORE_VERSION = 2  # raise it when the same input gives other crops
+"""Reasons that count against crops.max_skipped: no crops, or an extraction cut short."""
+SOURCE = ("video_id", "path", "kind", "attrs")
+"""Columns of the index that determine a video's crops."""
+HOW_TO_RUN = {"max_skipped", "video_timeout", "scheduler"}
+"""Options that do not affect the crops."""
+_STORE_VERSION = 2  # increase it when crops of the same input change
 
 Progress = Callable[[str], None]
-Counts = tuple[int, int]  # faces and skipped records of a part
 
 
-def detector_factory(options: CropOptions) -> partial[FaceDetector]:
-    """A picklable maker of the face detector that ``params.yaml`` names."""
-    if options.detector == "retinaface":
-        weights = root() / ASSETS / "retinaface_mobilenet025.onnx"
-        return partial(
-            detector,
-            "retinaface",
-            weights=weights,
-            threshold=options.min_score,
-            max_side=options.detector_side,
-        )
-    return partial(
-        detector, options.detector, threshold=options.min_score, max_side=options.detector_side
-    )
+class Counts(NamedTuple):
+    """Numbers of faces and of skipped records."""
 
-
-def workers() -> int:
-    """Processes for preprocessing: one a core."""
-    return os.cpu_count() or 1
+    faces: int
+    skipped: int
 
 
 @dataclass(frozen=True)
 class Part:
-    """Videos of one corpus (rows of the index) that are cropped together into the file ``path``."""
+    """Videos of one corpus (rows of the index) whose crops go into the file ``path``."""
 
     path: Path
     root: Path
     videos: tuple[Row, ...]
+
+
+Finished = Generator[tuple[Part, Counts], None, None]
+"""Parts and their counts, as they are finished."""
+
+
+def detector_factory(options: CropOptions) -> partial[FaceDetector]:
+    """Return a picklable factory of the face detector that ``params.yaml`` names."""
+    make = partial(
+        detector, options.detector, threshold=options.min_score, max_side=options.detector_side
+    )
+    if options.detector == "retinaface":
+        return partial(make, weights=root() / ASSETS / "retinaface_mobilenet025.onnx")
+    return make
+
+
+def workers() -> int:
+    """Return the number of processes for preprocessing: one per core."""
+    return os.cpu_count() or 1
 
 
 def plan_parts(
@@ -93,9 +93,9 @@ def plan_parts(
 ) -> list[Part]:
     """Divide the index, by corpus and in order of ``video_id``, into parts.
 
-    A part's name ends in a hash of all that its content follows from: options, index rows, sizes of
-    the source files. Raises ``ValueError`` if ``roots`` lacks a corpus or a row has an unknown
-    ``kind``.
+    A part's name ends in a hash of everything that determines its content: options, index rows and
+    the sizes of the source files. Raises ``ValueError`` if ``roots`` lacks a corpus or a row has an
+    unknown ``kind``.
     """
     parts = []
     for dataset, rows in index.sort_values("video_id").groupby("dataset"):
@@ -103,12 +103,14 @@ def plan_parts(
             raise ValueError(
                 f"corpora.{dataset}: the index has videos of it, but no root folder is given"
             )
-        root = Path(roots[dataset]).absolute()  # a worker elsewhere runs in another folder
-        videos = rows[[name for name in SOURCE if name in rows]].fillna("").to_dict("records")
+        corpus_root = Path(roots[dataset]).absolute()  # remote workers run in another folder
+        columns = [name for name in SOURCE if name in rows]
+        videos = rows[columns].fillna("").to_dict("records")
         for number, first in enumerate(range(0, len(videos), videos_per_part)):
-            some = tuple(videos[first : first + videos_per_part])
-            name = f"{dataset}-{number:05d}-{_digest(some, root, options)}.arrow"
-            parts.append(Part(out.absolute() / name, root, some))
+            part_videos = tuple(videos[first : first + videos_per_part])
+            digest = _digest(part_videos, corpus_root, options)
+            path = out.absolute() / f"{dataset}-{number:05d}-{digest}.arrow"
+            parts.append(Part(path, corpus_root, part_videos))
     return parts
 
 
@@ -123,25 +125,26 @@ def _digest(videos: Iterable[Row], root: Path, options: CropOptions) -> str:
 
 
 def crop_part(part: Part, extract: Extractor) -> Counts:
-    """Crop the videos of ``part`` and write its file; returns the numbers of faces and of skipped records."""
+    """Crop the videos of ``part`` and write its file."""
     skipped: list[Row] = []
 
     def rows() -> Iterator[Row]:
         for video in part.videos:
-            for found, lost in extract(video, part.root):
-                skipped.extend(lost)
-                yield from found
+            for extracted in extract(video, part.root):
+                skipped.extend(extracted.skipped)
+                yield from extracted.rows
 
-    return write_part(part.path, rows(), skipped), len(skipped)
+    faces = write_part(part.path, rows(), skipped)
+    return Counts(faces, len(skipped))
 
 
 def _crop(part: Part, factory: DetectorFactory, options: CropOptions) -> Counts:
-    """The task of a worker, wherever it runs."""
+    """Crop a part in whatever thread or process this runs."""
     return crop_part(part, extractor(factory, options))
 
 
 def to_stderr(line: str) -> None:
-    """Print a progress line where a stored notebook does not keep it."""
+    """Print a progress line to stderr, which executed notebooks do not store."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -155,14 +158,16 @@ def make_crops(
     videos_per_part: int = 200,
     progress: Progress = to_stderr,
 ) -> pd.DataFrame:
-    """Crop every video of ``index`` into the store at ``out`` (Section 4.1); returns the skipped table.
+    """Crop every video of ``index`` into the store at ``out`` (Section 4.1).
 
-    ``roots``: folder of each corpus; ``detector_factory``: makes the detectors, must be picklable
-    (``functools.partial(detector, ...)``); ``workers``: processes on this machine, without meaning where
-    ``options.scheduler`` names a cluster. Parts already there are kept, parts of these corpora for other
-    input are removed. Raises ``OSError`` if a part cannot be written (disk full), ``RuntimeError`` if the
-    cluster lost parts again and again (all others are written), and ``ValueError``, after writing all, if
-    more than ``options.max_skipped`` of the videos gave no crop.
+    ``roots``: folder of each corpus. ``detector_factory``: makes the detectors, must be picklable
+    (``functools.partial(detector, ...)``). ``workers``: processes on this machine, ignored if
+    ``options.scheduler`` names a cluster. Existing parts are kept; parts of these corpora made from
+    other input are removed. Returns the table of skipped videos, ``skipped.csv``.
+
+    Raises ``OSError`` if a part cannot be written (disk full), ``RuntimeError`` if a cluster
+    repeatedly lost parts (all others are written), and ``ValueError``, after writing all, if more
+    than ``options.max_skipped`` of the videos gave no crop.
     """
     if options.encoding not in ENCODINGS:
         raise ValueError(
@@ -176,24 +181,27 @@ def make_crops(
                 progress(line)
         skipped = _finish(out, parts)
     except OSError as error:
-        if error.errno is None:  # not the system's: it says itself what to do
+        if error.errno is None:  # not raised by the system: the message contains the cure
             raise
-        done = sum(part.path.exists() for part in parts)
-        raise OSError(
-            f"{error}; {done} of {len(parts)} parts are finished and stay in {out}: "
-            "mend this (a full disk: make room) and run the crops stage again"
-        ) from error
+        raise OSError(f"{error}; {_how_to_resume(out, parts)}") from error
     finally:
         stop_all()
         allow_all()
-    _check_share(
-        skipped[skipped["video_id"].isin(index["video_id"])], len(index), options.max_skipped
-    )
+    skipped_here = skipped[skipped["video_id"].isin(index["video_id"])]
+    _check_lost(skipped_here, len(index), options.max_skipped)
     return skipped
 
 
+def _how_to_resume(out: Path, parts: list[Part]) -> str:
+    finished = sum(part.path.exists() for part in parts)
+    return (
+        f"{finished} of {len(parts)} parts are finished and kept in {out}: "
+        "fix the cause (disk full: make room) and rerun the crops stage"
+    )
+
+
 def _finish(out: Path, parts: list[Part]) -> pd.DataFrame:
-    """Clear ``out`` of other parts and write the tables over all of it: what was skipped, and the listing."""
+    """Remove stale parts, write ``parts.csv`` and ``skipped.csv``; return the latter."""
     out.mkdir(parents=True, exist_ok=True)
     _remove_stale(out, parts)
     skipped = pd.DataFrame(
@@ -211,67 +219,64 @@ def _crop_all(
     options: CropOptions,
     workers: int,
     progress: Progress,
-) -> Iterator[tuple[Part, Counts]]:
-    """Crop ``parts``, yielding each with its counts when it is done."""
-    from dask import config  # half a second, which only those pay who crop
+) -> Finished:
+    """Crop ``parts``; yield each with its counts when it is finished."""
+    from dask import config  # takes half a second to import
 
     scheduler = options.scheduler or config.get("scheduler-address", None)
-    if not scheduler and min(workers, len(parts)) <= 1:
+    workers = min(workers, len(parts))
+    if not scheduler and workers <= 1:
         for part in parts:
             yield part, _crop(part, factory, options)
     elif parts:
-        with _executor(scheduler, min(workers, len(parts)), progress) as executor:
-            # The longest first: none of them may be left over for the end.
-            jobs = {
-                executor.submit(_crop, part, factory, options): part
-                for part in sorted(parts, key=lambda part: -len(part.videos))
-            }
+        with _executor(scheduler, workers, progress) as executor:
+            longest_first = sorted(parts, key=lambda part: -len(part.videos))
+            jobs = {executor.submit(_crop, part, factory, options): part for part in longest_first}
             yield from _results(jobs)
 
 
-def _results(jobs: dict[Future[Counts], Part]) -> Iterator[tuple[Part, Counts]]:
-    """Each part with its counts as it is done; what a cluster could not do is an error at the end only."""
+def _results(jobs: dict[Future[Counts], Part]) -> Finished:
+    """Yield each part with its counts when it is finished; raise at the end for the lost ones."""
     from distributed import KilledWorker
 
-    given_up = []
+    lost = []
     try:
         for job in as_completed(jobs):
             try:
                 yield jobs[job], job.result()
             except KilledWorker:
-                given_up.append(jobs[job].path.name)
-    finally:  # an error or an interrupt must not wait for the parts not begun
+                lost.append(jobs[job].path.name)
+    finally:  # on an error or interrupt, do not wait for parts that have not started
         for job in jobs:
             job.cancel()
-    if given_up:
+    if lost:
         raise RuntimeError(
-            f"{len(given_up)} of {len(jobs)} parts were lost with their workers several times, first "
-            f"{given_up[0]}: see the workers' logs (memory?), then run the crops stage again"
+            f"{len(lost)} of {len(jobs)} parts were repeatedly lost with their workers, first "
+            f"{lost[0]}: check the workers' logs (memory?), then rerun the crops stage"
         )
 
 
 @contextmanager
 def _executor(scheduler: str | None, workers: int, progress: Progress) -> Iterator[Executor]:
-    """Where the parts are cropped: a cluster, or ``workers`` threads of this process with a guarded process each.
+    """Give a cluster, or ``workers`` threads of this process with a child process each.
 
-    On this machine too Dask hands out the parts and shows them on its dashboard. It talks to the
-    threads in memory and opens no port but the dashboard's; where not even that can be opened, bare
-    threads do the same.
+    On this machine too, Dask distributes the parts and shows them on its dashboard. It communicates
+    with the threads in memory and opens only the dashboard's port; where not even that is allowed,
+    a plain thread pool does the same.
     """
     with ExitStack() as stack:
         client = _connect(scheduler, workers, progress, stack)
         executor = client.get_executor(pure=False) if client else ThreadPoolExecutor(workers)
         stack.enter_context(executor)
-        stack.callback(
-            stop_all
-        )  # first, when something went wrong: nobody shall wait for the videos under way
+        # Runs first on error, so that shutdown does not wait for videos in progress.
+        stack.callback(stop_all)
         yield executor
 
 
 def _connect(
     scheduler: str | None, workers: int, progress: Progress, stack: ExitStack
 ) -> Client | None:
-    """Client of the cluster called ``scheduler`` or of one in this process; None where no port can be opened."""
+    """Connect to ``scheduler`` or a cluster in this process; None if no port can be opened."""
     from distributed import Client
 
     if scheduler:
@@ -312,36 +317,42 @@ def _local_cluster(workers: int) -> LocalCluster:
 def _progress_lines(
     parts: list[Part], waiting: list[Part], finished: Iterable[tuple[Part, Counts]]
 ) -> Iterator[str]:
-    """After each part: videos done, rates and skipped records of this run, time left."""
-    total, todo = (sum(len(part.videos) for part in some) for some in (parts, waiting))
-    done = faces = skipped = 0
+    """Yield after each part: videos done, this run's rates and skipped records, time left."""
+    total = sum(len(part.videos) for part in parts)
+    todo = sum(len(part.videos) for part in waiting)
+    before = total - todo
+    if before:
+        yield f"crops: {before}/{total} videos are done already"
+    videos = faces = skipped = 0
     start = time.monotonic()
-    if total > todo:
-        yield f"crops: {total - todo}/{total} videos are done already"
-    for part, (more_faces, more_skipped) in finished:
-        done, faces, skipped = done + len(part.videos), faces + more_faces, skipped + more_skipped
+    for part, counts in finished:
+        videos += len(part.videos)
+        faces += counts.faces
+        skipped += counts.skipped
         seconds = time.monotonic() - start
         yield (
-            f"crops: {total - todo + done}/{total} videos, {done / seconds:.2f} videos/s, {faces / seconds:.1f} "
-            f"faces/s, {skipped} skipped records, about {seconds / done * (todo - done):.0f} s left"
+            f"crops: {before + videos}/{total} videos, {videos / seconds:.2f} videos/s, "
+            f"{faces / seconds:.1f} faces/s, {skipped} skipped records, "
+            f"about {seconds / videos * (todo - videos):.0f} s left"
         )
 
 
 def _remove_stale(out: Path, parts: list[Part]) -> None:
-    """Delete parts of these corpora that were made from other input, and halves of interrupted ones."""
+    """Delete parts of these corpora that were made from other input, and incomplete ones."""
     current = {part.path.name for part in parts}
     datasets = {name.rsplit("-", 2)[0] for name in current}
     for path in out.glob("*.arrow*"):
-        made_by_us = re.fullmatch(r"(.+)-\d{5}-[0-9a-f]{12}\.arrow(\.\w+)?", path.name)
-        if made_by_us and made_by_us[1] in datasets and path.name not in current:
+        part_name = re.fullmatch(r"(.+)-\d{5}-[0-9a-f]{12}\.arrow(\.\w+)?", path.name)
+        if part_name and part_name[1] in datasets and path.name not in current:
             path.unlink()
 
 
-def _check_share(skipped: pd.DataFrame, videos: int, limit: float) -> None:
+def _check_lost(skipped: pd.DataFrame, videos: int, limit: float) -> None:
+    """Raise ``ValueError`` if more than ``limit`` of the ``videos`` were lost."""
     lost = skipped[skipped["reason"].isin(LOST)]
     if len(lost) > limit * videos:
         first = ", ".join(f"{row.video_id} ({row.reason})" for row in lost.head(10).itertuples())
         raise ValueError(
             f"{len(lost)} of {videos} videos gave no crop, over crops.max_skipped = {limit}: "
-            f"mend them (skipped.csv lists all) or raise crops.max_skipped; first {first}"
+            f"fix them (skipped.csv lists all) or raise crops.max_skipped; first {first}"
         )

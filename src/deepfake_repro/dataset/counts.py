@@ -1,4 +1,4 @@
-"""Videos found, in the official release and in the paper, side by side by split and class (Tables 1 and 2)."""
+"""Compare the indexed videos with the official releases and the paper (Tables 1 and 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pandas as pd
 from ..corpora import ADAPTERS
 from ..corpora.schema import SPLITS
 
-Cell = tuple[str, str]  # (split, class); "all" stands for a sum
+Cell = tuple[str, str]
+"""(split, class); "all" for a sum."""
 Cells = dict[Cell, int]
 
 CLASSES = ("real", "fake")
@@ -37,23 +38,26 @@ def _cells(**splits: tuple[int, int]) -> Cells:
     }
 
 
-# What a complete official download holds, as far as it is known: each adapter says it, with its
-# source.
 OFFICIAL: dict[str, Cells] = {
     name: _cells(**adapter.official) for name, adapter in ADAPTERS.items()
 }
-IN_THE_TEXT: dict[str, Cells] = {
-    "df40": _cells(test=(178, 11366))
-}  # Section 4.2 of the paper; in neither table
+"""Counts of the complete official downloads; each adapter has them with their source."""
+IN_THE_TEXT: dict[str, Cells] = {"df40": _cells(test=(178, 11366))}
+"""Counts that the paper states in Section 4.2 and in neither table."""
 
-_ONE_REAL = "the paper has one training real fewer than the 890 of the release; which one and why is not known"
-_IDENTITIES = "no official split: 70/15/15 by a hash of the identity comes near the paper's sizes, not onto them"
+_ONE_REAL = (
+    "the paper has one training real fewer than the 890 of the release; which one and why is not "
+    "known"
+)
+_IDENTITIES = (
+    "no official split: 70/15/15 by a hash of the identity comes near the paper's sizes, not onto "
+    "them"
+)
 _AGREED = (
-    "official test labels were never released, so official validation is the test set and a share of training "
-    "validation; the paper's further filter is not known"
+    "official test labels were never released, so official validation is the test set and a share "
+    "of training validation; the paper's further filter is not known"
 )
 _INTERNAL = "the paper's collection is internal: the user's own takes its place"
-# Why a complete download differs from the paper; a cell that is not named has no known reason.
 KNOWN: dict[str, dict[Cell, str]] = {
     "celebdf2": dict.fromkeys([("train", "all"), ("all", "real"), ("all", "all")], _ONE_REAL),
     "fakeavceleb": {
@@ -70,72 +74,85 @@ KNOWN: dict[str, dict[Cell, str]] = {
     ),
     "itw": dict.fromkeys([("test", name) for name in (*CLASSES, "all")], _INTERNAL),
 }
+"""Why a complete download differs from the paper; other cells have no known reason."""
 MINIATURE = "size of the miniature, not of the paper's corpus"
 
 
-def published(folder: Path) -> dict[str, Cells]:
-    """The paper's counts per corpus from ``table1.csv`` and ``table2.csv`` in ``folder``, and from its text.
+def load_published(folder: Path) -> dict[str, Cells]:
+    """Load the paper's counts per corpus from ``table1.csv``, ``table2.csv`` and its text.
 
-    Table 1 prints sums over classes and sums over splits; Table 2's corpora are test sets. Raises
-    ``FileNotFoundError`` for a missing table.
+    Table 1 prints sums over classes and sums over splits; the corpora of Table 2 are test sets.
+    Raises ``FileNotFoundError`` for a missing table.
     """
-    found = {name: dict(cells) for name, cells in IN_THE_TEXT.items()}
-    for row in pd.read_csv(folder / "table1.csv").itertuples():
-        cells = {
-            (split, "all"): getattr(row, f"videos_{split}") for split in ("train", "val", "test")
+    paper = {name: dict(cells) for name, cells in IN_THE_TEXT.items()}
+    for row in pd.read_csv(folder / "table1.csv").to_dict("records"):
+        counts = {(split, "all"): row[f"videos_{split}"] for split in ("train", "val", "test")}
+        counts |= {("all", name): row[f"videos_{name}"] for name in CLASSES}
+        paper[row["dataset"]] = {
+            cell: int(count) for cell, count in counts.items() if pd.notna(count)
         }
-        cells |= {("all", name): getattr(row, f"videos_{name}") for name in CLASSES}
-        found[row.dataset] = {cell: int(count) for cell, count in cells.items() if pd.notna(count)}
-    for row in pd.read_csv(folder / "table2.csv").itertuples():
-        found[row.dataset] = _cells(test=(row.videos_real, row.videos_fake))
-    return found
+    for row in pd.read_csv(folder / "table2.csv").to_dict("records"):
+        paper[row["dataset"]] = _cells(test=(row["videos_real"], row["videos_fake"]))
+    return paper
 
 
 def compare(
     index: pd.DataFrame, report: pd.DataFrame, paper: dict[str, Cells], *, miniature: bool = False
 ) -> pd.DataFrame:
-    """Found, official and the paper's videos of each corpus, with ``COLUMNS``; what is not known is ``<NA>``.
+    """Compare found, official and the paper's videos of each corpus; columns are ``COLUMNS``.
 
-    ``index`` and ``report`` as :func:`.corpora.index_corpora` returns them, ``paper`` as
-    :func:`published` does. A row per split and class, then the sums (``all``), which also hold the names met
-    only in the metadata or only on disk. ``difference`` is found - paper. A corpus that was not run keeps its
-    rows, without numbers found and with the reason. For a ``miniature`` nothing is subtracted.
+    ``index`` and ``report`` as returned by :func:`.corpora.index_corpora`, ``paper`` by
+    :func:`load_published`. There is one row per split and class, then the sums (``all``), which
+    also have the names that are only in the metadata or only on disk. ``difference`` is found -
+    paper; unknown numbers are ``<NA>``. A corpus that was not indexed has rows with the reason and
+    without found numbers. For a ``miniature`` no difference is computed.
     """
     rows = []
     for corpus in dict.fromkeys([*report["corpus"], *sorted(set(index["dataset"]))]):
-        about = report[report["corpus"] == corpus]
-        found = with_sums(_found(index[index["dataset"] == corpus]))
-        official, stated = with_sums(OFFICIAL.get(corpus, {})), with_sums(paper.get(corpus, {}))
-        missing = "" if found else "; ".join(filter(None, about["notes"]))
-        cells = _in_order({*found, *official, *stated} or {("none", "all")})
-        for cell in cells:
-            numbers = found.get(cell, 0 if found else None), official.get(cell), stated.get(cell)
-            sides = (
-                (about["metadata_only"].sum(), about["disk_only"].sum())
-                if found and cell == cells[-1]
-                else ()
-            )
-            why = (
-                MINIATURE
-                if miniature and found
-                else _explain(KNOWN.get(corpus, {}).get(cell, ""), missing, *numbers)
-            )
-            rows.append(
-                (
-                    corpus,
-                    *cell,
-                    numbers[0],
-                    *(sides or (None, None)),
-                    *numbers[1:],
-                    None if miniature else _minus(numbers[0], numbers[2]),
-                    why,
-                )
-            )
+        videos = index[index["dataset"] == corpus]
+        corpus_report = report[report["corpus"] == corpus]
+        rows += _compare_corpus(corpus, videos, corpus_report, paper.get(corpus, {}), miniature)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Int64"))
 
 
+def _compare_corpus(
+    corpus: str, videos: pd.DataFrame, report: pd.DataFrame, paper: Cells, miniature: bool
+) -> list[dict[str, object]]:
+    indexed = with_sums(_count(videos))
+    official = with_sums(OFFICIAL.get(corpus, {}))
+    printed = with_sums(paper)
+    not_indexed = "" if indexed else "; ".join(filter(None, report["notes"]))
+    cells = _in_order({*indexed, *official, *printed} or {("none", "all")})
+    rows: list[dict[str, object]] = []
+    for cell in cells:
+        found = indexed.get(cell, 0 if indexed else None)
+        if miniature and indexed:
+            explanation = MINIATURE
+        else:
+            reason = KNOWN.get(corpus, {}).get(cell, "")
+            explanation = _explain(
+                reason, not_indexed, found, official.get(cell), printed.get(cell)
+            )
+        rows.append(
+            {
+                "corpus": corpus,
+                "split": cell[0],
+                "class": cell[1],
+                "found": found,
+                "official": official.get(cell),
+                "paper": printed.get(cell),
+                "difference": None if miniature else _minus(found, printed.get(cell)),
+                "explanation": explanation,
+            }
+        )
+    if indexed:
+        rows[-1]["metadata_only"] = report["metadata_only"].sum()
+        rows[-1]["disk_only"] = report["disk_only"].sum()
+    return rows
+
+
 def with_sums(cells: Cells) -> Cells:
-    """``cells`` and those sums over classes and splits that follow from them and are not given."""
+    """Return ``cells`` and the missing sums over classes and splits that follow from them."""
     full = dict(cells)
     splits = [split for split in SPLITS if any(cell[0] == split for cell in cells)]
     for name in (*CLASSES, "all"):
@@ -148,7 +165,7 @@ def with_sums(cells: Cells) -> Cells:
     return full
 
 
-def _found(videos: pd.DataFrame) -> Cells:
+def _count(videos: pd.DataFrame) -> Cells:
     counts = videos.groupby(["split", "label"]).size()
     return {
         (split, name): int(counts.get((split, label), 0))
@@ -158,11 +175,12 @@ def _found(videos: pd.DataFrame) -> Cells:
 
 
 def _in_order(cells: Iterable[Cell]) -> list[Cell]:
-    """Split by split, real, fake, all; sums over splits last, and left out where there is one split only."""
+    """Sort cells by split, then real, fake, all; omit sums over splits if there is only one."""
+    split_order = (*SPLITS, "all")
+    class_order = (*CLASSES, "all")
     splits = {split for split, _ in cells} - {"all"}
-    order = {split: place for place, split in enumerate((*SPLITS, "all"))}
     kept = [cell for cell in cells if cell[0] != "all" or len(splits) != 1]
-    return sorted(kept, key=lambda cell: (order[cell[0]], (*CLASSES, "all").index(cell[1])))
+    return sorted(kept, key=lambda cell: (split_order.index(cell[0]), class_order.index(cell[1])))
 
 
 def _minus(first: int | None, second: int | None) -> int | None:
@@ -170,15 +188,17 @@ def _minus(first: int | None, second: int | None) -> int | None:
 
 
 def _explain(
-    known: str, missing: str, found: int | None, official: int | None, paper: int | None
+    reason: str, not_indexed: str, found: int | None, official: int | None, paper: int | None
 ) -> str:
-    """Why the numbers of a row differ: the known reason, and what is missing from or beyond the release."""
-    if missing:
-        return f"{missing}; {known}" if known else missing
-    parts = [known] if known and paper not in (None, found) else []
-    beyond = _minus(found, official)
-    if beyond:
-        parts.append(f"{abs(beyond)} {'more' if beyond > 0 else 'fewer'} than the official release")
-    if not parts and paper not in (None, found):
+    """Explain the numbers of a row by the known reason and the difference from the release."""
+    if not_indexed:
+        return f"{not_indexed}; {reason}" if reason else not_indexed
+    differs = paper not in (None, found)
+    parts = [reason] if reason and differs else []
+    surplus = _minus(found, official)
+    if surplus:
+        comparison = "more" if surplus > 0 else "fewer"
+        parts.append(f"{abs(surplus)} {comparison} than the official release")
+    if differs and not parts:
         parts = ["not explained"]
     return "; ".join(parts)

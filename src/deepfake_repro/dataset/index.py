@@ -1,16 +1,16 @@
-"""The index of a profile: official downloads -> one table, counts beside the paper's (Section 4.1)."""
+"""Index of a profile: the official downloads as one table, and its counts (Section 4.1)."""
 
 from __future__ import annotations
 
 from ..corpora import index_corpora
 from ..project.params import IndexOptions, load
-from ..project.paths import corpus_roots, places
+from ..project.paths import corpus_roots, profile_paths
 from ..project.vocabulary import MISSING
-from .counts import compare, published
+from .counts import compare, load_published
 
 
 def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
-    """The profile's index options in the words of each adapter."""
+    """Return the keyword arguments of each adapter that has options."""
     return {
         "ffpp": {"compression": options.compression},
         "fakeavceleb": {
@@ -25,21 +25,20 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
     }
 
 
-def index(profile: str) -> None:
-    """Corpora of a profile -> ``index.parquet`` and ``report.csv``; prints what was found beside the paper's counts."""
+def write_index(profile: str) -> None:
+    """Write ``index.parquet`` and ``report.csv`` of a profile; print its counts and the paper's."""
     params = load()
-    options, place = (
-        params.profile(profile).index,
-        places(profile),
-    )  # first, so that it is the profile that is unknown
-    table, report = index_corpora(corpus_roots(place.roots), adapter_options(options))
-    place.index.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(place.index, index=False)
-    report.to_csv(place.index.with_name("report.csv"), index=False, lineterminator="\n")
-    paper = published(place.base / "results" / "published")
-    compared = compare(table, report, paper, miniature=profile in params.miniatures)
-    shown = compared.astype("object").where(compared.notna(), MISSING)
-    shown["explanation"] = shown["explanation"].str.ljust(
-        shown["explanation"].str.len().max()
-    )  # left-aligned
-    print(report.to_string(index=False), shown.to_string(index=False, justify="left"), sep="\n\n")
+    options = params.profile(profile).index  # first, to report an unknown profile
+    paths = profile_paths(profile)
+    table, report = index_corpora(corpus_roots(paths.roots), adapter_options(options))
+    paths.index.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(paths.index, index=False)
+    report.to_csv(paths.index.with_name("report.csv"), index=False, lineterminator="\n")
+    paper = load_published(paths.base / "results" / "published")
+    counts = compare(table, report, paper, miniature=profile in params.miniatures)
+    printed = counts.astype("object").where(counts.notna(), MISSING)
+    width = printed["explanation"].str.len().max()
+    printed["explanation"] = printed["explanation"].str.ljust(width)
+    print(report.to_string(index=False))
+    print()
+    print(printed.to_string(index=False, justify="left"))

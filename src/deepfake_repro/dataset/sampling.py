@@ -1,13 +1,12 @@
 """The balanced training sample (Section 4.1 of Mylonas & Papadopoulos 2025).
 
 The paper asks for a real-to-fake ratio of about 1:1, "equal sampling across videos", and "at least
-one sample from each video". The rarer class is kept whole; the commoner one is cut by filling all
-its videos to one common level, as water fills vessels of different height. Its printed counts fit
-this rule: FF++ 14K fake crops from 3,600 videos.
+one sample from each video". All crops of the rarer class are kept; every video of the commoner
+class contributes up to a common number of crops. The paper's counts fit this rule: 14K fake crops
+from 3,600 videos of FF++.
 
-Every choice is made by a hash of the seed and the crop's own key, so it depends neither on the
-order of the rows nor on the version of a random generator, and a crop keeps its rank when other
-videos join.
+Each choice depends on a hash of the seed and the crop's key only, not on the order of the rows or
+the version of a random generator, and a crop keeps its rank when videos are added.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ COLUMNS = ["video_id", "frame", "face", "label", "category", "dataset"]
 def balanced_sample(crops: pd.DataFrame, real_to_fake: float = 1.0, *, seed: int) -> pd.DataFrame:
     """Choose the training crops of Section 4.1.
 
-    ``crops``: a row per crop with at least ``video_id, frame, face, label, category, dataset``;
-    ``real_to_fake``: wished ratio of real to fake crops. Returns the chosen rows with just these columns,
-    sorted by (video_id, frame, face). When the commoner class has more videos than crops are wished for, each
-    of them still gives one crop. Raises ``ValueError`` for missing columns, repeated crops, a video with two
-    labels, a missing class, a ratio <= 0.
+    ``crops``: one row per crop with at least ``video_id, frame, face, label, category, dataset``;
+    ``real_to_fake``: target ratio of real to fake crops. Returns the chosen rows with only these
+    columns, sorted by (video_id, frame, face). Each video contributes at least one crop, even if
+    this exceeds the target. Raises ``ValueError`` for missing columns, repeated crops, a video with
+    two labels, a missing class, or a ratio <= 0.
     """
     if not real_to_fake > 0:
         raise ValueError(f"real_to_fake is {real_to_fake}: give a ratio above 0, such as 1.0")
     table, video, names = _sorted(crops)
-    label_of_video = _label_of_video(table, video, names)
-    common, target = _target(table["label"], real_to_fake)
+    video_labels = _video_labels(table, video, names)
+    commoner, target = _target(table["label"], real_to_fake)
     capacity = np.bincount(video, minlength=len(names))
     keys = _video_keys(names, seed)
     quota = capacity.copy()
-    of_common = label_of_video == common
-    quota[of_common] = _fill(capacity[of_common], target, keys[of_common])
+    is_commoner = video_labels == commoner
+    quota[is_commoner] = _fill(capacity[is_commoner], target, keys[is_commoner])
     order = np.lexsort((_crop_keys(table, keys[video]), video))
     rank_in_video = np.arange(len(table)) - np.repeat(np.cumsum(capacity) - capacity, capacity)
     chosen = np.sort(order[rank_in_video < quota[video[order]]])
@@ -48,7 +47,7 @@ def balanced_sample(crops: pd.DataFrame, real_to_fake: float = 1.0, *, seed: int
 
 
 def summary(sample: pd.DataFrame) -> pd.DataFrame:
-    """Real and fake videos and crops of each corpus, in Table 1's order, then a row ``total``.
+    """Count real and fake videos and crops of each corpus in Table 1's order, with a ``total``.
 
     ``sample`` as returned by :func:`balanced_sample`. Columns: ``dataset, real_videos, fake_videos,
     real_crops, fake_crops``; the last two are Table 1's last two columns (Section 4.1).
@@ -58,7 +57,8 @@ def summary(sample: pd.DataFrame) -> pd.DataFrame:
     others = sorted(present.difference(TRAINING_CORPORA))
     for dataset in [name for name in TRAINING_CORPORA if name in present] + others:
         part = sample[sample["dataset"] == dataset]
-        real, fake = part[part["label"] == 0], part[part["label"] == 1]
+        real = part[part["label"] == 0]
+        fake = part[part["label"] == 1]
         counts = (real["video_id"].nunique(), fake["video_id"].nunique(), len(real), len(fake))
         rows.append((dataset, *counts))
     table = pd.DataFrame(
@@ -69,11 +69,11 @@ def summary(sample: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sorted(crops: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, pd.Index]:
-    """The rows sorted by crop key, the number of each row's video ``[N]``, and the sorted video ids."""
+    """Return the rows sorted by crop key, the video number of each ``[N]``, and the video ids."""
     missing = [column for column in COLUMNS if column not in crops]
     if missing:
         raise ValueError(
-            f"crops lack the column {', '.join(missing)}: join them with the index table first"
+            f"crops lack the columns {', '.join(missing)}: join them with the index table first"
         )
     if not crops["label"].isin([0, 1]).all():
         raise ValueError(
@@ -82,28 +82,28 @@ def _sorted(crops: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, pd.Index]:
     video, names = pd.factorize(crops["video_id"].astype("str"), sort=True)
     keys = (crops["face"].to_numpy(np.int64), crops["frame"].to_numpy(np.int64), video)
     order = np.lexsort(keys)
-    same = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
-    if same.any():
-        row = crops.iloc[order[np.flatnonzero(same)[0]]]
+    repeated = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
+    if repeated.any():
+        row = crops.iloc[order[np.flatnonzero(repeated)[0]]]
         raise ValueError(
             f"crop {row.video_id} frame {row.frame} face {row.face} is listed twice: drop a row"
         )
     return crops[COLUMNS].iloc[order], video[order], names
 
 
-def _label_of_video(table: pd.DataFrame, video: np.ndarray, names: pd.Index) -> np.ndarray:
+def _video_labels(table: pd.DataFrame, video: np.ndarray, names: pd.Index) -> np.ndarray:
     fakes = np.bincount(video, weights=table["label"], minlength=len(names))
     crops = np.bincount(video, minlength=len(names))
     mixed = (fakes > 0) & (fakes < crops)
     if mixed.any():
         raise ValueError(
-            f"video {names[mixed.argmax()]} has crops of both labels: mend the index table"
+            f"video {names[mixed.argmax()]} has crops of both labels: correct the index table"
         )
     return (fakes > 0).astype(int)
 
 
 def _target(label: pd.Series, real_to_fake: float) -> tuple[int, int]:
-    """The label to cut and how many of its crops to keep."""
+    """Return the label of the commoner class and how many of its crops to keep."""
     fake = int(label.sum())
     real = len(label) - fake
     if not (real and fake):
@@ -116,12 +116,13 @@ def _target(label: pd.Series, real_to_fake: float) -> tuple[int, int]:
 
 
 def _fill(capacity: np.ndarray, target: int, keys: np.ndarray) -> np.ndarray:
-    """Crops to take from each video: ``min(capacity, q)``, plus one for the remainder's videos of lowest key.
+    """Return the number of crops to take from each video, about ``target`` in total.
 
-    q is the largest common level whose sum does not exceed ``target``, and at least 1.
+    It is ``min(capacity, level)`` with the highest level whose sum does not exceed ``target``, but
+    at least 1, plus one crop for the videos of lowest key until the sum is ``target``.
     """
     levels = np.arange(1, capacity.max() + 1)
-    # Videos with at least q crops add one when the level rises to q.
+    # When the level rises to q, each video with at least q crops contributes one more.
     total = np.cumsum(len(capacity) - np.searchsorted(np.sort(capacity), levels))
     level = max(1, int(np.searchsorted(total, target, side="right")))
     quota = np.minimum(capacity, level)
@@ -132,20 +133,20 @@ def _fill(capacity: np.ndarray, target: int, keys: np.ndarray) -> np.ndarray:
 
 
 def _video_keys(names: pd.Index, seed: int) -> np.ndarray:
-    """One pseudo-random uint64 per video from its id and the seed."""
+    """Hash the seed and the id of each video to a pseudo-random uint64."""
     salt = f"{seed}\0"
     digests = (blake2b((salt + name).encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(b"".join(digests), "<u8")
 
 
 def _crop_keys(table: pd.DataFrame, video_key: np.ndarray) -> np.ndarray:
-    """One pseudo-random uint64 per crop ``[N]`` from its video's key, frame and face."""
+    """Hash the video key, frame and face of each crop to a pseudo-random uint64 ``[N]``."""
     key = _mix(video_key ^ table["frame"].to_numpy(np.int64).view(np.uint64))
     return _mix(key ^ table["face"].to_numpy(np.int64).view(np.uint64))
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014): a bijection that scatters all 64 bits."""
+    """Scatter all 64 bits by SplitMix64's finaliser (Steele, Lea & Flood 2014), a bijection."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -18,64 +18,68 @@ from ..project.provenance import file_digest
 from .casting import Clip, plan
 from .clips import FRAMES_PER_SECOND, Motion, camera, decoded, encode, face_crop, render, take_seed
 from .layouts import finish, official_name
-from .manipulations import generate, recipe
+from .manipulations import Layer, generate, recipe
 from .people import Still, stills
 
+# No person, neither target nor donor, is in more than one split.
 PEOPLE = {
     "train": ("P001", "P002", "P004", "P005", "P009"),
     "val": ("P003", "P007"),
     "test": ("P006", "P008", "P010"),
 }
-"""No person, neither target nor donor, is in more than one split."""
 SEQUENCE_SIZE = {"df40": 256, "wilddeepfake": 224}
 
 
 def expressions(assets: Path, clip: Clip) -> tuple[Still, Still]:
-    """The two expressions between which the target drifts in this take."""
+    """Draw the two expressions between which the target drifts in this take."""
     faces = stills(assets, clip.target)
-    first, second = np.random.default_rng(
-        take_seed("faces", clip.corpus, clip.target, clip.take)
-    ).choice(len(faces), 2, replace=False)
+    rng = np.random.default_rng(take_seed("faces", clip.corpus, clip.target, clip.take))
+    first, second = rng.choice(len(faces), 2, replace=False)
     return faces[first], faces[second]
 
 
 def _donor(assets: Path, clip: Clip, kind: str) -> Still:
-    """The donor's face (swap), or the target with the driving person's expression (reenactment)."""
+    """Return the donor's face (swap), or the target with the donor's expression (reenactment)."""
     person = clip.donor if kind == "swap" else clip.target
+    if person is None:
+        raise ValueError(f"{clip.corpus}: '{clip.path}' is a real clip; it has no donor")
     faces = stills(assets, person)
     return faces[take_seed("donor", clip.donor, clip.target, clip.take, clip.method) % len(faces)]
 
 
 def make_clip(clip: Clip, assets: Path, root: Path, seconds: float) -> None:
-    """Render one planned clip to its place under the corpus root: a video, or a folder of face PNGs."""
+    """Render one planned clip under the corpus root: a video, or a folder of face PNGs."""
     still, towards = expressions(assets, clip)
     conditions = camera(clip.corpus, clip.target, clip.take)
     motion = Motion(still, towards, conditions)
-    how = None if clip.donor is None else recipe(clip.corpus, clip.method)
-    layer = None if how is None else generate(how, still, _donor(assets, clip, how.kind))
+    layer = None
+    if clip.donor is not None:
+        how = recipe(clip.corpus, clip.method)
+        layer = generate(how, still, _donor(assets, clip, how.kind))
     seed = take_seed(clip.corpus, clip.target, clip.take)
-    place = root / clip.path
-    place.parent.mkdir(parents=True, exist_ok=True)
+    path = root / clip.path
+    path.parent.mkdir(parents=True, exist_ok=True)
     if clip.kind == "video":
         length = seconds + (seed % 5) * 0.25
         times = np.arange(round(length * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND
-        encode(render(still, motion, layer, seed, times), conditions.crf, place)
+        encode(render(still, motion, layer, seed, times), conditions.crf, path)
     else:
-        _face_sequence(clip, still, motion, layer, seed, place)
+        _face_sequence(clip, still, motion, layer, seed, path)
 
 
 def _face_sequence(
-    clip: Clip, still: Still, motion: Motion, layer: object, seed: int, place: Path
+    clip: Clip, still: Still, motion: Motion, layer: Layer | None, seed: int, folder: Path
 ) -> None:
-    """Face PNGs as DF40 (a frame a second, 256 px) and WildDeepfake (every frame, 224 px) publish them."""
-    times = np.arange(3.0) if clip.corpus == "df40" else np.arange(21) / FRAMES_PER_SECOND
+    """Write face PNGs as published: DF40 has one per second, WildDeepfake one per frame."""
+    df40 = clip.corpus == "df40"
+    times = np.arange(3.0) if df40 else np.arange(21) / FRAMES_PER_SECOND
     frames = decoded(render(still, motion, layer, seed, times), motion.camera.crf)
-    place.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number, (frame, time) in enumerate(zip(frames, times, strict=True)):
         face = face_crop(frame, motion.face_box(still.points, time), SEQUENCE_SIZE[clip.corpus])
-        name = f"{number:03d}" if clip.corpus == "df40" else str(number)
+        name = f"{number:03d}" if df40 else str(number)
         cv2.imwrite(
-            str(place / f"{name}.png"),
+            str(folder / f"{name}.png"),
             cv2.cvtColor(face, cv2.COLOR_RGB2BGR),
             [cv2.IMWRITE_PNG_COMPRESSION, 3],
         )
@@ -87,12 +91,13 @@ def _make(task: tuple[Clip, Path, Path, float]) -> None:
 
 
 def build(name: str, size: Miniature, assets: Path, out: Path) -> dict[str, str]:
-    """Make all miniature corpora of ``name`` under ``out``; returns their roots (posix, relative to the repository).
+    """Make all miniature corpora of ``name`` under ``out`` and return the root of each.
 
-    Writes ``<out>.yaml`` beside the folder: the roots and one digest over every byte, on which the
-    pipeline depends.
+    Roots are posix and relative to the folder of ``out``. ``<out>.yaml`` lists them and a digest
+    over every byte, on which the pipeline depends.
     """
     clips = plan(PEOPLE, size.videos, size.seed)
+    corpora = list(dict.fromkeys(clip.corpus for clip in clips))
     shutil.rmtree(out, ignore_errors=True)
     lengths = {"train": size.train_seconds, "val": size.test_seconds, "test": size.test_seconds}
     tasks = [
@@ -103,15 +108,16 @@ def build(name: str, size: Miniature, assets: Path, out: Path) -> dict[str, str]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         for _ in track(pool.map(_make, tasks, chunksize=4), f"{name} clips", total=len(tasks)):
             pass
-    for corpus in dict.fromkeys(clip.corpus for clip in clips):
-        finish(
-            corpus, out / official_name(corpus), [clip for clip in clips if clip.corpus == corpus]
-        )
-    return write_roots(out, dict.fromkeys(clip.corpus for clip in clips))
+    for corpus in corpora:
+        finish(corpus, out / official_name(corpus), clips)
+    return write_roots(out, corpora)
 
 
 def write_roots(out: Path, corpora: Iterable[str]) -> dict[str, str]:
-    """``<out>.yaml``: root of each corpus, relative to the file's folder, and a digest over all files."""
+    """Write ``<out>.yaml``: a digest over all files and the root of each corpus, which is returned.
+
+    Roots are relative to the folder of the YAML file.
+    """
     roots = {corpus: f"{out.name}/{official_name(corpus)}" for corpus in corpora}
     lines = [
         f"digest: {file_digest(out)}   # over every byte below",

@@ -1,13 +1,14 @@
-"""The fakes: real algorithms (landmark face swaps, reenactments) with the traits of the methods they stand for.
+"""The fakes: real algorithms (landmark face swaps, reenactments) that imitate published methods.
 
-A recipe is not the original method; it is a small algorithm of the same family. What the recipes of
-one corpus share (generator size, blending, colour transfer) no other corpus repeats, and the
-recipes of the out-of-distribution and in-the-wild sets occur in no training corpus.
+A recipe is not the original method but a small algorithm of the same family, with its traits. What
+the recipes of one corpus share (generator size, blending, colour transfer) no other corpus repeats.
+The recipes of the out-of-distribution and in-the-wild sets occur in no training corpus.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from ..faces.landmarks import LIPS, OVAL
 from .people import Still
 from .warps import bottleneck, match_colour, region_mask, similarity, warp
 
-INNER = [
+# Outlines by MediaPipe index: brows, cheeks and chin (the face without forehead), and below the
+# eyes (cheeks, mouth and chin).
+INNER = (
     70,
     63,
     105,
@@ -37,10 +40,8 @@ INNER = [
     58,
     132,
     234,
-]
-"""Brows, cheeks and chin: the face without forehead (MediaPipe indices)."""
-LOWER = [234, 132, 58, 136, 149, 152, 378, 365, 288, 361, 454, 280, 4, 50]
-"""Below the eyes: cheeks, mouth and chin."""
+)
+LOWER = (234, 132, 58, 136, 149, 152, 378, 365, 288, 361, 454, 280, 4, 50)
 REGIONS = {"face": OVAL, "inner": INNER, "lower": LOWER, "mouth": LIPS}
 
 
@@ -48,15 +49,20 @@ REGIONS = {"face": OVAL, "inner": INNER, "lower": LOWER, "mouth": LIPS}
 class Recipe:
     """How one manipulation is made.
 
-    ``kind``: ``swap`` (another person's face) or ``reenact`` (the person's own face with another expression);
-    ``pixels``: side of the generator's output; ``up``/``sharpen``: how it is enlarged; ``grain``: share of the
-    camera noise put back on the generated face; ``grow``/``feather``: size and softness of the blend mask;
-    ``jitter``: frame-to-frame shake of the generated face, pixels.
+    ``pixels``: side of the generator's output.
+    ``kind``: ``swap`` (another person's face) or ``reenact`` (the person's own face with another
+    expression).
+    ``region``: part of the face that is replaced.
+    ``up``, ``sharpen``: how the output is enlarged.
+    ``colour``: how its colours are matched.
+    ``feather``, ``grow``: softness and size of the blend mask.
+    ``grain``: share of the camera noise put back on the generated face.
+    ``jitter``: shake of the generated face from frame to frame, pixels.
     """
 
+    pixels: int
     kind: str
     region: str
-    pixels: int
     up: str = "bilinear"
     colour: str = "lab"
     feather: float = 5.0
@@ -68,28 +74,23 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Layer:
-    """A generated face on the target's still: RGB uint8 ``[H, W, 3]`` and where it is blended in, ``[H, W]``."""
+    """A generated face on the target's still: RGB uint8 ``[H, W, 3]`` and blend mask ``[H, W]``."""
 
     image: np.ndarray
     mask: np.ndarray
     recipe: Recipe
 
 
-def _swap(pixels: int, **traits: object) -> Recipe:
-    return Recipe("swap", traits.pop("region", "face"), pixels, **traits)
-
-
-def _reenact(pixels: int, region: str, **traits: object) -> Recipe:
-    return Recipe("reenact", region, pixels, **{"grow": 1.1, **traits})
-
+_swap = partial(Recipe, kind="swap", region="face")
+_reenact = partial(Recipe, kind="reenact", grow=1.1)
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "ffpp": {
         "deepfakes": _swap(72, region="inner", feather=6),
         "faceswap": _swap(112, colour="mean", feather=2, up="nearest", grain=0.3),
         "faceshifter": _swap(96, feather=9, grow=1.0, grain=0.2),
-        "face2face": _reenact(104, "lower", grow=1.0, grain=0.4),
-        "neuraltextures": _reenact(80, "mouth", grow=1.6, grain=0.3),
+        "face2face": _reenact(104, region="lower", grow=1.0, grain=0.4),
+        "neuraltextures": _reenact(80, region="mouth", grow=1.6, grain=0.3),
     },
     "celebdf2": {"deepfake": _swap(112, region="inner", feather=8, up="cubic", grain=0.5)},
     "dfdc": {
@@ -104,7 +105,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "fakeavceleb": {
         "faceswap": _swap(88, region="inner", colour="mean", feather=5, grain=0.2),
         "fsgan": _swap(104, feather=8, grain=0.4),
-        "wav2lip": _reenact(80, "lower", grow=1.0, feather=4, grain=0.2),
+        "wav2lip": _reenact(80, region="lower", grow=1.0, feather=4, grain=0.2),
         "faceswap-wav2lip": _swap(72, region="inner", feather=6),
         "fsgan-wav2lip": _swap(88, feather=7, jitter=0.5, grain=0.3),
     },
@@ -114,9 +115,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "deepfakes": _swap(80, region="inner", feather=4, grain=0.3),
         "blendface": _swap(112, colour="poisson", feather=6, grain=0.5),
         "mmreplacement": _swap(88, colour="none", feather=6, grain=0.3),
-        "deepfakes-stargan-stack": _reenact(88, "inner", grow=0.95, grain=0.4),
-        "talking head video": _reenact(80, "face", grow=1.0, grain=0.4),
-        "atvg-net": _reenact(96, "lower", grow=1.0, feather=6, grain=0.5),
+        "deepfakes-stargan-stack": _reenact(88, region="inner", grow=0.95, grain=0.4),
+        "talking head video": _reenact(80, region="face", grow=1.0, grain=0.4),
+        "atvg-net": _reenact(96, region="lower", grow=1.0, feather=6, grain=0.5),
     },
     "df40": {
         "fsgan": _swap(116, feather=8, grain=0.7),
@@ -128,23 +129,23 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "mobileswap": _swap(108, region="inner", up="cubic", grain=0.7),
         "e4s": _swap(140, feather=7, sharpen=0.8, grain=0.5),
         "facedancer": _swap(120, grow=0.85, feather=8, grain=0.8),
-        "fomm": _reenact(116, "face", grow=1.0, grain=0.7),
-        "facevid2vid": _reenact(132, "face", grow=1.0, sharpen=0.4, grain=0.8),
-        "wav2lip": _reenact(104, "mouth", grow=1.5, grain=0.7),
-        "mraa": _reenact(112, "face", up="cubic", grain=0.7),
-        "one_shot_free": _reenact(128, "face", grow=1.0, grain=0.8),
-        "pirender": _reenact(120, "inner", up="lanczos", grain=0.7),
-        "tpsm": _reenact(120, "face", grow=0.95, grain=0.8),
-        "lia": _reenact(112, "inner", grain=0.8),
-        "danet": _reenact(116, "face", grow=1.0, sharpen=0.5, grain=0.8),
-        "sadtalker": _reenact(128, "lower", grain=0.7),
-        "mcnet": _reenact(120, "lower", grow=1.0, up="cubic", grain=0.7),
-        "hyperreenact": _reenact(136, "face", grow=0.95, grain=0.7),
+        "fomm": _reenact(116, region="face", grow=1.0, grain=0.7),
+        "facevid2vid": _reenact(132, region="face", grow=1.0, sharpen=0.4, grain=0.8),
+        "wav2lip": _reenact(104, region="mouth", grow=1.5, grain=0.7),
+        "mraa": _reenact(112, region="face", up="cubic", grain=0.7),
+        "one_shot_free": _reenact(128, region="face", grow=1.0, grain=0.8),
+        "pirender": _reenact(120, region="inner", up="lanczos", grain=0.7),
+        "tpsm": _reenact(120, region="face", grow=0.95, grain=0.8),
+        "lia": _reenact(112, region="inner", grain=0.8),
+        "danet": _reenact(116, region="face", grow=1.0, sharpen=0.5, grain=0.8),
+        "sadtalker": _reenact(128, region="lower", grain=0.7),
+        "mcnet": _reenact(120, region="lower", grow=1.0, up="cubic", grain=0.7),
+        "hyperreenact": _reenact(136, region="face", grow=0.95, grain=0.7),
     },
     "wild": {
         "wild_1": _swap(124, feather=8, grain=0.6),
         "wild_2": _swap(116, region="inner", sharpen=0.5, grain=0.5),
-        "wild_3": _reenact(112, "lower", grow=1.0, grain=0.5),
+        "wild_3": _reenact(112, region="lower", grow=1.0, grain=0.5),
         "wild_4": _swap(132, colour="poisson", grain=0.6),
     },
 }
@@ -152,7 +153,7 @@ WILD = ("wilddeepfake", "itw", "dfeval2024")
 
 
 def recipe(corpus: str, method: str) -> Recipe:
-    """The recipe of a method of a corpus; ``ValueError`` if the pair is unknown."""
+    """Return the recipe of a method of a corpus; ``ValueError`` if the pair is unknown."""
     table = RECIPES["wild" if corpus in WILD else corpus]
     if method not in table:
         raise ValueError(
@@ -162,17 +163,17 @@ def recipe(corpus: str, method: str) -> Recipe:
 
 
 def generate(how: Recipe, target: Still, donor: Still) -> Layer:
-    """The generated face for ``target`` out of ``donor``: another person (swap) or the driven expression (reenact)."""
+    """Generate the face for ``target`` from ``donor``: another person or the driving expression."""
     shape = target.image.shape[:2]
-    goal = target.points if how.kind == "swap" else _driven(target, donor)
-    face = warp(donor.image, donor.points, goal, shape)
-    mask = region_mask(goal, REGIONS[how.region], shape, how.grow, how.feather)
+    points = target.points if how.kind == "swap" else _driven(target, donor)
+    face = warp(donor.image, donor.points, points, shape)
+    mask = region_mask(points, REGIONS[how.region], shape, how.grow, how.feather)
     face = match_colour(face, target.image, mask, how.colour)
-    return Layer(bottleneck(face, goal, how.pixels, how.up, how.sharpen), mask, how)
+    return Layer(bottleneck(face, points, how.pixels, how.up, how.sharpen), mask, how)
 
 
 def _driven(target: Still, donor: Still) -> np.ndarray:
-    """Landmarks ``[478, 2]`` of the donor's expression in the target's pose, with the target's own face outline."""
+    """Move the donor's landmarks ``[478, 2]`` into the target's pose and face outline."""
     pose = similarity(donor.points[list(OVAL)], target.points[list(OVAL)])
     moved = (donor.points @ pose[:, :2].T + pose[:, 2]).astype(np.float32)
     moved[list(OVAL)] = target.points[list(OVAL)]

@@ -12,16 +12,17 @@ import numpy as np
 from ..faces.detection import RetinaFace
 from ..faces.landmarks import OVAL, FaceMesh
 
+# Height of the face oval in a still, pixels. With the box enlarged by 30 % a crop comes out near
+# 224 px without shrinking, which would remove the traces that the demo is about.
 FACE_HEIGHT = 165
-"""Height of the face oval in a still, pixels: with the box enlarged by 30 % a crop comes out near 224 px
-without shrinking, which would remove the traces that the demo is about."""
+# Pictures of the sheet (thoughtful, exhausted, shocked) in which hands or a bowed head hide part of
+# some faces.
 OCCLUDED = (10, 12, 13)
-"""Places on the sheet (thoughtful, exhausted, shocked) where hands or a bowed head hide part of some faces."""
 
 
 @dataclass(frozen=True)
 class Still:
-    """One expression of one person: RGB uint8 ``[H, W, 3]`` and landmarks float32 ``[478, 2]`` in pixels."""
+    """One expression of one person: RGB uint8 ``[H, W, 3]`` and landmarks float32 ``[478, 2]``."""
 
     image: np.ndarray
     points: np.ndarray
@@ -34,9 +35,9 @@ class Still:
 
 
 def tiles(sheet: np.ndarray) -> list[np.ndarray]:
-    """The 16 pictures of an expression sheet ``[H, W, 3]``, row by row, without their white frames.
+    """Cut an expression sheet ``[H, W, 3]`` into its 16 pictures, row by row, without their frames.
 
-    Raises ``ValueError`` if there are not 16 frames: the asset is not the expected sheet.
+    Raises ``ValueError`` if there are not 16 white frames: the asset is not the expected sheet.
     """
     white = (sheet.min(axis=2) > 200).astype(np.uint8)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(white, connectivity=8)
@@ -50,7 +51,7 @@ def tiles(sheet: np.ndarray) -> list[np.ndarray]:
 
 
 def _still(tile: np.ndarray, detector: RetinaFace, mesh: FaceMesh) -> Still:
-    """Landmarks on the tile, then both scaled so that the face oval is ``FACE_HEIGHT`` high."""
+    """Detect landmarks and scale tile and landmarks to a face oval of ``FACE_HEIGHT`` pixels."""
     (faces,) = detector([tile])
     points = mesh(tile, faces.boxes[0])
     scale = FACE_HEIGHT / np.ptp(points[list(OVAL), 1])
@@ -62,9 +63,16 @@ def _still(tile: np.ndarray, detector: RetinaFace, mesh: FaceMesh) -> Still:
 
 @cache
 def stills(assets: Path, person: str) -> tuple[Still, ...]:
-    """All unoccluded expressions of a person; the first is neutral. Cached per process."""
-    sheet = cv2.cvtColor(cv2.imread(str(assets / "people" / f"{person}.jpg")), cv2.COLOR_BGR2RGB)
+    """Return all unoccluded expressions of a person; the first is neutral. Cached per process."""
+    path = assets / "people" / f"{person}.jpg"
+    sheet = cv2.imread(str(path))
+    if sheet is None:
+        raise FileNotFoundError(f"'{path}' is missing or not a picture; fetch the assets again")
     detector = RetinaFace(assets / "retinaface_mobilenet025.onnx")
     mesh = FaceMesh(assets / "face_landmarks.tflite")
-    pictures = [tile for place, tile in enumerate(tiles(sheet)) if place not in OCCLUDED]
-    return tuple(_still(tile, detector, mesh) for tile in pictures)
+    pictures = tiles(cv2.cvtColor(sheet, cv2.COLOR_BGR2RGB))
+    return tuple(
+        _still(picture, detector, mesh)
+        for number, picture in enumerate(pictures)
+        if number not in OCCLUDED
+    )

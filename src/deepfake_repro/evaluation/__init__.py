@@ -1,1 +1,1 @@
-"""Crops -> scores -> how sure: predictions, metrics, bootstrap, thresholds, robustness (Sections 4.3 and 5)."""
+"""Evaluation: predictions, metrics, intervals, thresholds and robustness (Sections 4.3 and 5)."""

@@ -1,13 +1,13 @@
-"""From crops to videos to AUC and balanced accuracy (Sections 4.3 and 5 of Mylonas & Papadopoulos 2025).
+"""Scores of crops -> scores of videos -> AUC and balanced accuracy (Sections 4.3 and 5).
 
 A video's score is the mean over all its faces; both metrics are computed once over all videos of a
-test set, never per batch. A video without a score is counted as such and is not given 0.5. Scores
-and metrics are fractions in [0, 1]; only :func:`table_row` turns them into percent.
+test set, never per batch. A video without a score is counted separately and does not get 0.5.
+Scores and metrics are fractions in [0, 1]; only :func:`table_row` converts them to percent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -18,17 +18,18 @@ from ..project.vocabulary import AVERAGES, LNCLIP13, SETS
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
-_OF_VIDEO = ["dataset", "manipulation", "category", "label"]
+VIDEO_COLUMNS = ["video_id", "dataset", "manipulation", "category", "label"]
+"""What a table of crops or videos says about each video."""
 
 
 def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFrame:
-    """One row per video, sorted by ``video_id``, from one row per crop (Section 4.3).
+    """Reduce one row per crop to one row per video, sorted by ``video_id`` (Section 4.3).
 
     ``predictions`` needs ``video_id, dataset, manipulation, category, label, p_fake``. ``reduce``:
     ``"mean"`` over all faces of the video (the paper), or ``"frame_max"``, SBI's own rule: the
-    highest face of each frame (column ``frame``), then the mean over frames. Returns these columns
+    highest score in each frame (column ``frame``), then the mean over frames. Returns these columns
     with ``p_fake`` in [0, 1] and the number of ``crops``. Raises ``ValueError`` for missing
-    columns, scores outside [0, 1] and a video with two labels (or datasets ...).
+    columns, scores outside [0, 1] and a video with two labels, categories or datasets.
     """
     if reduce not in ("mean", "frame_max"):
         raise ValueError(
@@ -39,10 +40,10 @@ def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFram
         video_id=predictions["video_id"].astype("str"),
         p_fake=predictions["p_fake"].astype("float64"),
     )
-    videos = table[["video_id", *_OF_VIDEO]].drop_duplicates()
-    twice = videos["video_id"].duplicated()
-    if twice.any():
-        name = videos.loc[twice, "video_id"].min()
+    videos = table[VIDEO_COLUMNS].drop_duplicates()
+    repeated = videos["video_id"].duplicated()
+    if repeated.any():
+        name = videos.loc[repeated, "video_id"].min()
         raise ValueError(
             f"video {name} has two labels, categories or datasets: make its video_id unique"
         )
@@ -56,10 +57,11 @@ def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFram
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve: share of (real, fake) pairs in which the fake scores higher, ties half.
+    """Compute the area under the ROC curve, a fraction (Section 4.3).
 
-    ``labels`` ``[N]`` 0 real / 1 fake, ``scores`` ``[N]`` -> fraction (Section 4.3). Raises
-    ``ValueError`` unless both classes are present and all scores are finite.
+    It is the share of (real, fake) pairs in which the fake scores higher; ties count half.
+    ``labels`` ``[N]`` 0 real / 1 fake, ``scores`` ``[N]``. Raises ``ValueError`` unless both
+    classes are present and all scores are finite.
     """
     real, fake = _split(labels, scores)
     ranks = rankdata(np.concatenate([real, fake]))
@@ -68,25 +70,29 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def balanced_accuracy(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> float:
-    """Mean of the share of reals called real and of fakes called fake; fake iff ``score >= threshold``.
+    """Average the shares of correctly classified reals and fakes; fake iff ``score >= threshold``.
 
     Shapes, unit and errors as for :func:`auc` (Section 4.3, "with 0.5 threshold").
     """
     real, fake = _split(labels, scores)
-    return float(((real < threshold).mean() + (fake >= threshold).mean()) / 2)
+    specificity = (real < threshold).mean()
+    sensitivity = (fake >= threshold).mean()
+    return float((specificity + sensitivity) / 2)
 
 
 def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFrame:
-    """ROC curve ``false_positive_rate, true_positive_rate, threshold``, thinned to at most ``points`` rows.
+    """Compute the ROC curve, thinned to at most ``points`` rows.
 
-    Rows are kept at equal steps along the curve, both ends included; the first threshold lies above
-    all scores and is written as infinity. Errors as for :func:`auc`.
+    Columns ``false_positive_rate, true_positive_rate, threshold``. Rows are kept at equal steps
+    along the curve, both ends included; the first threshold is above all scores, infinity. Errors
+    as for :func:`auc`.
     """
     real, fake = _split(labels, scores)
     classes = np.repeat([0, 1], [len(real), len(fake)])
     false_positive, true_positive, threshold = roc_curve(classes, np.concatenate([real, fake]))
-    along = false_positive + true_positive  # rises from 0 to 2
-    keep = np.unique(np.searchsorted(along, np.linspace(0, 2, points)).clip(max=len(along) - 1))
+    distance = false_positive + true_positive  # rises from 0 to 2 along the curve
+    nearest = np.searchsorted(distance, np.linspace(0, 2, points))
+    keep = np.unique(nearest.clip(max=len(distance) - 1))
     rows = {
         "false_positive_rate": false_positive,
         "true_positive_rate": true_positive,
@@ -96,13 +102,13 @@ def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFra
 
 
 def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: float = 0.5) -> dict:
-    """One row of Table 3, the content of ``scores.json``.
+    """Compute one row of Table 3, the content of ``scores.json``.
 
     Returns ``auc`` and ``bacc`` in percent under the keys of ``SETS``, and counts of ``videos``.
-    ``videos`` as returned by :func:`video_scores`; ``unscored``: videos without a face or a
-    readable stream, by dataset. A test set without both classes is left out, and with it each
-    average it belongs to. For DF40 each method is scored against the same reals and the metric
-    averaged over methods (Section 5). Other datasets than Table 3's are reported after its columns.
+    ``videos`` as returned by :func:`video_scores`; ``unscored``: number of videos without a face or
+    a readable stream, by dataset. A test set without both classes is left out, and so is each
+    average it belongs to. For DF40 each method is scored against the same reals and the metric is
+    averaged over methods (Section 5). Datasets outside Table 3 come after its columns.
     """
     metrics: dict[str, Metric] = {
         "auc": auc,
@@ -119,19 +125,19 @@ def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: floa
 
 
 def sbi_protocol(videos: pd.DataFrame, threshold: float = 0.5) -> dict:
-    """``auc`` and ``bacc`` of a row as :func:`table_row` gives them, by SBI's rule: highest face of each frame, mean.
+    """Compute ``auc`` and ``bacc`` of a row as :func:`table_row` does, from scores by SBI's rule.
 
-    ``videos``: scores of :func:`video_scores` with ``reduce="frame_max"``. SBI also leaves out faces smaller than half
-    of a frame's largest and scores a video that fails with 0.5; here the faces and the videos are those of all rows.
+    ``videos``: scores of :func:`video_scores` with ``reduce="frame_max"``. SBI also drops faces
+    smaller than half of a frame's largest and scores a failed video with 0.5; here the faces and
+    the videos are those of all rows.
     """
     row = table_row(videos, {}, threshold)
     return {name: row[name] for name in ("auc", "bacc")}
 
 
 def _check_predictions(predictions: pd.DataFrame, extra: list[str]) -> None:
-    missing = [
-        name for name in ["video_id", *_OF_VIDEO, "p_fake", *extra] if name not in predictions
-    ]
+    required = [*VIDEO_COLUMNS, "p_fake", *extra]
+    missing = [name for name in required if name not in predictions]
     if missing:
         raise ValueError(
             f"predictions lack the column {', '.join(missing)}: join them with the index first"
@@ -145,28 +151,32 @@ def _check_predictions(predictions: pd.DataFrame, extra: list[str]) -> None:
 
 
 def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the reals and of the fakes, fp64."""
-    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    """Return the scores of the reals and of the fakes, fp64."""
+    labels = np.asarray(labels)
+    scores = np.asarray(scores, dtype=np.float64)
     if labels.shape != scores.shape or not np.isfinite(scores).all():
         raise ValueError(
-            f"labels {labels.shape}, scores {scores.shape}: give one label a score and only finite scores"
+            f"labels {labels.shape}, scores {scores.shape}: "
+            "give one label per score and only finite scores"
         )
-    real, fake = scores[labels == 0], scores[labels == 1]
+    real = scores[labels == 0]
+    fake = scores[labels == 1]
     if not (len(real) and len(fake)) or len(real) + len(fake) < len(labels):
         raise ValueError(
-            f"{len(real)} real and {len(fake)} fake of {len(labels)} labels: give both 0 (real) and 1 (fake)"
+            f"{len(real)} real and {len(fake)} fake of {len(labels)} labels: "
+            "give both 0 (real) and 1 (fake), and nothing else"
         )
     return real, fake
 
 
-def _datasets(names: object) -> list[str]:
-    """Dataset names in Table 3's order, others after them in alphabetical order."""
+def _datasets(names: Iterable[str]) -> list[str]:
+    """Sort dataset names: those of Table 3 in its order, then the others alphabetically."""
     present = set(names)
     return [key for key in SETS if key in present] + sorted(present.difference(SETS))
 
 
 def _cells(videos: pd.DataFrame, metric: Metric) -> dict[str, float]:
-    """All cells of one metric in percent, averages taken before rounding."""
+    """Compute all cells of one metric in percent; averages are taken before rounding."""
     cells: dict[str, float] = {}
     for dataset, part in videos.groupby("dataset"):
         if dataset == "df40":
@@ -180,18 +190,19 @@ def _cells(videos: pd.DataFrame, metric: Metric) -> dict[str, float]:
 
 
 def _df40(part: pd.DataFrame, metric: Metric) -> dict[str, float]:
-    """Averages over the FS, the RE and all methods of DF40; all only where both kinds are present."""
-    reals, fakes = part[part["label"] == 0], part[part["label"] == 1]
+    """Average over the FS, RE and all methods of DF40; ``df40`` only if both kinds are present."""
+    reals = part[part["label"] == 0]
+    fakes = part[(part["label"] == 1) & part["category"].isin(["FS", "RE"])]
     if reals.empty:
         return {}
     values: dict[str, list[float]] = {"FS": [], "RE": []}
-    for (category, _), method in fakes[fakes["category"].isin(values)].groupby(
-        ["category", "manipulation"]
-    ):
+    for (category, _), method in fakes.groupby(["category", "manipulation"]):
         both = pd.concat([reals, method])
         values[category].append(metric(both["label"], both["p_fake"]))
     cells = {
-        f"df40_{kind.lower()}": float(np.mean(found)) for kind, found in values.items() if found
+        f"df40_{kind.lower()}": float(np.mean(of_kind))
+        for kind, of_kind in values.items()
+        if of_kind
     }
     if len(cells) == 2:
         cells["df40"] = float(np.mean(values["FS"] + values["RE"]))

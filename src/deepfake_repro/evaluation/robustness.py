@@ -1,10 +1,10 @@
-"""Robustness study: the AUC of a trained row when its test crops are compressed, coarsened, blurred or noisy.
+"""Robustness study: AUC of a trained row on compressed, coarsened, blurred or noisy test crops.
 
 Not in the paper, whose in-the-wild sets mix all of these at unknown strength (Sections 4.2, 5).
-Here the same 224-px crops are perturbed one way at a time, so that a fall can be told from the
+Here the same 224-px crops are perturbed one way at a time, which separates a drop in AUC from the
 difficulty of a corpus. The perturbations are those of DeeperForensics-1.0's robustness test (Jiang
-et al. 2020), applied to crops and not to whole frames: the face detector sees clean frames, and
-only the detector of fakes is tested.
+et al. 2020), applied to crops instead of whole frames: the face detector sees clean frames, and
+only the deepfake detector is tested.
 """
 
 from __future__ import annotations
@@ -19,51 +19,60 @@ from lightning_fabric import Fabric
 
 from ..crops.store import CropStore
 from ..project.params import Predict, Robustness, load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.vocabulary import SETS, VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector
 from ..training.devices import this_fabric
 from ..training.loading import CropDataset, evaluation_loader, positions
-from ..training.transforms import Transform, views_of
+from ..training.manifest import Manifest
+from ..training.transforms import Transform
 from .metrics import table_row, video_scores
 from .prediction import class_probabilities, crops_of_sets, prediction_table
 
 CLEAN = "none"
-"""The perturbation that changes nothing, severity 0: the point that every curve starts from."""
+"""The perturbation that changes nothing, severity 0: the first point of every curve."""
 COLUMNS = ["perturbation", "severity", "set", "auc", "bacc"]
+# The parameter is the severity: a quality, a size, a blur radius or a noise level.
+Perturbation = Callable[[np.ndarray, float], np.ndarray]
+Change = Callable[[np.ndarray], np.ndarray]
 
 
 def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
-    """``image`` (RGB uint8 ``[H, W, 3]``, as in and out of all perturbations) through JPEG of quality 1-100."""
-    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    """Compress an image by JPEG of quality 1-100.
+
+    All perturbations map RGB uint8 ``[H, W, 3]`` to the same type and shape.
+    """
+    bgr = image[..., ::-1]
+    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it has just been encoded
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def resolution(image: np.ndarray, side: float) -> np.ndarray:
-    """Shrunk to ``side`` pixels (area averages) and back to its size (bilinear): detail is lost, the size stays."""
+    """Shrink to ``side`` pixels (area averages), then enlarge to the original size (bilinear)."""
     small = cv2.resize(image, (int(side), int(side)), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of standard deviation ``sigma`` pixels."""
+    """Blur by a Gaussian of standard deviation ``sigma`` pixels."""
     return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 def noise(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Gaussian noise of standard deviation ``deviation`` grey levels, rounded and cut to 0-255.
+    """Add Gaussian noise of standard deviation ``deviation`` grey levels; round and clip to 0-255.
 
-    Seeded by the crop's own pixels: neither order nor workers change it, and all severities share
-    one pattern.
+    The seed is a checksum of the crop's pixels: neither order nor workers change the noise, and all
+    severities share one pattern.
     """
-    pattern = np.random.default_rng(zlib.crc32(image.tobytes())).standard_normal(
-        image.shape, np.float32
-    )
+    rng = np.random.default_rng(zlib.crc32(image.tobytes()))
+    pattern = rng.standard_normal(image.shape, np.float32)
     return np.rint(image + deviation * pattern).clip(0, 255).astype(np.uint8)
 
 
-PERTURBATIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+PERTURBATIONS: dict[str, Perturbation] = {
     "jpeg": jpeg,
     "resolution": resolution,
     "blur": blur,
@@ -71,39 +80,39 @@ PERTURBATIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
-def conditions(
-    options: Robustness,
-) -> Iterator[tuple[str, float, Callable[[np.ndarray], np.ndarray]]]:
-    """Perturbation, severity and function of each cell of the grid, the clean one first.
+def conditions(options: Robustness) -> Iterator[tuple[str, float, Change]]:
+    """Yield perturbation, severity and function of each condition, the clean one first.
 
-    Raises ``ValueError`` for a perturbation that is not known.
+    Raises ``ValueError`` for an unknown perturbation.
     """
-    if unknown := sorted(set(options.severities) - set(PERTURBATIONS)):
+    unknown = sorted(set(options.severities) - set(PERTURBATIONS))
+    if unknown:
         raise ValueError(
-            f"params.yaml: robustness.severities has {unknown[0]!r}; known: {', '.join(PERTURBATIONS)}"
+            f"params.yaml: robustness.severities has {unknown[0]!r}: "
+            f"use one of {', '.join(PERTURBATIONS)}"
         )
     yield CLEAN, 0.0, lambda image: image
     for name, severities in options.severities.items():
         for severity in severities:
-            yield (
-                name,
-                severity,
-                lambda image, name=name, severity=severity: PERTURBATIONS[name](image, severity),
-            )
+            yield name, severity, _at(PERTURBATIONS[name], severity)
 
 
-def chosen_sets(sets: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
-    """The crops of the test sets called ``names`` (none: of all), one table; ``ValueError`` for a set without crops."""
-    if unknown := sorted(set(names) - set(sets)):
+def select_sets(sets: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """Return the crops of the test sets ``names`` (of all if empty) as one table.
+
+    Raises ``ValueError`` for a set without crops.
+    """
+    unknown = sorted(set(names) - set(sets))
+    if unknown:
         raise ValueError(
-            f"params.yaml: robustness.sets has {unknown[0]!r}, of which there is no test crop; "
-            f"there are {', '.join(sets)}"
+            f"params.yaml: robustness.sets has {unknown[0]!r}, which has no test crops: "
+            f"use some of {', '.join(sets)}"
         )
     return pd.concat([sets[name] for name in names or sets], ignore_index=True)
 
 
-def spread(rows: pd.DataFrame, crops_per_video: int) -> pd.DataFrame:
-    """At most ``crops_per_video`` rows of each video, at equal steps through its crops; 0 keeps all.
+def thin(rows: pd.DataFrame, crops_per_video: int) -> pd.DataFrame:
+    """Keep at most ``crops_per_video`` rows of each video, evenly spaced; 0 keeps all.
 
     Row *i* of a video with n crops is kept if ``floor(i k / n)`` differs from that of row i - 1: k
     rows if n >= k.
@@ -111,14 +120,15 @@ def spread(rows: pd.DataFrame, crops_per_video: int) -> pd.DataFrame:
     if not crops_per_video:
         return rows
     videos = rows.groupby("video_id")["video_id"]
-    number, size = videos.cumcount(), videos.transform("size")
+    number = videos.cumcount()
+    size = videos.transform("size")
     kept = number * crops_per_video // size != (number - 1) * crops_per_video // size
     return rows[kept].reset_index(drop=True)
 
 
-def study(
+def score_conditions(
     detector: Detector,
-    facts: dict,
+    manifest: Manifest,
     store: CropStore,
     rows: pd.DataFrame,
     options: Robustness,
@@ -126,55 +136,59 @@ def study(
     threshold: float,
     fabric: Fabric,
 ) -> pd.DataFrame:
-    """AUC and balanced accuracy of one row under every condition: columns ``COLUMNS``, a row per condition and set.
+    """Compute AUC and balanced accuracy of one detector under every condition.
 
-    ``rows``: a row per test crop (:func:`.evaluation.prediction.crops_of_sets`, test sets together);
-    ``facts``: the manifest of the weights; sets and averages as in Table 3, percent with two decimals.
+    Columns ``COLUMNS``, one row per condition and set. ``rows``: one row per test crop, test sets
+    together (:func:`.evaluation.prediction.crops_of_sets`); ``manifest``: that of the weights. Sets
+    and averages as in Table 3, percent with two decimals.
     """
-    views = views_of(facts)
-    rows = spread(rows, options.crops_per_video)
-    place, records = positions(store, rows), []
-    for name, severity, perturb in conditions(options):
-        data = CropDataset(store, place, _after(perturb, views), rows["label"])
-        loader = evaluation_loader(data, predict.batch_size, predict.workers)
-        found = class_probabilities(detector, loader, fabric, f"{name} {severity:g}")
-        records += _cells(
-            prediction_table(rows, found, tuple(facts["classes"])), name, severity, threshold
-        )
+    rows = thin(rows, options.crops_per_video)
+    store_rows = positions(store, rows)
+    transform = manifest.transform
+    records = []
+    for name, severity, change in conditions(options):
+        crops = CropDataset(store, store_rows, _after(change, transform), rows["label"])
+        loader = evaluation_loader(crops, predict.batch_size, predict.workers)
+        probabilities = class_probabilities(detector, loader, fabric, f"{name} {severity:g}")
+        predictions = prediction_table(rows, probabilities, manifest.classes)
+        records += _cells(predictions, name, severity, threshold)
     return pd.DataFrame(records, columns=COLUMNS)
 
 
-def robustness(profile: str, variant: str, seed: int) -> None:
-    """The study of one run -> ``results/<profile>/robustness/<variant>-<seed>.csv``."""
-    place, options = places(profile), load().profile(profile)
-    fabric, (detector, facts) = (
-        this_fabric(options.predict.precision),
-        checkpoints.load(place.weights(variant, seed)),
-    )
-    store = CropStore(place.crops)
-    sets = crops_of_sets(pd.read_parquet(place.index), store)
+def run_study(profile: str, variant: str, seed: int) -> None:
+    """Write the study of one run to ``results/<profile>/robustness/<variant>-<seed>.csv``."""
+    paths = profile_paths(profile)
+    options = load().profile(profile)
+    fabric = this_fabric(options.predict.precision)
+    detector, manifest = checkpoints.load(paths.weights(variant, seed))
+    fabric.to_device(detector)
+    store = CropStore(paths.crops)
+    sets = crops_of_sets(pd.read_parquet(paths.index), store)
     sets.pop(VALIDATION, None)
-    rows = chosen_sets(sets, options.robustness.sets)
-    table = study(
-        fabric.to_device(detector),
-        facts,
+    table = score_conditions(
+        detector,
+        manifest,
         store,
-        rows,
+        select_sets(sets, options.robustness.sets),
         options.robustness,
         options.predict,
         options.scoring.threshold,
         fabric,
     )
-    place.robustness.mkdir(parents=True, exist_ok=True)
-    table.to_csv(place.robustness / f"{variant}-{seed}.csv", index=False, lineterminator="\n")
+    paths.robustness.mkdir(parents=True, exist_ok=True)
+    table.to_csv(paths.robustness / f"{variant}-{seed}.csv", index=False, lineterminator="\n")
 
 
-def _after(perturb: Callable[[np.ndarray], np.ndarray], views: Transform) -> Transform:
-    return lambda image: views(perturb(image))
+def _at(perturb: Perturbation, severity: float) -> Change:
+    return lambda image: perturb(image, severity)
+
+
+def _after(change: Change, transform: Transform) -> Transform:
+    return lambda image: transform(change(image))
 
 
 def _cells(predictions: pd.DataFrame, name: str, severity: float, threshold: float) -> list[tuple]:
-    """A record per test set and average of Table 3."""
+    """Return one record per test set and average of Table 3."""
     row = table_row(video_scores(predictions), {}, threshold)
     return [
         (name, severity, key, row["auc"][key], row["bacc"][key])

@@ -1,4 +1,4 @@
-"""The predictions of one run -> its row of Table 3, and what a reviewer reads beside it."""
+"""Predictions of one run -> its row of Table 3, and the run's other records in git."""
 
 from __future__ import annotations
 
@@ -12,43 +12,50 @@ import pandas as pd
 
 from ..project.notebooks import weave
 from ..project.params import load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
 from .metrics import roc, sbi_protocol, table_row, video_scores
 
-LESSONS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
-"""Notebook that trains the rows of a method."""
+NOTEBOOKS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
+"""The notebook that trains the rows of each method."""
 
 
 def score(profile: str, variant: str, seed: int) -> None:
-    """Predictions of one run -> its row of Table 3 and what a reviewer reads beside it, in git."""
-    place, options = places(profile), load().profile(profile).scoring
-    source, out = place.predictions(variant, seed), place.runs / f"{variant}-{seed}"
+    """Write one run's row of Table 3 and its other records to ``results/<profile>/runs``.
+
+    Raises ``FileNotFoundError`` if the run has no predictions.
+    """
+    paths = profile_paths(profile)
+    options = load().profile(profile).scoring
+    source = paths.predictions(variant, seed)
     files = sorted(source.glob("*.parquet"))
     if not files:
         raise FileNotFoundError(
             f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first"
         )
-    tested = [file for file in files if file.stem != VALIDATION]
-    videos = _video_scores(tested)
-    row = table_row(videos, _unscored(place.index, videos), options.threshold)
+    test_files = [file for file in files if file.stem != VALIDATION]
+    videos = _video_scores(test_files)
+    row = table_row(videos, _unscored(paths.index, videos), options.threshold)
     if method_of(variant) == SBI:
-        row["own_protocol"] = sbi_protocol(_video_scores(tested, "frame_max"), options.threshold)
+        row["own_protocol"] = sbi_protocol(
+            _video_scores(test_files, "frame_max"), options.threshold
+        )
+    out = paths.runs / f"{variant}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "scores.json", row)
     _write_json(out / "summary.json", summary(row))
     _write_csv(out / "videos.csv", videos)
     _write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
     _write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
-    weights = place.weights(variant, seed)
+    weights = paths.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
-    lesson = place.base / "notebooks" / f"{LESSONS[method_of(variant)]}.ipynb"
-    weave(weights / "notebook.ipynb", lesson, out / "finetune.ipynb")
+    notebook = paths.base / "notebooks" / f"{NOTEBOOKS[method_of(variant)]}.ipynb"
+    weave(weights / "notebook.ipynb", notebook, out / "finetune.ipynb")
 
 
 def summary(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the averages of the three scenarios, per metric, of the content of ``scores.json``; DVC shows these."""
+    """Select the averages of the three scenarios from a row, per metric; DVC shows these."""
     return {
         metric: {key: row[metric][key] for key in SCENARIOS if key in row[metric]}
         for metric in METRICS
@@ -56,20 +63,20 @@ def summary(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _video_scores(files: list[Path], reduce: str = "mean") -> pd.DataFrame:
-    """Scores of all videos; one file's crops are held at a time (a video's crops lie in one file)."""
+    """Score all videos, one file in memory at a time; a video's crops are all in one file."""
     parts = [video_scores(pd.read_parquet(file), reduce) for file in files]
     return pd.concat(parts).sort_values("video_id", ignore_index=True)
 
 
 def _unscored(index_file: Path, videos: pd.DataFrame) -> dict[str, int]:
-    """Number of test videos per corpus that have no crop and hence no score."""
+    """Count per corpus the test videos that have no crop and hence no score."""
     listed = pd.read_parquet(index_file, columns=["video_id", "dataset", "split"])
     missing = listed[(listed["split"] == "test") & ~listed["video_id"].isin(videos["video_id"])]
     return missing["dataset"].value_counts().sort_index().to_dict()
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Fractions to four decimals, the same bytes on every system."""
+    """Write fractions with four decimals, the same bytes on every system."""
     table.round(4).to_csv(path, index=False, lineterminator="\n")
 
 

@@ -1,35 +1,46 @@
-"""Exchange with other code bases: index and crops out, DeepfakeBench's file lists in."""
+"""Export index and crops in formats of other code bases, and import DeepfakeBench's file lists."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
 from ..project.params import load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from . import deepfakebench, gend
 
 PNG = b"\x89PNG"
 
 
+class _Format(NamedTuple):
+    """How to name the folders of videos and how to write the lists of their frames."""
+
+    layout: Callable[[pd.DataFrame], pd.DataFrame]
+    write: Callable[[pd.DataFrame, Path], None]
+
+
 def export(
     profile: str, to: str, out: Path, split: str = "test", corpora: Iterable[str] = ()
 ) -> None:
-    """Index (``csv``) or crops of one split (``deepfakebench``, ``gend``) of a profile -> a new folder ``out``.
+    """Export the index (``csv``) or one split's crops (``deepfakebench``, ``gend``) to ``out``.
 
-    ``csv``: the whole index as CSV and Parquet. The others: a file ``NNN.png`` per crop (in the order of
-    frames, then of faces), bytes as in the crop store, and the lists that name them relative to ``out``.
-    ``corpora`` limits the export. Prints what was left out. Raises ``ValueError`` for an ``out`` that is not
-    empty, an unknown corpus, a split without videos, a video id that gives no safe file name.
+    ``csv`` is the whole index as CSV and Parquet. The others are a file ``NNN.png`` per crop (in
+    the order of frames, then of faces) with the bytes of the crop store, and lists that name them
+    relative to ``out``. ``corpora`` limits the export. Prints how many videos have no crops and are
+    left out.
+
+    Raises ``ValueError`` for an ``out`` that is not empty, an unknown corpus, a split without
+    videos, or a video id that gives no safe file name.
     """
-    load().profile(profile)
-    place = places(profile)
-    index = _chosen(pd.read_parquet(place.index), corpora)
+    load().profile(profile)  # reports an unknown profile
+    paths = profile_paths(profile)
+    index = _select(pd.read_parquet(paths.index), corpora)
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"'{out}' is not empty: give a new folder")
     if to == "csv":
@@ -37,39 +48,37 @@ def export(
         index.to_csv(out / "index.csv", index=False, lineterminator="\n")
         index.to_parquet(out / "index.parquet", index=False)
         return
-    if not (index["split"] == split).any():
-        raise ValueError(
-            f"no video of split '{split}' to export; the index has {', '.join(sorted(set(index['split'])))}"
-        )
-    layout = {"deepfakebench": _deepfakebench_layout, "gend": _gend_layout}[to]
-    write = {"deepfakebench": _write_deepfakebench, "gend": _write_gend}[to]
-    videos = layout(_named(index[index["split"] == split]))
-    frames = write_frames(
-        place.crops, dict(zip(videos["video_id"], videos["folder"], strict=True)), out
-    )
-    held = videos.assign(frames=videos["video_id"].map(frames)).dropna(subset=["frames"])
-    write(held, out)
+    chosen = index[index["split"] == split]
+    if chosen.empty:
+        splits = ", ".join(sorted(set(index["split"])))
+        raise ValueError(f"no video of split '{split}' to export; the index has {splits}")
+    videos = FORMATS[to].layout(_named(chosen))
+    folders = dict(zip(videos["video_id"], videos["folder"], strict=True))
+    frames = write_frames(paths.crops, folders, out)
+    exported = videos.assign(frames=videos["video_id"].map(frames)).dropna(subset=["frames"])
+    FORMATS[to].write(exported, out)
     print(
-        f"{len(held)} videos of split {split} written to {out}; {len(videos) - len(held)} without a crop left out"
+        f"{len(exported)} videos of split {split} written to {out}; "
+        f"{len(videos) - len(exported)} without a crop left out"
     )
 
 
 def import_deepfakebench(file: Path, frames_root: Path, out: Path) -> None:
-    """DeepfakeBench's ``dataset_json`` -> ``out``, a manifest that the corpus ``itw`` reads from ``frames_root``.
+    """Convert a ``dataset_json`` to a manifest ``out`` for the corpus ``itw`` in ``frames_root``.
 
-    Prints the defects met. Errors as :func:`.exchange.deepfakebench.read_dataset`.
+    Prints the defects. Raises the errors of :func:`.exchange.deepfakebench.read_dataset`.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"'{file}' is not there; give DeepfakeBench's <dataset>.json")
+        raise FileNotFoundError(f"'{file}' does not exist; give DeepfakeBench's <dataset>.json")
     manifest, notes = deepfakebench.read_dataset(file, frames_root)
     manifest.to_csv(out, index=False, lineterminator="\n")
-    print("\n".join([f"{len(manifest)} videos written to {out}", *notes]))
+    print(f"{len(manifest)} videos written to {out}", *notes, sep="\n")
 
 
 def safe(name: str) -> str:
-    """``name`` as one component of a path: what is not an ASCII letter, digit or ``. _ + -`` becomes ``_``.
+    """Return ``name`` as a file name of ASCII letters, digits and ``. _ + -``, the rest as ``_``.
 
-    Raises ``ValueError`` where nothing but dots is left.
+    Raises ``ValueError`` if only dots are left.
     """
     cleaned = re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".")
     if not cleaned:
@@ -78,23 +87,25 @@ def safe(name: str) -> str:
 
 
 def write_frames(crops: Path, folders: Mapping[str, str], out: Path) -> dict[str, list[str]]:
-    """Crops of the videos in ``folders`` (video id -> folder below ``out``) as numbered image files.
+    """Write the crops of the videos in ``folders`` (video id -> folder below ``out``) to files.
 
-    Streams through the store: one crop is in memory at a time. Returns the paths written,
-    relative to ``out``, by video id. Raises ``FileNotFoundError`` for a store without parts.
+    Returns video id -> paths relative to ``out``. One crop is in memory at a time. Raises
+    ``FileNotFoundError`` for a store without parts.
     """
     written: dict[str, list[str]] = {}
     for video_id, data in _images(crops, folders):
-        paths = written.setdefault(video_id, [])
-        paths.append(
-            f"{folders[video_id]}/{len(paths):03d}{'.png' if data.startswith(PNG) else '.jpg'}"
-        )
-        (out / paths[-1]).parent.mkdir(parents=True, exist_ok=True)
-        (out / paths[-1]).write_bytes(data)
+        names = written.setdefault(video_id, [])
+        suffix = ".png" if data.startswith(PNG) else ".jpg"
+        name = f"{folders[video_id]}/{len(names):03d}{suffix}"
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        names.append(name)
     return written
 
 
-def _images(crops: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+def _images(crops: Path, video_ids: Container[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield (video id, image bytes) of the crops of some videos, in the order of the store."""
     parts = sorted(crops.glob("*.arrow"))
     if not parts:
         raise FileNotFoundError(f"{crops}: no crops here; run the crops stage first")
@@ -104,82 +115,95 @@ def _images(crops: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
                 for row, video_id in enumerate(batch["video_id"].to_pylist()):
-                    if video_id in wanted:
+                    if video_id in video_ids:
                         yield video_id, batch["image"][row].as_py()
 
 
-def _chosen(index: pd.DataFrame, corpora: Iterable[str]) -> pd.DataFrame:
-    known = sorted(set(index["dataset"]))
-    if unknown := sorted(set(corpora) - set(known)):
-        raise ValueError(f"corpus '{unknown[0]}' is not in the index; it has {', '.join(known)}")
-    return index[index["dataset"].isin(list(corpora) or known)]
+def _select(index: pd.DataFrame, corpora: Iterable[str]) -> pd.DataFrame:
+    indexed = sorted(set(index["dataset"]))
+    unknown = sorted(set(corpora) - set(indexed))
+    if unknown:
+        raise ValueError(f"corpus '{unknown[0]}' is not in the index; it has {', '.join(indexed)}")
+    return index[index["dataset"].isin(list(corpora) or indexed)]
 
 
 def _named(videos: pd.DataFrame) -> pd.DataFrame:
-    """With a column ``name``: the official stem, or the whole id where a corpus uses a stem twice in a method."""
-    rest = videos["video_id"].str.partition("/")[2]
-    stem = rest.str.rpartition("/")[2]
-    twice = pd.concat([videos[["dataset", "manipulation"]], stem], axis=1).duplicated(keep=False)
-    return videos.assign(name=stem.where(~twice, rest.str.replace("/", "__")).map(safe))
+    """Add a column ``name``: the official stem, or the whole id if a method has the stem twice."""
+    path = videos["video_id"].str.partition("/")[2]
+    stem = path.str.rpartition("/")[2]
+    keys = pd.concat([videos[["dataset", "manipulation"]], stem], axis=1)
+    repeated = keys.duplicated(keep=False)
+    return videos.assign(name=stem.where(~repeated, path.str.replace("/", "__")).map(safe))
 
 
 def _deepfakebench_layout(videos: pd.DataFrame) -> pd.DataFrame:
     keys = [
-        safe(deepfakebench.label_key(*row))
-        for row in zip(videos["dataset"], videos["manipulation"], strict=True)
+        safe(deepfakebench.label_key(dataset, manipulation))
+        for dataset, manipulation in zip(videos["dataset"], videos["manipulation"], strict=True)
     ]
-    corpora = videos["dataset"].map(lambda key: safe(deepfakebench.NAMES.get(key, key)))
-    return _unique(
-        videos.assign(label_key=keys, folder=corpora + "/" + keys + "/frames/" + videos["name"])
-    )
+    corpora = _corpus_names(videos, deepfakebench.NAMES)
+    folders = corpora + "/" + keys + "/frames/" + videos["name"]
+    return _unique(videos.assign(label_key=keys, folder=folders))
 
 
 def _gend_layout(videos: pd.DataFrame) -> pd.DataFrame:
+    corpora = _corpus_names(videos, gend.NAMES)
     rows = zip(videos["dataset"], videos["video_id"], videos["manipulation"], strict=True)
-    lists = videos.assign(
-        corpus=videos["dataset"].map(lambda key: safe(gend.NAMES.get(key, key))),
-        source=[safe(gend.source(*row)) for row in rows],
-    )
-    return _unique(
-        lists.assign(
-            folder="datasets/" + lists["corpus"] + "/" + lists["source"] + "/" + lists["name"]
-        )
-    )
+    sources = [safe(gend.source(*row)) for row in rows]
+    folders = "datasets/" + corpora + "/" + sources + "/" + videos["name"]
+    return _unique(videos.assign(corpus=corpora, source=sources, folder=folders))
+
+
+def _corpus_names(videos: pd.DataFrame, names: Mapping[str, str]) -> pd.Series:
+    return videos["dataset"].map({key: safe(names.get(key, key)) for key in set(videos["dataset"])})
 
 
 def _unique(videos: pd.DataFrame) -> pd.DataFrame:
-    twice = videos[videos["folder"].str.lower().duplicated(keep=False)]
-    if len(twice):
+    """Return ``videos``; ``ValueError`` if two share a folder, even in different case."""
+    repeated = videos[videos["folder"].str.lower().duplicated(keep=False)]
+    if len(repeated):
+        first, second = repeated["video_id"].iloc[:2]
         raise ValueError(
-            f"{twice['video_id'].iloc[0]} and {twice['video_id'].iloc[1]} would share the folder "
-            f"'{twice['folder'].iloc[0]}': rename one in the index"
+            f"{first} and {second} would share the folder '{repeated['folder'].iloc[0]}': "
+            "rename one in the index"
         )
     return videos
 
 
 def _write_deepfakebench(videos: pd.DataFrame, out: Path) -> None:
-    """A JSON per corpus, and the label_dict of all labels: the stock one lacks those of corpora it does not know."""
-    videos = videos.assign(
-        frames=[[f"./{frame}" for frame in frames] for frames in videos["frames"]]
-    )
+    """Write a JSON per corpus, and a label_dict of all labels, which the stock one may lack."""
     for dataset, part in videos.groupby("dataset"):
-        content = deepfakebench.document(dataset, part)
-        _write_json(out / f"{safe(next(iter(content)))}.json", content)
+        rows = [
+            deepfakebench.ExportedVideo(
+                label_key=row["label_key"],
+                split=row["split"],
+                compression=row["compression"],
+                name=row["name"],
+                frames=[f"./{frame}" for frame in row["frames"]],
+            )
+            for row in part.to_dict("records")
+        ]
+        content = deepfakebench.document(dataset, rows)
+        (name,) = content
+        _write_json(out / f"{safe(name)}.json", content)
     labels = videos.drop_duplicates("label_key").sort_values("label_key")
-    _write_json(
-        out / "label_dict.json",
-        dict(zip(labels["label_key"], labels["label"].tolist(), strict=True)),
-    )
+    label_dict = dict(zip(labels["label_key"], labels["label"].tolist(), strict=True))
+    _write_json(out / "label_dict.json", label_dict)
 
 
 def _write_gend(videos: pd.DataFrame, out: Path) -> None:
     for (corpus, split, source), part in videos.groupby(["corpus", "split", "source"]):
         path = out / "config" / "datasets" / corpus / split / f"{source}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            gend.file_list(frame for frames in part["frames"] for frame in frames), encoding="utf-8"
-        )
+        frames = [frame for frames in part["frames"] for frame in frames]
+        path.write_text(gend.file_list(frames), encoding="utf-8")
 
 
 def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+FORMATS = {
+    "deepfakebench": _Format(_deepfakebench_layout, _write_deepfakebench),
+    "gend": _Format(_gend_layout, _write_gend),
+}

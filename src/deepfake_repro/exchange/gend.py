@@ -1,6 +1,7 @@
-"""GenD's file lists (Yermakov et al.): ``config/datasets/<corpus>/<split>/<source>.txt``, one frame path a line.
+"""GenD's file lists (Yermakov et al.), with one frame path per line.
 
-GenD takes a list for real if, and only if, its name contains ``real``.
+They are named ``config/datasets/<corpus>/<split>/<source>.txt``. GenD treats a list as real if and
+only if its name contains ``real``.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ FAKEAVCELEB = {
 
 
 def source(dataset: str, video_id: str, manipulation: str) -> str:
-    """GenD's name of the list in which a video belongs.
+    """Return GenD's name of the list that contains a video.
 
-    Celeb-DF's are its folders, FakeAVCeleb's the kind of video and audio with the method; corpora
-    that GenD does not know have ``real`` and ``fake-<manipulation>``.
+    Celeb-DF's lists are named by its folders, FakeAVCeleb's by the kind of video and audio with the
+    method. Corpora that GenD does not have get ``real`` and ``fake-<manipulation>``.
     """
     folder = video_id.partition("/")[2].partition("/")[0]
     if dataset == "celebdf2":
@@ -37,12 +38,12 @@ def source(dataset: str, video_id: str, manipulation: str) -> str:
         return "real"
     if dataset == "dfdc":
         return "fake"
-    known = FFPP.get(manipulation) if dataset == "ffpp" else None
-    return known or "fake-" + manipulation.replace(
-        "real", "rl"
-    )  # as "real" it would be taken for a real
+    if dataset == "ffpp" and manipulation in FFPP:
+        return FFPP[manipulation]
+    # A name with "real" would make the list a real one.
+    return "fake-" + manipulation.replace("real", "rl")
 
 
 def file_list(frames: Iterable[str]) -> str:
-    """Text of a list: sorted paths, one a line."""
+    """Return the text of a list: sorted paths, one per line."""
     return "".join(f"{frame}\n" for frame in sorted(frames))

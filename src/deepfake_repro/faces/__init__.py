@@ -1,1 +1,1 @@
-"""What a face is: detection, dense landmarks, regions and hulls made of them, tracks from frame to frame."""
+"""Faces: detection, dense landmarks, regions and hulls made of them, tracks from frame to frame."""

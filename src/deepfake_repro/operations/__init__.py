@@ -1,1 +1,1 @@
-"""What a person runs around the pipeline: assets, weights, plan of costs, studies, rehearsal."""
+"""Tasks around the pipeline: assets, weights, cost plans, studies, rehearsals, stage code."""

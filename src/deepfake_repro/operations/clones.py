@@ -1,11 +1,14 @@
-"""Clones of the committed repository with other values of ``params.yaml``, for what runs beside the pipeline."""
+"""Clones of the committed repository with other values in ``params.yaml``.
+
+Studies and rehearsals run in them, apart from the pipeline.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +16,66 @@ from ruamel.yaml import YAML
 
 from ..project.provenance import has_history
 
-SOURCE = "src"  # a clone runs its own code
+SOURCE = "src"
+"""Folder of the code that DVC runs, relative to the clone."""
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """``params.yaml`` with ``values`` (dotted key -> value) put in; comments and anchors stay.
+    """Return the text of ``params.yaml`` with ``values`` (dotted key -> value) replaced.
 
-    Raises ``ValueError`` for a key that the file does not have.
+    Comments and anchors stay. Raises ``ValueError`` for a key that the file does not have.
     """
     yaml = YAML()
     content = yaml.load(text)
-    for dotted, value in values.items():
-        *parents, last = dotted.split(".")
-        block = content
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        block: Any = content
         for name in parents:
-            block = block.get(name, {}) if isinstance(block, Mapping) else {}
-        if not isinstance(block, Mapping) or last not in block:
-            raise ValueError(f"params.yaml: studies change {dotted!r}, which is no key of the file")
+            block = block.get(name, {}) if isinstance(block, MutableMapping) else {}
+        if not isinstance(block, MutableMapping) or last not in block:
+            raise ValueError(f"params.yaml: a study or rehearsal replaces the unknown key {key!r}")
         block[last] = value
     out = io.StringIO()
     yaml.dump(content, out)
     return out.getvalue()
 
 
-def demand_committed(base: Path, what: str) -> None:
-    """Raise ``ValueError`` for changes that are not committed: ``what`` runs in a clone, which would not have them."""
+def require_committed(base: Path, task: str) -> None:
+    """Raise ``ValueError`` for uncommitted changes, which the clone of a ``task`` would lack."""
     if not has_history(base):
         raise ValueError(
-            f"{what}: this folder has no git history (an unpacked archive), and what is committed is run in "
-            "a clone; run git init && git add -A && git commit -m archive"
+            f"{task}: this folder has no git history (an unpacked archive) and a clone needs a "
+            "commit; run git init && git add -A && git commit -m archive"
         )
     if _git(base, "status", "--porcelain", "--untracked-files=no"):
-        raise ValueError(
-            f"{what}: commit your changes first; it runs in a clone of what is committed"
-        )
+        raise ValueError(f"{task}: commit your changes first; it runs in a clone of the commit")
 
 
-def clone_of(base: Path, name: str, cache: Path) -> Path:
-    """A clone of the committed state with the DVC cache ``cache``; one that was begun before is kept and brought up.
+def clone_commit(base: Path, name: str, cache: Path) -> Path:
+    """Clone the committed state, or update an earlier clone of this ``name``; return its folder.
 
-    Its ``params.yaml`` and ``dvc.lock`` are the committed ones. A relative ``cache`` lies in the
-    clone.
+    ``params.yaml`` and ``dvc.lock`` are reset to the committed ones. ``cache`` becomes the DVC
+    cache of the clone; a relative path is inside it.
     """
     clone = base / ".scratch" / "studies" / name
     if not clone.is_dir():
         _git(base, "clone", "--quiet", "--shared", str(base), str(clone))
-    _git(clone, "checkout", "--quiet", "--force", "--detach", _git(base, "rev-parse", "HEAD"))
+    commit = _git(base, "rev-parse", "HEAD")
+    _git(clone, "checkout", "--quiet", "--force", "--detach", commit)
     dvc(clone, "config", "--local", "cache.dir", str(cache))
     return clone
 
 
+def replace_params(clone: Path, values: Mapping[str, Any]) -> None:
+    """Replace ``values`` (dotted key -> value) in the ``params.yaml`` of a clone."""
+    file = clone / "params.yaml"
+    file.write_text(with_values(file.read_text(), values))
+
+
 def dvc(folder: Path, *arguments: str) -> int:
-    """Exit code of a ``dvc`` command in a clone."""
-    return subprocess.run(
-        ["dvc", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": SOURCE}
-    ).returncode
+    """Run a ``dvc`` command in a clone and return its exit code."""
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
+    return subprocess.run(["dvc", *arguments], cwd=folder, env=environment, check=False).returncode
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,8 +1,9 @@
-"""What a profile costs before it is run: hours for each stage and row, disk and memory, every line with its arithmetic.
+"""Estimate what a profile costs before it runs: hours per stage and row, disk and memory.
 
-Counts come from the profile's own index, crops and sample, or, where there are none yet, from the
-paper's tables. Speeds are measured (``plan``) or follow from one given speed by counting
-operations. Nothing here measures or reads a clock: the same counts and speeds give the same plan.
+Every line of the plan shows its arithmetic. Counts come from the profile's own index, crops and
+sample, or from the paper's tables if there are none yet. Speeds are measured (``plan``) or scaled
+from one given speed by counting operations. Nothing here measures or reads a clock: the same counts
+and speeds give the same plan.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from ..crops.store import CropStore, list_parts
 from ..evaluation.prediction import crops_of_sets
 from ..methods.sbi.faces import real_faces
 from ..project.params import Params, Profile
-from ..project.paths import Places
+from ..project.paths import Paths
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION, method_of
 
 DAY = 24 * 3600.0
-DF40_VIDEOS = 11_544  # Section 4.2; fakes of Celeb-DF's test videos
-CROP_BYTES = 64_000  # a PNG of 224 x 224, mean of the miniatures; where no store can be asked
-PREDICTION_BYTES = (
-    110  # a crop in the Parquet files of one row, measured on the demo; larger files need less
-)
+DF40_VIDEOS = 11_544
+"""Section 4.2; fakes of Celeb-DF's test videos."""
+CROP_BYTES = 64_000
+"""Mean size of a 224 x 224 PNG of the miniatures, for when there is no crop store to measure."""
+PREDICTION_BYTES = 110
+"""Size of one crop in the Parquet files of a row, measured on the demo; larger files need less."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is: videos; crops in the store, in training, in validation, in all test sets; SBI's real crops."""
+    """Numbers of videos and crops of a profile.
+
+    ``crops``, ``train``, ``validation`` and ``test`` are crops in the store, the training sample,
+    the validation sample and all test sets; ``sbi`` are the real training crops of SBI;
+    ``crop_bytes`` is the mean size of a crop; ``source`` says where the numbers come from.
+    """
 
     videos: int
     crops: int
@@ -44,8 +51,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Network:
-    """One image through one network: floating-point operations of a training step and of a prediction; parameters,
-    those of them that are trained, and bytes that the backward pass needs (fp32, so that mixed precision needs less).
+    """Costs of one image in one network.
+
+    ``training`` and ``predicting`` are floating-point operations of a training step and of a
+    prediction; ``trained`` is how many of the ``parameters`` are trained; ``activations`` are the
+    bytes kept for the backward pass in fp32 (mixed precision needs less).
     """
 
     architecture: str
@@ -58,239 +68,240 @@ class Network:
 
 @dataclass(frozen=True)
 class Speed:
-    """Images a second of a network: training steps and predictions."""
+    """Images per second of a network in training and in prediction."""
 
     training: float
     predicting: float
 
 
-def scaled(
-    networks: Mapping[str, Network], known: str, images_per_second: float
+def scale_speeds(
+    networks: Mapping[str, Network], reference: str, images_per_second: float
 ) -> dict[str, Speed]:
-    """Speeds of all ``networks`` on a device that trains network ``known`` at ``images_per_second``, by operations.
+    """Return the speeds of all networks on a device that trains ``reference`` at a given speed.
 
-    Kind to what a device does not do at the rate of ``known``: an EfficientNet, and predictions in
-    fp32. Raises ``ValueError`` for a speed that is not above 0.
+    Speeds are scaled by operations, which is optimistic for work that runs less efficiently than
+    the training of ``reference``: EfficientNets and fp32 predictions. Raises ``ValueError`` for a
+    speed that is not above 0.
     """
     if not images_per_second > 0:
         raise ValueError(f"--images-per-second is {images_per_second}: give a number above 0")
-    operations = images_per_second * networks[known].training
+    operations = images_per_second * networks[reference].training
     return {
-        key: Speed(operations / one.training, operations / one.predicting)
-        for key, one in networks.items()
+        key: Speed(operations / network.training, operations / network.predicting)
+        for key, network in networks.items()
     }
 
 
-def counts(place: Places, options: Profile) -> Counts:
-    """Counts of a profile whose index, crops and sample are there, else those that the paper prints."""
-    if not (place.samples / "validation.parquet").is_file():
-        return paper_counts(place.base / "results" / "published", options)
-    index, store = pd.read_parquet(place.index), CropStore(place.crops)
-    train, validation = (
-        pd.read_parquet(place.samples / f"{name}.parquet") for name in ("train", "validation")
-    )
-    test = sum(
-        len(rows) for name, rows in crops_of_sets(index, store).items() if name != VALIDATION
-    )
+def gather_counts(paths: Paths, options: Profile) -> Counts:
+    """Count the crops of a profile; without a sample, estimate them by :func:`paper_counts`."""
+    if not (paths.samples / "validation.parquet").is_file():
+        return paper_counts(paths.base / "results" / "published", options)
+    index = pd.read_parquet(paths.index)
+    store = CropStore(paths.crops)
+    train = pd.read_parquet(paths.samples / "train.parquet")
+    validation = pd.read_parquet(paths.samples / "validation.parquet")
+    sets = crops_of_sets(index, store)
     return Counts(
-        len(index),
-        len(store),
-        len(train),
-        len(validation),
-        test,
-        len(real_faces(train, index, "train", options.sbi)),
-        bytes_per_crop(place.crops),
-        f"index, crops and sample of the profile {place.profile}",
+        videos=len(index),
+        crops=len(store),
+        train=len(train),
+        validation=len(validation),
+        test=sum(len(rows) for name, rows in sets.items() if name != VALIDATION),
+        sbi=len(real_faces(train, index, "train", options.sbi)),
+        crop_bytes=bytes_per_crop(paths.crops),
+        source=f"index, crops and sample of the profile {paths.profile}",
     )
 
 
 def paper_counts(published: Path, options: Profile) -> Counts:
-    """Counts from Tables 1 and 2 of the paper and its Section 4.2 (DF40).
+    """Estimate counts from Tables 1 and 2 of the paper and its Section 4.2 (DF40).
 
-    The paper does not print how many crops a video gave. The training sample keeps every real crop,
-    so a corpus's real crops over its real training videos (real videos x share of the training
-    split) say it; DF40 is of Celeb-DF's.
+    The paper does not print the crops per video. The training sample keeps every real crop, so this
+    is a corpus's real crops over its real training videos (real videos x share of the training
+    split). DF40 has Celeb-DF's crops per video.
     """
-    corpora = pd.read_csv(published / "table1.csv").set_index("dataset")
-    total, corpora = corpora.loc["total"], corpora.drop(index="total")
+    table1 = pd.read_csv(published / "table1.csv").set_index("dataset")
+    total = table1.loc["total"]
+    corpora = table1.drop(index="total")
     wild = pd.read_csv(published / "table2.csv")
     videos = corpora[["videos_train", "videos_val", "videos_test"]].fillna(0)
     real_train = corpora["videos_real"] * videos["videos_train"] / videos.sum(axis=1)
-    per_video = corpora["samples_real"] / real_train
+    crops_per_video = corpora["samples_real"] / real_train
     test = (
-        (videos["videos_test"] * per_video).sum()
-        + DF40_VIDEOS * per_video["celebdf2"]
+        (videos["videos_test"] * crops_per_video).sum()
+        + DF40_VIDEOS * crops_per_video["celebdf2"]
         + wild["frames_total"].sum()
     )
     train = int(total["samples_real"] + total["samples_fake"])
-    crops = (videos[["videos_train", "videos_val"]].sum(axis=1) * per_video).sum() + test
+    learned_from = videos[["videos_train", "videos_val"]].sum(axis=1)
     return Counts(
-        int(videos.sum().sum() + DF40_VIDEOS + wild["videos_total"].sum()),
-        round(crops),
-        train,
-        round(train * total["videos_val"] / total["videos_train"]),
-        round(test),
-        round(real_train["ffpp"] * options.sbi.crops_per_video),
-        CROP_BYTES,
-        "Tables 1 and 2 of the paper (no sample here yet); crops of test videos estimated from them",
+        videos=int(videos.sum().sum() + DF40_VIDEOS + wild["videos_total"].sum()),
+        crops=round((learned_from * crops_per_video).sum() + test),
+        train=train,
+        validation=round(train * total["videos_val"] / total["videos_train"]),
+        test=round(test),
+        sbi=round(real_train["ffpp"] * options.sbi.crops_per_video),
+        crop_bytes=CROP_BYTES,
+        source="Tables 1 and 2 of the paper, because there is no sample yet; "
+        "crops of test videos are estimated from them",
     )
 
 
 def bytes_per_crop(folder: Path) -> float:
-    """Mean size of a crop in the store at ``folder``, all its columns; ``CROP_BYTES`` where there is none."""
-    parts = list_parts(folder) if folder.is_dir() else pd.DataFrame({"bytes": [], "rows": []})
-    return parts["bytes"].sum() / parts["rows"].sum() if parts["rows"].sum() else CROP_BYTES
+    """Return the mean size of a crop in a store with all its columns, or ``CROP_BYTES``."""
+    if not folder.is_dir():
+        return CROP_BYTES
+    parts = list_parts(folder)
+    rows = parts["rows"].sum()
+    return parts["bytes"].sum() / rows if rows else CROP_BYTES
 
 
 def shared_rows(params: Params) -> list[str]:
-    """The rows of Table 3 that share the network of fine-tuning: nine in the paper."""
+    """Return the rows of Table 3 that fine-tune the same network: nine in the paper."""
     return [row for row in params.run.variants if method_of(row) == FINETUNE]
 
 
-def hours(
+def estimate_hours(
     params: Params,
     options: Profile,
-    found: Counts,
+    counts: Counts,
     speeds: Mapping[str, Speed],
     frames_per_second: float | None = None,
 ) -> pd.DataFrame:
-    """``stage, row, arithmetic, hours``: the crops stage (None: not measured), then training and prediction by row."""
-    lines = [_cropping(found, options, frames_per_second)]
+    """Return ``stage, row, arithmetic, hours``: cropping, then training and prediction per row.
+
+    ``frames_per_second``: measured speed of cropping, if there is one.
+    """
+    lines = [_cropping(counts, frames_per_second)]
     for row in params.run.variants:
-        key = method_of(row)
-        speed = speeds[key]
-        images, seen, passes = _training(key, found, options)
-        seconds = images * passes / speed.training + seen / speed.predicting
-        told = f"{images:,} x {passes:,} / {speed.training:,.1f}/s + {seen:,} validation / {speed.predicting:,.1f}/s"
-        lines.append(("train", row, told, seconds / 3600))
-        lines.append(
-            (
-                "predict",
-                row,
-                f"{found.test:,} / {speed.predicting:,.1f}/s",
-                found.test / speed.predicting / 3600,
-            )
+        method = method_of(row)
+        speed = speeds[method]
+        images, validation, epochs = _training(method, counts, options)
+        training_seconds = images * epochs / speed.training + validation / speed.predicting
+        arithmetic = (
+            f"{images:,} x {epochs:,} / {speed.training:,.1f}/s"
+            f" + {validation:,} validation / {speed.predicting:,.1f}/s"
         )
+        lines.append(("train", row, arithmetic, training_seconds / 3600))
+        prediction_seconds = counts.test / speed.predicting
+        arithmetic = f"{counts.test:,} / {speed.predicting:,.1f}/s"
+        lines.append(("predict", row, arithmetic, prediction_seconds / 3600))
     return pd.DataFrame(lines, columns=["stage", "row", "arithmetic", "hours"])
 
 
-def _training(key: str, found: Counts, options: Profile) -> tuple[int, int, int]:
-    """Training images an epoch, validation images in all, passes over the former; SBI has pairs, SAM two passes."""
-    if key == SBI:
+def _training(method: str, counts: Counts, options: Profile) -> tuple[int, int, int]:
+    """Return training images per epoch, validation images in total, and epochs.
+
+    SBI trains on pairs; SAM doubles its epochs, because it passes over each batch twice.
+    """
+    if method == SBI:
         recipe = options.sbi
-        return 2 * found.sbi, 0, recipe.epochs * (2 if recipe.sam_radius else 1)
-    epochs = (options.lnclip if key == LNCLIP else options.train).epochs
-    return found.train, found.validation * epochs, epochs
+        return 2 * counts.sbi, 0, recipe.epochs * (2 if recipe.sam_radius else 1)
+    epochs = options.lnclip.epochs if method == LNCLIP else options.train.epochs
+    return counts.train, counts.validation * epochs, epochs
 
 
-def _cropping(
-    found: Counts, options: Profile, frames_per_second: float | None
-) -> tuple[str, str, str, float]:
+def _cropping(counts: Counts, frames_per_second: float | None) -> tuple[str, str, str, float]:
     if not frames_per_second:
         return "crops", "-", "not measured: run dvc repro crops@demo first", float("nan")
-    return (
-        "crops",
-        "-",
-        f"{found.crops:,} sampled frames / {frames_per_second:,.1f}/s on all cores",
-        found.crops / frames_per_second / 3600,
-    )
+    arithmetic = f"{counts.crops:,} sampled frames / {frames_per_second:,.1f}/s on all cores"
+    return "crops", "-", arithmetic, counts.crops / frames_per_second / 3600
 
 
-def needed_speed(
-    params: Params, options: Profile, found: Counts, network: Network, seconds: float = DAY
+def required_speed(
+    params: Params, options: Profile, counts: Counts, network: Network, seconds: float = DAY
 ) -> float:
-    """Training images a second at which all rows of the shared network take ``seconds``, training and prediction.
+    """Return the training images per second at which the shared rows take ``seconds`` in total.
 
-    A prediction is counted as its share of a training step's operations.
+    A prediction counts as its share of a training step's operations.
     """
-    images, seen, passes = _training(FINETUNE, found, options)
-    steps = images * passes + (seen + found.test) * network.predicting / network.training
+    images, validation, epochs = _training(FINETUNE, counts, options)
+    predictions = validation + counts.test
+    steps = images * epochs + predictions * network.predicting / network.training
     return len(shared_rows(params)) * steps / seconds
 
 
-def disk(params: Params, found: Counts, networks: Mapping[str, Network]) -> pd.DataFrame:
-    """``what, arithmetic, GB`` of the crop store, all rows' weights and predictions, and a run's checkpoint."""
-    stored = sum(networks[method_of(row)].parameters * 4 for row in params.run.variants)
-    rows, largest = len(params.run.variants), max(16 * one.trained for one in networks.values())
+def estimate_disk(params: Params, counts: Counts, networks: Mapping[str, Network]) -> pd.DataFrame:
+    """Return ``what, arithmetic, GB`` of crops, weights, predictions and the largest checkpoint."""
+    rows = len(params.run.variants)
+    weights = sum(networks[method_of(row)].parameters * 4 for row in params.run.variants)
+    checkpoint = max(16 * network.trained for network in networks.values())
     lines = [
         (
             "crop store",
-            f"{found.crops:,} crops x {found.crop_bytes:,.0f} bytes",
-            found.crops * found.crop_bytes,
+            f"{counts.crops:,} crops x {counts.crop_bytes:,.0f} bytes",
+            counts.crops * counts.crop_bytes,
         ),
-        ("weights", f"4 bytes a parameter, {rows} rows", stored),
+        ("weights", f"4 bytes per parameter, {rows} rows", weights),
         (
             "predictions",
-            f"{found.test:,} crops x {rows} rows x {PREDICTION_BYTES} bytes",
-            found.test * rows * PREDICTION_BYTES,
+            f"{counts.test:,} crops x {rows} rows x {PREDICTION_BYTES} bytes",
+            counts.test * rows * PREDICTION_BYTES,
         ),
         (
             "checkpoint",
-            "a run under way: weights, moments, best epoch, 16 bytes a parameter",
-            largest,
+            "an unfinished run: weights, moments, best epoch, 16 bytes per parameter",
+            checkpoint,
         ),
     ]
-    return pd.DataFrame(
-        [(what, told, size / 1e9) for what, told, size in lines],
-        columns=["what", "arithmetic", "GB"],
-    )
+    table = pd.DataFrame(lines, columns=["what", "arithmetic", "GB"])
+    return table.assign(GB=table["GB"] / 1e9)
 
 
-def memory(params: Params, options: Profile, networks: Mapping[str, Network]) -> pd.DataFrame:
-    """``network, arithmetic, GB`` on one device while each network is trained (without the framework's own)."""
+def estimate_memory(
+    params: Params, options: Profile, networks: Mapping[str, Network]
+) -> pd.DataFrame:
+    """Return ``network, arithmetic, GB`` of training on one device, without the framework's own."""
     batches = {
         FINETUNE: options.train.batch_size,
         SBI: 2 * options.sbi.pairs,
         LNCLIP: options.lnclip.batch_size,
     }
     lines = []
-    for key, one in _used(params, networks):
-        size = 4 * one.parameters + 12 * one.trained + batches[key] * one.activations
-        told = (
-            f"4 x {one.parameters:,} + 12 x {one.trained:,} trained + batch {batches[key]} x "
-            f"{one.activations / 1e6:,.0f} MB (fp32: mixed precision needs less)"
+    for method, network in _used(params, networks):
+        batch = batches[method]
+        size = 4 * network.parameters + 12 * network.trained + batch * network.activations
+        arithmetic = (
+            f"4 x {network.parameters:,} + 12 x {network.trained:,} trained + batch {batch} x "
+            f"{network.activations / 1e6:,.0f} MB (fp32: mixed precision needs less)"
         )
-        lines.append((one.architecture, told, size / 1e9))
+        lines.append((network.architecture, arithmetic, size / 1e9))
     return pd.DataFrame(lines, columns=["network", "arithmetic", "GB"])
 
 
 def _used(params: Params, networks: Mapping[str, Network]) -> Iterator[tuple[str, Network]]:
-    keys = {method_of(row) for row in params.run.variants}
-    return ((key, one) for key, one in networks.items() if key in keys)
+    methods = {method_of(row) for row in params.run.variants}
+    return ((method, network) for method, network in networks.items() if method in methods)
 
 
-def report(
+def format_plan(
     params: Params,
     options: Profile,
-    found: Counts,
+    counts: Counts,
     networks: Mapping[str, Network],
     speeds: Mapping[str, Speed],
-    told: str,
+    source: str,
     frames_per_second: float | None = None,
 ) -> str:
-    """The plan as text; ``told``: where the speeds come from."""
-    stages = hours(params, options, found, speeds, frames_per_second)
-    shared, network = shared_rows(params), networks[FINETUNE]
-    table3, needed = (
-        stages.loc[stages["row"].isin(shared), "hours"].sum(),
-        needed_speed(params, options, found, network),
-    )
-    return (
-        "\n\n".join(
-            [
-                f"Counts: {found.source}: {found.videos:,} videos, {found.crops:,} crops; training {found.train:,}, validation "
-                f"{found.validation:,}, test {found.test:,} crops.",
-                f"Speeds: {told}.",
-                stages.round({"hours": 2}).to_string(index=False, na_rep="-"),
-                f"The {len(shared)} rows of {network.architecture} on one device: {table3:,.1f} hours, training and prediction. "
-                f"They fit into 24 hours from {needed:,.0f} training images/s on, "
-                f"{needed * network.training / 1e12:,.0f} TFLOP/s at {network.training / 1e9:,.1f} GFLOP an image "
-                f"({network.predicting / 1e9:,.1f} a prediction).",
-                "Disk, beside the corpora\n"
-                + disk(params, found, networks).round({"GB": 1}).to_string(index=False),
-                "Memory of one device\n"
-                + memory(params, options, networks).round({"GB": 1}).to_string(index=False),
-            ]
-        )
-        + "\n"
-    )
+    """Return the plan as text; ``source``: where the speeds come from."""
+    hours = estimate_hours(params, options, counts, speeds, frames_per_second)
+    disk = estimate_disk(params, counts, networks)
+    memory = estimate_memory(params, options, networks)
+    shared = shared_rows(params)
+    shared_hours = hours.loc[hours["row"].isin(shared), "hours"].sum()
+    network = networks[FINETUNE]
+    required = required_speed(params, options, counts, network)
+    paragraphs = [
+        f"Counts from {counts.source}: {counts.videos:,} videos, {counts.crops:,} crops; training "
+        f"{counts.train:,}, validation {counts.validation:,}, test {counts.test:,} crops.",
+        f"Speeds: {source}.",
+        hours.round({"hours": 2}).to_string(index=False, na_rep="-"),
+        f"The {len(shared)} rows of {network.architecture} on one device: {shared_hours:,.1f} "
+        f"hours, training and prediction. They fit into 24 hours at {required:,.0f} training "
+        f"images/s or more: {required * network.training / 1e12:,.0f} TFLOP/s at "
+        f"{network.training / 1e9:,.1f} GFLOP per image ({network.predicting / 1e9:,.1f} per "
+        "prediction).",
+        "Disk, beside the corpora\n" + disk.round({"GB": 1}).to_string(index=False),
+        "Memory of one device\n" + memory.round({"GB": 1}).to_string(index=False),
+    ]
+    return "\n\n".join(paragraphs) + "\n"

@@ -1,7 +1,7 @@
-"""What ``plan`` needs to know of networks and of this machine: operations and bytes counted, speeds measured.
+"""The plan of a profile: count the costs of its networks, measure this machine, estimate the rest.
 
 Operations, parameters and bytes are counted without computing (torch's ``meta`` device), so they
-are the same on any machine. Speeds are of this machine, as it is now.
+are the same on any machine. Speeds are measured on this machine under its current load.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,60 +23,70 @@ from ..crops.preprocess import detector_factory
 from ..crops.store import CropStore, decode, encode
 from ..methods.lnclip import sphere
 from ..project.params import Profile, load
-from ..project.paths import ASSETS, Places, corpus_roots, places
+from ..project.paths import ASSETS, Paths, corpus_roots, profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI
 from ..training.detector import Detector, build_detector
 from ..training.devices import this_fabric
 from ..training.loading import seeded
 from ..training.losses import cross_entropy
 from ..training.transforms import Normalisation, training_transform
-from .costs import Network, Speed, bytes_per_crop, counts, report, scaled
+from .costs import Network, Speed, bytes_per_crop, format_plan, gather_counts, scale_speeds
 
 GREY = Normalisation((0.5,) * 3, (0.5,) * 3)
 
 
 def plan(profile: str, images_per_second: float | None = None) -> str:
-    """The plan of ``profile``: on this machine, or on a device whose training speed is given.
+    """Return the plan of ``profile``, on this machine or on a device of given training speed.
 
-    ``images_per_second``: of the training step of ``train.architecture``, e.g. from another machine's provenance.
+    ``images_per_second``: speed of training steps of ``train.architecture``, for example from the
+    provenance of a run on another machine.
     """
-    params, place = load(), places(profile)
+    params = load()
+    paths = profile_paths(profile)
     options = params.profile(profile)
-    found, networks = counts(place, options), counted(options)
-    if not place.crops.is_dir():
-        found = replace(found, crop_bytes=bytes_per_crop(places("demo").crops))
+    demo = profile_paths("demo")
+    counts = gather_counts(paths, options)
+    networks = count_networks(options)
+    if not paths.crops.is_dir():
+        counts = replace(counts, crop_bytes=bytes_per_crop(demo.crops))
     if images_per_second:
-        told = (
-            f"{images_per_second:g} training images/s of {options.train.architecture} as given; the others by "
-            "operations, which is kind to an EfficientNet and to predictions in fp32"
+        speeds = scale_speeds(networks, FINETUNE, images_per_second)
+        source = (
+            f"{images_per_second:g} training images/s of {options.train.architecture} as given; "
+            "the others scaled by operations, which is optimistic for EfficientNets and for fp32 "
+            "predictions"
         )
-        return report(
-            params, options, found, networks, scaled(networks, FINETUNE, images_per_second), told
-        )
-    speeds, fed = measured(options), feeding(options, place)
-    device, workers = torch.accelerator.current_accelerator(), options.train.workers
-    feeders = min(workers or 1, os.cpu_count() or 1)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else str(device or "")
-    told = (
-        f"measured here on {where or 'this CPU: these are the hours of the CPU, not of any GPU'}; decoding and "
-        f"augmentation {fed:,.0f} crops/s a process, {feeders * fed:,.0f} with {feeders}"
-    )
-    capped = {
-        key: replace(one, training=min(one.training, feeders * fed)) for key, one in speeds.items()
+        return format_plan(params, options, counts, networks, speeds, source)
+    speeds, source = _measured_here(options, paths)
+    frames_per_second = measure_cropping(params.profile("demo"), demo)
+    return format_plan(params, options, counts, networks, speeds, source, frames_per_second)
+
+
+def _measured_here(options: Profile, paths: Paths) -> tuple[dict[str, Speed], str]:
+    """Measure the speeds of all networks, limited by loading, and describe the measurement."""
+    speeds = measure_speeds(options)
+    loading = measure_loading(options, paths)
+    processes = min(options.train.workers or 1, os.cpu_count() or 1)
+    limited = {
+        method: replace(speed, training=min(speed.training, processes * loading))
+        for method, speed in speeds.items()
     }
-    return report(
-        params,
-        options,
-        found,
-        networks,
-        capped,
-        told,
-        cropping(load().profile("demo"), places("demo")),
+    source = (
+        f"measured on {_device_name()}; decoding and augmentation {loading:,.0f} crops/s per "
+        f"process, {processes * loading:,.0f} with {processes}"
     )
+    return limited, source
+
+
+def _device_name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    accelerator = torch.accelerator.current_accelerator()
+    return str(accelerator or "this CPU, so the hours are those of a CPU and not of a GPU")
 
 
 def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
-    """Key of each network -> its block of ``params.yaml``, and what builds it with fresh weights."""
+    """Return method -> its block of ``params.yaml``, and a function that builds its network."""
 
     def build(recipe: Any) -> Detector:
         return build_detector(
@@ -95,34 +104,39 @@ def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
     }
 
 
-def counted(options: Profile) -> dict[str, Network]:
-    """Operations, parameters and bytes of each network of a profile, for one image."""
+def count_networks(options: Profile) -> dict[str, Network]:
+    """Count operations, parameters and bytes per image of each network of a profile."""
     return {
-        key: count(build, recipe.architecture, recipe.input_size)
-        for key, (recipe, build) in builders(options).items()
+        method: count_network(build, recipe.architecture, recipe.input_size)
+        for method, (recipe, build) in builders(options).items()
     }
 
 
-def count(build: Callable[[], Detector], architecture: str, size: int, batch: int = 2) -> Network:
-    """Count one network on images ``[batch, 3, size, size]``; an operation is a multiplication or an addition.
+def count_network(
+    build: Callable[[], Detector], architecture: str, size: int, batch: int = 2
+) -> Network:
+    """Count the costs of a network on images ``[batch, 3, size, size]``, per image.
 
-    What the backward pass keeps is counted once per storage, parameters left out.
+    Multiplications and additions count as one operation each. Bytes kept for the backward pass
+    count once per storage, without the parameters.
     """
     kept: dict[int, tuple[torch.Tensor, int]] = {}
     with torch.device("meta"):
-        detector, images = build().train(), torch.empty(batch, 3, size, size)
-        own = {parameter.untyped_storage()._cdata for parameter in detector.parameters()}
+        detector = build().train()
+        images = torch.empty(batch, 3, size, size)
+        parameter_storages = {
+            parameter.untyped_storage()._cdata for parameter in detector.parameters()
+        }
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
-            if storage._cdata not in own:
-                kept[storage._cdata] = (
-                    tensor,
-                    storage.nbytes(),
-                )  # held, so that its address is not used again
+            if storage._cdata not in parameter_storages:
+                # The reference to the tensor prevents reuse of its address.
+                kept[storage._cdata] = (tensor, storage.nbytes())
             return tensor
 
-        step, forward = FlopCounterMode(display=False), FlopCounterMode(display=False)
+        step = FlopCounterMode(display=False)
+        forward = FlopCounterMode(display=False)
         with step, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             detector(images)[1].sum().backward()
         with forward, torch.no_grad():
@@ -130,29 +144,32 @@ def count(build: Callable[[], Detector], architecture: str, size: int, batch: in
     parameters = list(detector.parameters())
     return Network(
         architecture,
-        step.get_total_flops() / batch,
-        forward.get_total_flops() / batch,
-        sum(p.numel() for p in parameters),
-        sum(p.numel() for p in parameters if p.requires_grad),
-        sum(size for _, size in kept.values()) / batch,
+        training=step.get_total_flops() / batch,
+        predicting=forward.get_total_flops() / batch,
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trained=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        activations=sum(size for _, size in kept.values()) / batch,
     )
 
 
-def measured(options: Profile) -> dict[str, Speed]:
-    """Speed of each network here: a training step (forward, backward, AdamW) and a prediction, images on the device."""
-    sizes = {
+def measure_speeds(options: Profile) -> dict[str, Speed]:
+    """Measure training steps (forward, backward, AdamW) and predictions of each network here.
+
+    The images are on the device already.
+    """
+    batch_sizes = {
         FINETUNE: options.train.batch_size,
         SBI: 2 * options.sbi.pairs,
         LNCLIP: options.lnclip.batch_size,
     }
     speeds = {}
-    for key, (recipe, build) in builders(options).items():
-        batch = sizes[key] if torch.cuda.is_available() else 4  # seconds, not minutes, of a CPU
-        speeds[key] = Speed(
-            _images_per_second(build, recipe, batch, learn=True),
-            _images_per_second(
-                build, replace(recipe, precision=options.predict.precision), batch, False
-            ),
+    for method, (recipe, build) in builders(options).items():
+        # On a CPU a small batch keeps this to seconds.
+        batch = batch_sizes[method] if torch.cuda.is_available() else 4
+        prediction = replace(recipe, precision=options.predict.precision)
+        speeds[method] = Speed(
+            training=_images_per_second(build, recipe, batch, learn=True),
+            predicting=_images_per_second(build, prediction, batch, learn=False),
         )
     return speeds
 
@@ -162,9 +179,8 @@ def _images_per_second(
 ) -> float:
     fabric = this_fabric(recipe.precision)
     detector = build().train(learn)
-    optimizer = torch.optim.AdamW(
-        [p for p in detector.parameters() if p.requires_grad], lr=1e-6, fused=True
-    )
+    trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True)
     network, optimizer = fabric.setup(detector, optimizer)
     images = torch.zeros(batch, 3, recipe.input_size, recipe.input_size, device=fabric.device)
     labels = torch.arange(batch, device=fabric.device) % 2
@@ -178,19 +194,21 @@ def _images_per_second(
             optimizer.zero_grad()
         loss.item()  # waits for the device
 
-    return batch * _per_second(step, 20 if torch.cuda.is_available() else 2)
+    return batch * _calls_per_second(step, 20 if torch.cuda.is_available() else 2)
 
 
-def feeding(options: Profile, place: Places, crops: int = 64) -> float:
-    """Crops that one process decodes and augments a second; of the profile's store, else of the demo's or of noise."""
+def measure_loading(options: Profile, paths: Paths, crops: int = 64) -> float:
+    """Measure how many crops one process decodes and augments per second.
+
+    The crops are from the profile's store, else from the demo's; without both they are noise.
+    """
     transform = training_transform(options.train.augmentation, options.train.input_size, GREY)
-    folder = next((one for one in (place.crops, places("demo").crops) if one.is_dir()), None)
-    store = CropStore(folder) if folder else None
-    noise = encode(
-        np.random.default_rng(0).integers(0, 256, (options.crops.size,) * 2 + (3,), np.uint8), "png"
-    )
+    stores = [folder for folder in (paths.crops, profile_paths("demo").crops) if folder.is_dir()]
+    store = CropStore(stores[0]) if stores else None
+    shape = (options.crops.size, options.crops.size, 3)
+    noise = encode(np.random.default_rng(0).integers(0, 256, shape, np.uint8), "png")
 
-    def some() -> None:
+    def load_crops() -> None:
         for item in range(crops):
             with seeded(0, 0, item):
                 transform(store.image(item % len(store)) if store else decode(noise))
@@ -198,35 +216,36 @@ def feeding(options: Profile, place: Places, crops: int = 64) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
-        return crops * _per_second(some, 1)
+        return crops * _calls_per_second(load_crops, 1)
     finally:
         torch.set_num_threads(threads)
 
 
-def cropping(options: Profile, demo: Places, videos: int = 6) -> float | None:
-    """Sampled frames that all cores decode and crop a second, from some of the miniature videos; None without them."""
-    detector_file: Path = demo.base / ASSETS / "retinaface_mobilenet025.onnx"
+def measure_cropping(options: Profile, demo: Paths, videos: int = 6) -> float | None:
+    """Measure how many sampled frames all cores together decode and crop per second.
+
+    The frames are from a few miniature videos; without these the result is None.
+    """
+    detector_file = demo.base / ASSETS / "retinaface_mobilenet025.onnx"
     if not (demo.index.is_file() and demo.roots.is_file() and detector_file.is_file()):
         return None
-    index, roots = pd.read_parquet(demo.index), corpus_roots(demo.roots)
-    chosen = (
-        index[(index["kind"] == "video") & index["dataset"].isin(roots)]
-        .head(videos)
-        .fillna("")
-        .to_dict("records")
-    )
-    detector, frames = detector_factory(options.crops)(), set()
-    begun = time.perf_counter()
-    for row in chosen:
-        found, _ = extract(row, roots[row["dataset"]], detector, options.crops)
-        frames |= {(row["video_id"], crop["frame"]) for crop in found}
-    return len(frames) / (time.perf_counter() - begun) * (os.cpu_count() or 1)
+    index = pd.read_parquet(demo.index)
+    roots = corpus_roots(demo.roots)
+    usable = index[(index["kind"] == "video") & index["dataset"].isin(list(roots))]
+    rows = usable.head(videos).fillna("").to_dict("records")
+    detector = detector_factory(options.crops)()
+    frames: set[tuple[str, int]] = set()
+    start = time.perf_counter()
+    for row in rows:
+        crops, _ = extract(row, roots[row["dataset"]], detector, options.crops)
+        frames |= {(row["video_id"], crop["frame"]) for crop in crops}
+    return len(frames) / (time.perf_counter() - start) * (os.cpu_count() or 1)
 
 
-def _per_second(call: Callable[[], None], repeats: int) -> float:
-    """Calls a second, after one that does not count."""
+def _calls_per_second(call: Callable[[], None], repeats: int) -> float:
+    """Measure calls per second, after one call to warm up."""
     call()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(repeats):
         call()
-    return repeats / (time.perf_counter() - begun)
+    return repeats / (time.perf_counter() - start)

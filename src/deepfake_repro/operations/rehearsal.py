@@ -1,10 +1,10 @@
-"""The paper profile rehearsed: every stage and row at full width on miniature corpora, in minutes, before days are paid.
+"""Rehearse the paper profile: every stage and row at full width on miniature corpora, in minutes.
 
-A clone of the committed repository gets the values of ``params.yaml: rehearsal`` and the miniatures
-in place of the official downloads; then DVC runs the very stages of the profile ``paper``. Start
-weights that are at hand are used. Where one is not, a file of random weights takes its place and
-the rehearsal says so: nothing is fetched, and the code that trains knows nothing of it. The figures
-of a rehearsal mean nothing; that it ends means that the set-up works.
+A clone of the committed repository gets the values of ``params.yaml: rehearsal``, with the
+miniatures instead of the official downloads; then DVC runs the unchanged stages of the profile
+``paper``. Start weights on this machine are used. Missing ones are replaced by random weights, with
+a message: nothing is downloaded, and the training code is the same. The scores of a rehearsal mean
+nothing; if it ends, the set-up works.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import timm
@@ -22,156 +22,173 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from ..project.params import Params, Profile, load
-from ..project.paths import Places
+from ..project.paths import Paths
+from ..project.recipes import LnClip, Sbi, Train
 from ..training import checkpoints
 from ..training.detector import build_detector
-from .clones import clone_of, demand_committed, dvc, with_values
+from ..training.transforms import Normalisation
+from .clones import clone_commit, dvc, replace_params, require_committed
 
 PROFILE = "paper"
-GREY = {"mean": [0.5] * 3, "std": [0.5] * 3}
-"""Normalisation beside random weights."""
+GREY = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Normalisation saved with random weights."""
+
+
+class _Start(NamedTuple):
+    """Start weights: their source and the network they are for."""
+
+    source: str
+    recipe: Train | Sbi | LnClip
+    sphere: bool = False
 
 
 def rehearse(base: Path, rows: Sequence[str] = ()) -> pd.DataFrame:
-    """Run the rehearsal in a clone of ``base``: all rows of ``run.variants``, or ``rows``; :func:`summary` of it.
+    """Run the rehearsal of ``rows`` (default: all) in a clone of ``base`` and return its summary.
 
-    The clone is removed when all is well. Raises ``ValueError`` if a stage fails, for an unknown
-    row, or for work that is not committed. The next try goes on from there: the clone has a DVC
-    cache of its own.
+    The clone is removed on success. Raises ``ValueError`` if a stage fails, for an unknown row, or
+    for uncommitted changes. The clone has a DVC cache of its own, so that a rerun resumes after a
+    failure.
     """
-    demand_committed(base, "rehearse")
-    params, begun = load(base / "params.yaml"), time.monotonic()
-    values = changed(params, rows, gpu=torch.cuda.is_available())
-    clone = clone_of(
-        base, "rehearsal", Path("cache")
-    )  # gigabytes that are not worth a place in the repository's
+    require_committed(base, "rehearse")
+    start = time.monotonic()
+    params = load(base / "params.yaml")
+    values = rehearsal_values(params, rows, gpu=torch.cuda.is_available())
+    # Gigabytes that the repository's cache should not keep.
+    clone = clone_commit(base, "rehearsal", Path("cache"))
     dvc(clone, "config", "--local", "cache.type", "hardlink,symlink")
-    _write(clone, values)
-    _run(clone, f"miniatures@{params.rehearsal.miniatures}")
+    replace_params(clone, values)
+    _reproduce(clone, f"miniatures@{params.rehearsal.miniatures}")
     corpora = clone / "data" / "corpora"
     shutil.copyfile(corpora / f"{params.rehearsal.miniatures}.yaml", corpora / f"{PROFILE}.yaml")
-    # From here on as with official downloads: the miniatures' own stages are no part of the
-    # profile.
-    _write(
-        clone, values | {"run.miniatures": []} | start_weights(params.profile(PROFILE), base, clone)
-    )
-    _run(clone)
-    table = summary(Places(PROFILE, clone))
+    # From here on the miniatures are treated like official downloads, without stages of their own.
+    weights = start_weights(params.profile(PROFILE), base, clone)
+    replace_params(clone, values | {"run.miniatures": []} | weights)
+    _reproduce(clone)
+    table = summary(Paths(PROFILE, clone))
     shutil.rmtree(clone)
-    print(
-        f"rehearsal of {len(table)} rows: every stage ran, {(time.monotonic() - begun) / 60:.0f} minutes on "
-        f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'the CPU'}"
-    )
+    minutes = (time.monotonic() - start) / 60
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+    print(f"rehearsal of {len(table)} rows: every stage ran, {minutes:.0f} minutes on {device}")
     return table
 
 
-def changed(params: Params, rows: Sequence[str], gpu: bool) -> dict[str, Any]:
-    """Dotted key -> value of all that the rehearsal changes in ``params.yaml``, but for missing start weights.
+def rehearsal_values(params: Params, rows: Sequence[str], gpu: bool) -> dict[str, Any]:
+    """Return dotted key -> value of what the rehearsal replaces, except missing start weights.
 
-    Raises ``ValueError`` for a row that ``run.variants`` does not have.
+    Raises ``ValueError`` for a row that is not in ``run.variants``.
     """
-    if unknown := sorted(set(rows) - set(params.run.variants)):
+    unknown = sorted(set(rows) - set(params.run.variants))
+    if unknown:
         raise ValueError(
-            f"rehearse: unknown row {unknown[0]!r}; run.variants knows {', '.join(params.run.variants)}"
+            f"rehearse: unknown row {unknown[0]!r}; run.variants has "
+            f"{', '.join(params.run.variants)}"
         )
-    kept = {
-        key: [row for row in getattr(params.run, key) if row in (rows or params.run.variants)]
-        for key in ("variants", "finetune", "sbi", "lnclip", "calibrate", "robustness")
+    kept = rows or params.run.variants
+    values: dict[str, Any] = {
+        "run.profiles": [PROFILE],
+        "run.miniatures": [params.rehearsal.miniatures],
+        "run.pretrain": [],
+        "run.seeds": [0],
     }
-    run = {
-        "profiles": [PROFILE],
-        "miniatures": [params.rehearsal.miniatures],
-        "pretrain": [],
-        "seeds": [0],
-        **kept,
-    }
-    return (
-        {f"run.{key}": value for key, value in run.items()}
-        | dict(params.rehearsal.values)
-        | ({} if gpu else dict(params.rehearsal.without_gpu))
-    )
-
-
-def start_weights(options: Profile, base: Path, clone: Path) -> dict[str, str]:
-    """See that every start has weights in ``clone``: dotted key -> file of random weights, for those not at hand.
-
-    Files of ``base`` are copied; of ``timm:`` tags the hub's local cache is asked.
-    """
-    train, tuned, values = options.train, options.lnclip, {}
-    starts = {
-        "start.imagenet": (options.start.imagenet, train, False),
-        "start.fsfm": (options.start.fsfm, train, False),
-        "start.sbi": (options.start.sbi, options.sbi, False),
-        "lnclip.start": (tuned.start, tuned, True),
-    }
-    (clone / "data" / "pretrained" / PROFILE).mkdir(parents=True, exist_ok=True)
-    for key, (source, recipe, sphere) in starts.items():
-        if _at_hand(source, base, clone):
-            print(f"rehearse: {PROFILE}.{key} starts from {source}")
-            continue
-        print(
-            f"rehearse: {PROFILE}.{key}: {source} is not on this machine; it STARTS FROM RANDOM WEIGHTS",
-            flush=True,
-        )
-        values[f"{PROFILE}.{key}"] = f"data/pretrained/{PROFILE}/random-{key}.safetensors"
-        _write_random(clone / values[f"{PROFILE}.{key}"], recipe, sphere)
+    for key in ("variants", "finetune", "sbi", "lnclip", "calibrate", "robustness"):
+        values[f"run.{key}"] = [row for row in getattr(params.run, key) if row in kept]
+    values |= params.rehearsal.values
+    if not gpu:
+        values |= params.rehearsal.without_gpu
     return values
 
 
-def summary(place: Places) -> pd.DataFrame:
-    """A line per rehearsed row: seconds and memory (MiB) of its training, crops a second, and test sets scored."""
-    lines = []
-    for folder in sorted(place.runs.iterdir()):
-        run, scores = (
-            json.loads((folder / name).read_text()) for name in ("provenance.json", "scores.json")
+def start_weights(options: Profile, base: Path, clone: Path) -> dict[str, str]:
+    """Provide start weights in ``clone``, random ones where the real ones are not on this machine.
+
+    Files are copied from ``base``; ``timm:`` tags are looked up in the hub's local cache. Returns
+    dotted key -> file of random weights.
+    """
+    starts = {
+        "start.imagenet": _Start(options.start.imagenet, options.train),
+        "start.fsfm": _Start(options.start.fsfm, options.train),
+        "start.sbi": _Start(options.start.sbi, options.sbi),
+        "lnclip.start": _Start(options.lnclip.start, options.lnclip, sphere=True),
+    }
+    (clone / "data" / "pretrained" / PROFILE).mkdir(parents=True, exist_ok=True)
+    values: dict[str, str] = {}
+    for key, start in starts.items():
+        if _provide(start.source, base, clone):
+            print(f"rehearse: {PROFILE}.{key} starts from {start.source}")
+            continue
+        print(
+            f"rehearse: {PROFILE}.{key}: {start.source} is not on this machine; "
+            "it STARTS FROM RANDOM WEIGHTS",
+            flush=True,
         )
+        file = f"data/pretrained/{PROFILE}/random-{key}.safetensors"
+        values[f"{PROFILE}.{key}"] = file
+        _write_random(clone / file, start)
+    return values
+
+
+def summary(paths: Paths) -> pd.DataFrame:
+    """Return one line per row: seconds, memory (MiB) and speed of training, scored test sets."""
+    lines = []
+    for folder in sorted(paths.runs.iterdir()):
+        provenance = json.loads((folder / "provenance.json").read_text())
+        scores = json.loads((folder / "scores.json").read_text())
         lines.append(
             {
                 "row": folder.name.rpartition("-")[0],
-                "seconds": run["seconds"],
-                "peak_memory_mib": run["peak_memory_mib"],
-                "crops_per_second": run["speed"]["crops_per_second"],
+                "seconds": provenance["seconds"],
+                "peak_memory_mib": provenance["peak_memory_mib"],
+                "crops_per_second": provenance["speed"]["crops_per_second"],
                 "test_sets": len(scores["videos"]["scored"]),
             }
         )
     return pd.DataFrame(lines)
 
 
-def _at_hand(source: str, base: Path, clone: Path) -> bool:
-    """True if ``source`` can be loaded in ``clone`` without a download; a file goes there with what lies beside it."""
+def _provide(source: str, base: Path, clone: Path) -> bool:
+    """Make ``source`` loadable in ``clone``; return False if that needs a download."""
     if source.startswith("timm:"):
-        hub = timm.get_pretrained_cfg(source.removeprefix("timm:")).hf_hub_id
-        return isinstance(try_to_load_from_cache(hub, "model.safetensors"), str)
+        return _is_cached(source.removeprefix("timm:"))
     file = base / source
-    if file.is_file():
-        for beside in (file, file.with_suffix(".json"), file.with_name("pretrain_ds_mean_std.txt")):
-            if beside.is_file():
-                (clone / source).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(beside, (clone / source).with_name(beside.name))
-    return file.is_file()
+    if not file.is_file():
+        return False
+    # Files with the normalisation, in timm's and in FSFM's format.
+    companions = (file.with_suffix(".json"), file.with_name("pretrain_ds_mean_std.txt"))
+    for path in (file, *companions):
+        if path.is_file():
+            target = (clone / source).with_name(path.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return True
 
 
-def _write_random(file: Path, recipe: Any, sphere: bool) -> None:
-    """Fresh weights of ``recipe``'s network in the format of ``load_safetensors``."""
-    if file.is_file():  # of an earlier try: the same bytes
+def _is_cached(tag: str) -> bool:
+    """Return True if the weights of a timm tag are in the hub's local cache."""
+    config = timm.get_pretrained_cfg(tag)
+    if config is None or not config.hf_hub_id:
+        raise ValueError(f"rehearse: timm has no weights {tag!r}; correct the start in params.yaml")
+    return isinstance(try_to_load_from_cache(config.hf_hub_id, "model.safetensors"), str)
+
+
+def _write_random(file: Path, start: _Start) -> None:
+    """Write random weights of a network in the format of ``load_safetensors``."""
+    if file.is_file():  # written before the interruption, with the same bytes
         return
     torch.manual_seed(0)
+    recipe = start.recipe
     detector = build_detector(
-        recipe.architecture, 2, depth=recipe.depth, input_size=recipe.input_size, sphere=sphere
+        recipe.architecture,
+        2,
+        depth=recipe.depth,
+        input_size=recipe.input_size,
+        sphere=start.sphere,
     )
-    checkpoints.save(detector.encoder, file.parent, GREY)
-    for written in ("safetensors", "json"):
-        (file.parent / f"model.{written}").rename(file.with_suffix(f".{written}"))
+    checkpoints.save_start(detector.encoder, file, GREY)
 
 
-def _write(clone: Path, values: dict[str, Any]) -> None:
-    file = clone / "params.yaml"
-    file.write_text(with_values(file.read_text(), values))
-
-
-def _run(clone: Path, *arguments: str) -> None:
-    if dvc(clone, "repro", *arguments):
+def _reproduce(clone: Path, *targets: str) -> None:
+    if dvc(clone, "repro", *targets):
         raise ValueError(
-            "rehearse: a stage failed, see above; mend it, commit and start again: it goes on from there "
+            "rehearse: a stage failed, see above; fix it, commit and rerun to resume "
             "(name rows to rehearse only those)"
         )

@@ -1,9 +1,9 @@
-"""The code behind each stage of the pipeline, in one file per stage: the dependency that ``dvc.yaml`` names.
+"""Write the code behind each stage of the pipeline to a file, the code dependency in ``dvc.yaml``.
 
 ``results/code/<stage>.json`` lists every definition that a stage can reach, with a hash that
-ignores docstrings, comments and formatting. So a stage cannot miss a change of its code, and better
-prose trains nothing again. The files are in git: their difference between two commits says why a
-stage has to run.
+ignores docstrings, comments and formatting. So a stage cannot miss a change of its code, and a
+change of prose reruns nothing. The files are in git: their diff between two commits shows why a
+stage reruns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Commands that each stage runs; DVC does not let ``dvc.yaml`` itself be a dependency."""
 DRAWING = ("report.figures", "report.method_figures", "teaching.figures")
-"""Modules that draw the pictures in executed notebooks: a new colour trains nothing again."""
+"""Modules that draw the pictures in executed notebooks: a new colour retrains nothing."""
 DRAWING_STAGES = ("report", "audit")
 """Stages whose products are pictures: for them drawing counts too."""
 

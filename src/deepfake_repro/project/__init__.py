@@ -1,1 +1,1 @@
-"""What everything stands on: parameters, paths, words, provenance, progress, whole files, notebooks as stages."""
+"""Parameters, paths, vocabulary, provenance, progress, file writing and notebook execution."""

@@ -1,4 +1,4 @@
-"""What a piece of code computes with: every definition of the package that it can reach, and the libraries behind it.
+"""What a piece of code computes with: all definitions that it can reach, and the libraries used.
 
 A stage of the pipeline must run again when a definition that it can reach changes, and must not run
 again for better prose or for an addition that it does not use. The package is read as syntax trees
@@ -68,7 +68,8 @@ class Code:
 class Closure:
     """Follows names through the package in the folder ``source``.
 
-    ``lock``: path of the file that pins the libraries; ``drawing``: modules that only draw pictures and do not count.
+    ``lock``: path of the file that pins the libraries; ``drawing``: modules that only draw pictures
+    and do not count.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Closure:
         return self._code(self._targets(module.tree, module), module.tree.body)
 
     def of_function(self, function: Callable[..., Any]) -> Code:
-        """Return what a top-level function of the package can reach. Raises ``ValueError`` for another one."""
+        """Return what a top-level function of the package can reach; ``ValueError`` for others."""
         definition = Definition(function.__module__, function.__qualname__)
         module = self._module(definition.module)
         if module is None or definition.name not in module.definitions:
@@ -159,7 +160,7 @@ class Closure:
         return statements, [own, *self._targets_of(statements, module)]
 
     def _imported_by(self, module: Module) -> Iterator[Definition]:
-        """Yield what runs when ``module`` is imported: its parent package and the modules it imports."""
+        """Yield what runs when ``module`` is imported: its parent package and its own imports."""
         yield Definition(module.name.rpartition(".")[0], ON_IMPORT)
         for target in module.imports.values():
             yield Definition(target.module, ON_IMPORT)
@@ -174,9 +175,7 @@ class Closure:
         imported = module.imports | inner
         found = [Definition(target.module, ON_IMPORT) for target in inner.values()]
         followed: set[int] = set()
-        for part in ast.walk(
-            node
-        ):  # an attribute comes before the expression that it is an attribute of
+        for part in ast.walk(node):  # yields an attribute before the expression it belongs to
             if id(part) in followed or not isinstance(part, ast.Name | ast.Attribute):
                 continue
             base, *attributes = dotted(part) or [""]
@@ -188,7 +187,7 @@ class Closure:
         return found
 
     def _follow(self, target: Definition, attributes: list[str]) -> Definition:
-        """Return the definition that ``target.attribute…`` means, as far as the names are modules."""
+        """Return the definition that ``target.attribute…`` refers to, through nested modules."""
         parent = self._module(target.module)
         if (
             parent

@@ -11,18 +11,19 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path, several_writers: bool = False) -> Iterator[Path]:
-    """A path beside ``path`` to write to; what is there when the block ends well takes the place of ``path``.
+    """Yield a temporary path beside ``path``; it replaces ``path`` when the block succeeds.
 
-    Whoever is interrupted leaves ``path`` as it was; a link at ``path`` is replaced, not followed.
-    ``several_writers``: another process may write the same file at the same time, so each gets a
-    name of its own.
+    If the block fails or is interrupted, ``path`` stays as it was. A link at ``path`` is replaced,
+    not followed. ``several_writers``: use a unique temporary name, for processes that may write the
+    same file at the same time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex if several_writers else 'part'}")
+    suffix = uuid.uuid4().hex if several_writers else "part"
+    temporary = path.with_name(f"{path.name}.{suffix}")
     try:
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)  # on a full disk its room is needed
+        temporary.unlink(missing_ok=True)  # frees the space when the disk is full

@@ -1,9 +1,9 @@
-"""Notebooks as pipeline stages: keep code cells only (``clean``), execute strictly (``run``).
+"""Notebooks as pipeline stages: strip them to their code (``clean``) and execute them (``run``).
 
-``clean``: a stage depends on the code of its notebook, never on prose or saved outputs, so improving the
-text can not invalidate a GPU run. ``run`` wraps Papermill: an unknown parameter is an error, the output
-folder is made, cell output is streamed live, and the stored notebook has no time stamps, progress bars or
-random ids, so that the same results give the same bytes.
+A stage depends on the code of its notebook only, so that better prose cannot invalidate a GPU run.
+``run`` wraps Papermill: it rejects unknown parameters, creates the output folder, streams cell
+output, and stores no time stamps, progress bars or random ids, so that the same results give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,10 +24,11 @@ from .progress import LINES
 
 
 def clean(source: Path, target: Path) -> None:
-    """Write the code cells of ``source`` (tags kept, outputs and prose dropped) to ``target``, deterministically."""
+    """Write the code cells of ``source`` with their tags to ``target``, without outputs."""
     notebook = nbformat.read(source, as_version=4)
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     cells = []
-    for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+    for number, cell in enumerate(code_cells):
         tags = cell.metadata.get("tags", [])
         cells.append(
             {
@@ -49,27 +51,29 @@ def clean(source: Path, target: Path) -> None:
 def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
     """Execute ``source`` with ``parameters`` and store the executed notebook at ``target``.
 
-    Raises ``ValueError`` on a parameter that the notebook's ``parameters`` cell does not have, and
-    ``SystemExit`` with the failing cell and its traceback when a cell fails (the half-run notebook
-    is kept).
+    Raises ``ValueError`` for a parameter that is not in the notebook's ``parameters`` cell, and
+    ``SystemExit`` with cell number and traceback if a cell fails; ``target`` then contains the
+    cells executed so far.
     """
-    import papermill  # costs two seconds: only the stages that execute notebooks pay for it
+    import papermill  # takes two seconds: import it only in stages that execute notebooks
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    known = papermill.inspect_notebook(str(source))
-    if unknown := sorted(set(parameters) - set(known)):
+    valid = papermill.inspect_notebook(str(source))
+    unknown = sorted(set(parameters) - set(valid))
+    if unknown:
         raise ValueError(
-            f"{source.name}: unknown parameter {unknown[0]!r}; its parameters cell has {', '.join(known)}"
+            f"{source.name}: unknown parameter {unknown[0]!r}; "
+            f"its parameters cell has {', '.join(valid)}"
         )
     _check_package_is_this_checkout()
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ[LINES] = "1"
     _stream_to_terminal()
     try:
-        # IPC instead of TCP: no open port, no race between kernels started at the same moment;
-        # sockets in a folder of their own: by default they have the same names for all kernels of a
-        # working directory.
+        # IPC instead of TCP: no open port, and no race between kernels that start simultaneously.
+        # The sockets need a folder per kernel, because by default kernels of one working directory
+        # use the same names.
         with TemporaryDirectory(prefix="kernel-") as sockets:
             transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
             papermill.execute_notebook(
@@ -92,7 +96,7 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
 
 
 def normalise(path: Path) -> None:
-    """Remove from an executed notebook whatever differs between two runs with the same results."""
+    """Remove from an executed notebook what differs between two runs with the same results."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -106,48 +110,49 @@ def normalise(path: Path) -> None:
 
 
 def weave(executed: Path, source: Path, target: Path) -> None:
-    """Put the prose of ``source`` back between the cells of its executed copy, for people to read.
+    """Insert the prose of ``source`` between the cells of its executed copy, and write ``target``.
 
-    Done by cheap stages only. Raises ``ValueError`` if the code of the two differs: then the run is
-    stale.
+    Raises ``ValueError`` if the code of the two differs, because the execution is then outdated.
     """
-    result, prose = (nbformat.read(path, as_version=4) for path in (executed, source))
-    ran = iter(result.cells)
+    result = nbformat.read(executed, as_version=4)
+    prose = nbformat.read(source, as_version=4)
+    if _code(result.cells) != _code(prose.cells):
+        raise ValueError(
+            f"{executed.name} was not executed from the current {source.name}: rerun its stage"
+        )
+    executed_cells = (cell for cell in result.cells if cell.cell_type == "code")
     cells = []
     for cell in prose.cells:
-        if cell.cell_type == "code":
-            cell = next(ran, None)
-            if cell is not None and "injected-parameters" in cell.metadata.get("tags", []):
-                cells.append(cell)
-                cell = next(ran, None)
-        cells.append(cell)
-    codes = [
-        [
-            c.source
-            for c in part
-            if c
-            and c.cell_type == "code"
-            and "injected-parameters" not in c.metadata.get("tags", [])
-        ]
-        for part in (cells, prose.cells)
-    ]
-    if codes[0] != codes[1] or next(ran, None) is not None:
-        raise ValueError(
-            f"{executed.name} was not made from today's {source.name}: run its stage again"
-        )
+        if cell.cell_type != "code":
+            cells.append(cell)
+            continue
+        executed_cell = next(executed_cells)
+        if _is_injected(executed_cell):
+            cells.append(executed_cell)
+            executed_cell = next(executed_cells)
+        cells.append(executed_cell)
     result.cells = cells
     for number, cell in enumerate(result.cells):
         cell.id = f"cell-{number}"
     target.write_text(nbformat.writes(result) + "\n", encoding="utf-8")
 
 
+def _code(cells: Sequence[nbformat.NotebookNode]) -> list[str]:
+    """Return the code of a notebook, without the cell in which Papermill injects parameters."""
+    return [cell.source for cell in cells if cell.cell_type == "code" and not _is_injected(cell)]
+
+
+def _is_injected(cell: nbformat.NotebookNode) -> bool:
+    return "injected-parameters" in cell.metadata.get("tags", [])
+
+
 def strip_ansi(text: str) -> str:
-    """Text without terminal colour codes."""
+    """Return ``text`` without terminal colour codes."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 class _TerminalLines(logging.Formatter):
-    """Cell output as it comes, without Papermill's framing."""
+    """Formats cell output without Papermill's framing."""
 
     def format(self, record: logging.LogRecord) -> str:
         return strip_ansi(record.getMessage()).rstrip()
@@ -168,17 +173,17 @@ def _stream_to_terminal() -> None:
 
 
 def _check_package_is_this_checkout() -> None:
-    """Fail if the imported package is another checkout's: its results would be recorded as this one's."""
+    """Exit if the package was imported from another checkout than the one that records results."""
     here = Path(__file__).resolve()
     if not here.is_relative_to(root().resolve()):
         raise SystemExit(
-            f"deepfake_repro was imported from {here.parent}, another checkout: put PYTHONPATH=src first"
+            f"deepfake_repro was imported from {here.parent}, another checkout: set PYTHONPATH=src"
         )
 
 
 def parse(arguments: list[str]) -> dict[str, object]:
-    """``name=value`` arguments to parameters; values that look like integers become integers."""
-    parameters = {}
+    """Parse arguments ``name=value``; values that look like integers become integers."""
+    parameters: dict[str, object] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals:

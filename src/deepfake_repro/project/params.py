@@ -1,8 +1,7 @@
-"""``params.yaml`` read once into frozen dataclasses; an unknown or missing key is an error naming it.
+"""Load ``params.yaml`` into frozen dataclasses and reject unknown or missing keys.
 
-Every number a reader may want to change stands in ``params.yaml`` and reaches the code through
-here. The blocks ``demo``, ``smoke`` and ``paper`` have the same keys: the two doors run the same
-code.
+Every number that a reader may want to change is in ``params.yaml`` and reaches the code from here.
+The profiles ``demo``, ``smoke`` and ``paper`` have the same keys, because they run the same code.
 """
 
 from __future__ import annotations
@@ -10,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from .recipes import LnClip, Pretrain, Sbi, Train
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Run:
-    """What *this* ``dvc repro`` does: which profiles, miniature corpora, pre-trainings, rows and seeds."""
+    """Profiles, miniature corpora, pre-trainings, rows and seeds that ``dvc repro`` runs."""
 
     profiles: tuple[str, ...]
     miniatures: tuple[str, ...]
@@ -36,7 +37,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of Table 3: its start, its label scheme and its triplet loss (Sections 3.2-3.4)."""
+    """One row of Table 3: initialisation, label scheme and triplet loss (Sections 3.2-3.4)."""
 
     init: str
     labels: str
@@ -57,7 +58,7 @@ class Miniature:
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """Choices in reading the corpora (Section 4.1; what the paper leaves open is a key here)."""
+    """Options for reading the corpora (Section 4.1), one per choice that the paper leaves open."""
 
     compression: str
     composite_category: str
@@ -68,7 +69,7 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class CropOptions:
-    """Section 4.1: sampling rate, detector, enlargement and size of the crops; how the work is run."""
+    """Sampling rate, face detector, margin and size of the crops (Section 4.1), and scheduling."""
 
     frames_per_second: float
     frames_per_clip: int
@@ -86,7 +87,7 @@ class CropOptions:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Section 4.1: the balanced training sample."""
+    """The balanced training sample (Section 4.1)."""
 
     real_to_fake: float
     seed: int
@@ -94,7 +95,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Start:
-    """Weights each start begins from: a file, or ``timm:<tag>`` (Section 3.2)."""
+    """Source of each set of start weights: a file, or ``timm:<tag>`` (Section 3.2)."""
 
     imagenet: str
     fsfm: str
@@ -103,7 +104,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Predict:
-    """How test crops pass through the network: crops per batch, precision, devices and loader workers of each."""
+    """Inference on test crops: batch size, precision, devices, and loader workers per device."""
 
     batch_size: int
     precision: str
@@ -113,7 +114,7 @@ class Predict:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Section 4.3: decision threshold; bootstrap draws for intervals."""
+    """Decision threshold and bootstrap draws for confidence intervals (Section 4.3)."""
 
     threshold: float
     bootstrap: int
@@ -121,7 +122,10 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Robustness:
-    """The robustness study: test sets (none: all), crops of each video (0: all), severities of each perturbation."""
+    """The robustness study: perturbations of test crops at several severities.
+
+    ``sets``: test sets, all if empty; ``crops_per_video``: 0 for all.
+    """
 
     sets: tuple[str, ...]
     crops_per_video: int
@@ -130,7 +134,7 @@ class Robustness:
 
 @dataclass(frozen=True)
 class Profile:
-    """Everything one door needs: ``demo``, ``smoke`` or ``paper``."""
+    """All options of one profile: ``demo``, ``smoke`` or ``paper``."""
 
     index: IndexOptions
     crops: CropOptions
@@ -147,7 +151,10 @@ class Profile:
 
 @dataclass(frozen=True)
 class Study:
-    """A side study: the same pipeline for some rows and seeds, once for each option's values of ``params.yaml``."""
+    """A side study: the pipeline for some rows and seeds, run once per option.
+
+    ``options``: option -> values that replace those of ``params.yaml``, by dotted key.
+    """
 
     question: str
     profile: str
@@ -158,9 +165,10 @@ class Study:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """``make rehearse``: the paper profile on miniature corpora, with ``values`` of ``params.yaml`` in place of its own.
+    """Changes to the paper profile for ``make rehearse``, which runs it on miniature corpora.
 
-    ``without_gpu``: further values where there is no GPU.
+    ``values``: replacements in ``params.yaml`` by dotted key; ``without_gpu``: more of them for a
+    machine without a GPU.
     """
 
     miniatures: str
@@ -170,7 +178,7 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Params:
-    """The whole of ``params.yaml``."""
+    """Content of ``params.yaml``."""
 
     run: Run
     variants: Mapping[str, Variant]
@@ -180,53 +188,52 @@ class Params:
     rehearsal: Rehearsal
 
     def profile(self, name: str) -> Profile:
-        """The profile called ``name``; an unknown name is an error listing the known ones."""
+        """Return a profile; ``ValueError`` lists the profiles if there is none of this name."""
         return _lookup(self.profiles, name, "profile")
 
     def variant(self, name: str) -> Variant:
-        """The row of Table 3 called ``name``; an unknown name is an error listing the known ones."""
+        """Return a row of Table 3; ``ValueError`` lists the rows if there is none of this name."""
         return _lookup(self.variants, name, "variant")
 
     def study(self, name: str) -> Study:
-        """The side study called ``name``."""
+        """Return a side study; ``ValueError`` lists the studies if there is none of this name."""
         return _lookup(self.studies, name, "study")
 
     def miniature(self, name: str) -> Miniature:
-        """The size of the miniature corpora called ``name``."""
+        """Return the size of a set of miniature corpora; ``ValueError`` lists the sets."""
         return _lookup(self.miniatures, name, "miniature")
 
 
 PROFILES = ("demo", "smoke", "paper")
 SHARED = ("common", "small")
-"""Blocks that hold values for several profiles, which take them by YAML merge keys."""
+"""Blocks with values that several profiles merge by YAML merge keys."""
 
 
 def root() -> Path:
-    """The repository root: the nearest folder at or above the working directory with a ``dvc.yaml``.
+    """Return the repository root: the nearest folder with a ``dvc.yaml``, upwards from here.
 
-    Papermill runs in the root and JupyterLab in ``notebooks/``; both find the same place without
-    ``chdir``.
+    Papermill runs in the root and JupyterLab in ``notebooks/``; both get the same root without
+    ``chdir``. Raises ``FileNotFoundError`` outside the repository.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    raise FileNotFoundError(f"no dvc.yaml at or above {here}: start from inside the repository")
+    raise FileNotFoundError(f"no dvc.yaml in or above {here}: run this inside the repository")
 
 
 def read_yaml(path: Path) -> Any:
-    """Content of a YAML 1.2 file; ``ValueError`` names the file and the line that is broken."""
+    """Read a YAML 1.2 file; ``ValueError`` names the file and the line with the error."""
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
         problem = str(error.problem).splitlines()[0]
-        raise ValueError(
-            f"{path.name} line {error.problem_mark.line + 1} is no valid YAML: {problem}"
-        ) from None
+        raise ValueError(f"{path.name} line {line} is not valid YAML: {problem}") from None
 
 
 def load(path: Path | None = None) -> Params:
-    """Read ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
+    """Load ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
     path = path or root() / "params.yaml"
     raw = read_yaml(path)
     expected = {"run", "variants", "miniatures", "studies", "rehearsal", *SHARED, *PROFILES}
@@ -241,46 +248,47 @@ def load(path: Path | None = None) -> Params:
     )
 
 
-def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
+def _lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     if name not in table:
-        raise ValueError(f"unknown {what} {name!r}; params.yaml knows {', '.join(table)}")
+        raise ValueError(f"unknown {kind} {name!r}; params.yaml has {', '.join(table)}")
     return table[name]
 
 
-def _check_keys(found: Mapping[str, Any], expected: set[str], where: str) -> None:
-    if not isinstance(found, Mapping):
-        raise ValueError(
-            f"params.yaml: {where} must hold the keys {', '.join(sorted(expected))}, found {found!r}"
-        )
-    if unknown := sorted(set(found) - expected):
-        raise ValueError(
-            f"params.yaml: unknown key {where}.{unknown[0]}; known: {', '.join(sorted(expected))}"
-        )
-    if missing := sorted(expected - set(found)):
-        raise ValueError(f"params.yaml: missing key {where}.{missing[0]}")
+def _check_keys(raw: Mapping[str, Any], expected: set[str], key: str) -> None:
+    names = ", ".join(sorted(expected))
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"params.yaml: {key} must have the keys {names}, not {raw!r}")
+    unknown = sorted(set(raw) - expected)
+    if unknown:
+        raise ValueError(f"params.yaml: unknown key {key}.{unknown[0]}; valid keys: {names}")
+    missing = sorted(expected - set(raw))
+    if missing:
+        raise ValueError(f"params.yaml: missing key {key}.{missing[0]}")
 
 
-def _build(cls: type, raw: Mapping[str, Any], where: str) -> Any:
-    """An instance of the dataclass ``cls`` from a mapping with exactly its fields, types checked."""
-    _check_keys(raw, {f.name for f in fields(cls)}, where)
-    hints = get_type_hints(cls)
-    return cls(**{name: _value(hints[name], raw[name], f"{where}.{name}") for name in hints})
+def _build(cls: type, raw: Mapping[str, Any], key: str) -> Any:
+    """Return an instance of the dataclass ``cls`` from a mapping with exactly its fields."""
+    _check_keys(raw, {field.name for field in fields(cls)}, key)
+    types = get_type_hints(cls)
+    return cls(**{name: _value(types[name], raw[name], f"{key}.{name}") for name in types})
 
 
-def _value(kind: Any, raw: Any, where: str) -> Any:
-    if is_dataclass(kind):
-        return _build(kind, raw, where)
+def _value(kind: Any, raw: Any, key: str) -> Any:
+    """Convert a value of ``params.yaml`` to the type ``kind``; ``ValueError`` names its ``key``."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _build(kind, raw, key)
     if get_origin(kind) is tuple:
         if not isinstance(raw, Sequence) or isinstance(raw, str):
-            raise ValueError(f"params.yaml: {where} must be a list, found {raw!r}")
-        return tuple(_value(get_args(kind)[0], item, where) for item in raw)
+            raise ValueError(f"params.yaml: {key} must be a list, not {raw!r}")
+        return tuple(_value(get_args(kind)[0], item, key) for item in raw)
     if get_origin(kind) is Mapping:
         if not isinstance(raw, Mapping):
-            raise ValueError(f"params.yaml: {where} must be a mapping, found {raw!r}")
-        return {key: _value(get_args(kind)[1], item, f"{where}.{key}") for key, item in raw.items()}
+            raise ValueError(f"params.yaml: {key} must be a mapping, not {raw!r}")
+        item_kind = get_args(kind)[1]
+        return {name: _value(item_kind, item, f"{key}.{name}") for name, item in raw.items()}
     if kind is Any:
         return raw
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(raw, allowed) or isinstance(raw, bool) != (kind is bool):
-        raise ValueError(f"params.yaml: {where} must be {kind.__name__}, found {raw!r}")
+        raise ValueError(f"params.yaml: {key} must be {kind.__name__}, not {raw!r}")
     return kind(raw)

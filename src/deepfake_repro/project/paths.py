@@ -1,4 +1,4 @@
-"""Where each table between the steps lies: the only interfaces on disk."""
+"""Paths of everything that the stages exchange on disk."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from .params import read_yaml, root
 
 ASSETS = "data/assets"
-"""The demo's licensed assets, below the root."""
+"""Folder of the demo's licensed assets, relative to the root."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """Folders and files of one profile; all below the repository root."""
+class Paths:
+    """Files and folders of one profile, all below the repository root ``base``."""
 
     profile: str
     base: Path
 
     @property
     def roots(self) -> Path:
-        """YAML file that says where each corpus lies: written by hand (paper) or by the miniatures stage."""
+        """YAML file with the folder of each corpus; hand-written for ``paper``, else generated."""
         return self.base / "data" / "corpora" / f"{self.profile}.yaml"
 
     @property
     def index(self) -> Path:
-        """Index table, a row per video or face sequence."""
+        """Index table with one row per video or face sequence."""
         return self.base / "data" / "index" / self.profile / "index.parquet"
 
     @property
@@ -40,25 +40,25 @@ class Places:
 
     @property
     def landmarks(self) -> Path:
-        """Landmarks of the real training and validation crops that SBI learns from."""
+        """Landmarks of the real training and validation crops, for SBI."""
         return self.base / "data" / "landmarks" / self.profile / "points.parquet"
 
     @property
     def pretrained(self) -> Path:
-        """FSFM start weights of the profile: made by notebook 03b, in the released format."""
+        """FSFM start weights of the profile in the released format, written by notebook 03b."""
         return self.base / "data" / "pretrained" / self.profile
 
     def weights(self, variant: str, seed: int) -> Path:
-        """Trained weights, history and provenance of one run."""
+        """Return the folder of a run's weights, history and provenance."""
         return self.base / "results" / self.profile / "weights" / f"{variant}-{seed}"
 
     def predictions(self, variant: str, seed: int) -> Path:
-        """One parquet file per test set, a row per crop."""
+        """Return the folder with one Parquet file per test set and one row per crop."""
         return self.base / "results" / self.profile / "predictions" / f"{variant}-{seed}"
 
     @property
     def runs(self) -> Path:
-        """What a reviewer reads of each run, in git."""
+        """Scores, curves and notebooks of each run, in git."""
         return self.base / "results" / self.profile / "runs"
 
     @property
@@ -68,30 +68,31 @@ class Places:
 
     @property
     def robustness(self) -> Path:
-        """The robustness study, a table per run, in git."""
+        """Robustness study with one table per run, in git."""
         return self.base / "results" / self.profile / "robustness"
 
     def scratch(self, name: str) -> Path:
-        """Checkpoints of an unfinished run; outside DVC's outputs, which DVC deletes before a run."""
+        """Return a folder for unfinished work, outside the outputs that DVC deletes first."""
         return self.base / ".scratch" / name
 
 
-def places(profile: str) -> Places:
-    """Places of a profile in this checkout."""
-    return Places(profile, root())
+def profile_paths(profile: str) -> Paths:
+    """Return the paths of a profile in this checkout."""
+    return Paths(profile, root())
 
 
 def corpus_roots(file: Path) -> dict[str, Path]:
-    """Corpus -> folder, from a roots file; relative paths count from the file's folder, empty ones are left out.
+    """Read corpus -> folder from a roots file; corpora without a folder are left out.
 
-    Raises ``FileNotFoundError`` or ``ValueError`` naming the file and what to write into it.
+    Relative paths start at the file's folder. Raises ``FileNotFoundError`` or ``ValueError`` naming
+    the file and what it must contain.
     """
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file.name} not found in {file.parent}: it says where each corpus lies "
+            f"{file.name} not found in {file.parent}: it lists the folder of each corpus "
             "(data/README.md shows the format)"
         )
     content = read_yaml(file)
     if not isinstance(content, dict) or not isinstance(content.get("roots"), dict):
-        raise ValueError(f"{file.name}: key 'roots' with one line 'corpus: folder' each is missing")
+        raise ValueError(f"{file.name}: missing key 'roots' with lines 'corpus: folder'")
     return {corpus: file.parent / folder for corpus, folder in content["roots"].items() if folder}

@@ -1,7 +1,7 @@
-"""Progress of long work: what, done/total, rate and time left, in the terminal and in Jupyter.
+"""Progress of long loops: label, count, rate and time left, in the terminal and in Jupyter.
 
 Progress goes to stderr: the notebook runner streams it live and leaves it out of the stored
-notebook, whose bytes must not depend on how fast the machine was.
+notebook, whose bytes must not depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from tqdm.auto import tqdm as tqdm_auto
 
 T = TypeVar("T")
 LINES = "DEEPFAKE_REPRO_PROGRESS_LINES"
-"""Set by the notebook runner: one plain line every few seconds instead of a bar that redraws itself."""
+"""Environment variable of the notebook runner: plain lines every few seconds, no redrawn bar."""
 
 
-def track(items: Iterable[T], what: str, total: int | None = None) -> tqdm:
-    """Iterate over ``items`` showing progress under the label ``what``."""
-    total = len(items) if total is None and isinstance(items, Sized) else total
-    once = iter(
-        items
-    )  # tqdm.auto starts its iterable twice: a DataLoader would draw another order and fork twice
+def track(items: Iterable[T], label: str, total: int | None = None) -> tqdm:
+    """Iterate over ``items`` showing progress under ``label``."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    # tqdm.auto calls iter() twice; a DataLoader would then draw another order and fork twice.
+    iterator = iter(items)
     if os.environ.get(LINES):
         return tqdm(
-            once,
-            desc=what,
+            iterator,
+            desc=label,
             total=total,
             file=sys.stderr,
             mininterval=5,
@@ -36,4 +36,4 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> tqdm:
             ascii=True,
             bar_format="{desc}: {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}\n",
         )
-    return tqdm_auto(once, desc=what, total=total)
+    return tqdm_auto(iterator, desc=label, total=total)

@@ -1,7 +1,7 @@
-"""Who, what, where of a run: commit, hashes, seed, hardware, versions, seconds, peak memory, energy.
+"""Provenance of a training run: code, data, parameters, hardware, versions, time and energy.
 
-Written by ``train`` only, into its cached folder; ``score`` copies it. It is the one tracked file
-that may hold times, so that everything after ``train`` is a pure function of its inputs.
+Only training stages write it, beside the weights; ``score`` copies it. No other tracked file may
+contain times, so that everything after training is a pure function of its inputs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = ("src", "notebooks", "dvc.yaml", "params.yaml", "requirements.lock")
-"""What decides a result; generated files that lie in git do not make a checkout dirty."""
+"""Files that results depend on; changes of other tracked files do not make a checkout dirty."""
 NO_HISTORY = "none: no git history"
-"""In place of the commit, in an unpacked archive; whether files were changed in it is then unknown (None)."""
+"""Recorded as the commit of an unpacked archive; its ``dirty`` is None, which means unknown."""
 PACKAGES = (
     "torch",
     "torchvision",
@@ -40,19 +40,20 @@ PACKAGES = (
 
 
 def gpu_energy() -> float | None:
-    """Joules that this process's first GPU has used since its driver was loaded, for whatever process.
+    """Return the joules that this process's first GPU has used since its driver was loaded.
 
-    Asked of NVML, the driver's own library; None where there is no such library, device or counter.
+    They include other processes. NVML, the driver's library, counts them; None without the library,
+    a device or the counter.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
-    handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+    index = int(visible) if visible.isdecimal() else 0
+    handle = ctypes.c_void_p()
+    millijoules = ctypes.c_ulonglong()
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
         failed = (
             nvml.nvmlInit_v2()
-            or nvml.nvmlDeviceGetHandleByIndex_v2(
-                int(visible) if visible.isdecimal() else 0, ctypes.byref(handle)
-            )
+            or nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
             or nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules))
         )
     except (OSError, AttributeError):  # no driver, or one older than the counter
@@ -64,54 +65,55 @@ _ENERGY_AT_IMPORT = gpu_energy()
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file; of a folder, sha256 over the sorted (name, sha256) pairs of its files."""
+    """Return the sha256 of a file, or of the sorted names and sha256 of the files in a folder."""
     if path.is_dir():
-        parts = (
-            f"{p.relative_to(path).as_posix()} {file_digest(p)}"
-            for p in sorted(path.rglob("*"))
-            if p.is_file()
-        )
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        lines = [f"{file.relative_to(path).as_posix()} {file_digest(file)}" for file in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def package_digest() -> str:
-    """sha256 over the package's own source files."""
+    """Return a sha256 over the source files of the package."""
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     return hashlib.sha256("".join(map(file_digest, sources)).encode()).hexdigest()
 
 
 def fingerprint(*parts: Any) -> str:
-    """Short hash of parameters, code and data: the name of a run's scratch folder."""
-    plain = [asdict(part) if is_dataclass(part) else str(part) for part in parts]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+    """Return a short hash of parameters, code and data, to name the scratch folder of a run."""
+    content = [_plain(part) if is_dataclass(part) else str(part) for part in parts]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Return a dataclass instance as a dict, and anything else unchanged."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started: datetime) -> dict:
-    """Provenance of a run that began at ``started`` (UTC); sizes in MiB, times in seconds, energy in joules.
+    """Return the provenance of a run that began at ``started`` (UTC).
 
-    ``energy_joules`` counts from this process's import of the module and is None where the device
-    does not say.
+    Sizes are in MiB, times in seconds. ``energy_joules`` counts from the import of this module; it
+    is None where the device has no counter.
     """
     energy = gpu_energy()
     finished = datetime.now(UTC)
     commit = _git(root, "rev-parse", "HEAD") if has_history(root) else ""
+    content = _plain(params)
     return {
         "commit": commit or NO_HISTORY,
         "dirty": bool(_git(root, "status", "--porcelain", "--", *SOURCES)) if commit else None,
         "code": package_digest(),
-        "params": (plain := asdict(params) if is_dataclass(params) else params),
-        "params_digest": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest(),
+        "params": content,
+        "params_digest": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
         "data": {path.relative_to(root).as_posix(): file_digest(path) for path in data},
         "environment_lock": file_digest(root / "requirements.lock"),
         "seed": seed,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((finished - started).total_seconds(), 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "energy_joules": None
-        if None in (energy, _ENERGY_AT_IMPORT)
-        else round(energy - _ENERGY_AT_IMPORT, 1),
+        "energy_joules": _difference(_ENERGY_AT_IMPORT, energy),
         "hardware": hardware(),
         "versions": {
             "python": platform.python_version(),
@@ -120,27 +122,31 @@ def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started
     }
 
 
-def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerator of this machine; no host name."""
-    import torch  # seconds to import: stages that only hash files must not pay for it
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else round(after - before, 1)
 
-    there = torch.cuda.is_available()
+
+def hardware() -> dict[str, Any]:
+    """Return processor, cores and accelerator of this machine, without its host name."""
+    import torch  # takes seconds: not imported by stages that only hash files
+
+    has_gpu = torch.cuda.is_available()
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if there else None,
-        "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if there else None,
+        "gpu": torch.cuda.get_device_name() if has_gpu else None,
+        "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if has_gpu else None,
     }
 
 
 def has_history(root: Path) -> bool:
-    """False in an unpacked archive, also where it lies inside another repository, whose commits are not of this code."""
+    """Return False for an unpacked archive, even inside another git repository."""
     return (root / ".git").exists() and shutil.which("git") is not None
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Output of a git command; empty if it fails (a repository without a commit)."""
+    """Return the output of a git command, empty if it fails (no commit yet)."""
     result = subprocess.run(
         ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Blocks of ``params.yaml`` that are the recipes of the methods; read by ``params``."""
+"""Training recipes of the methods, as blocks of ``params.yaml``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Train:
-    """Section 4.3: network and recipe."""
+    """Fine-tuning: network and training recipe (Section 4.3)."""
 
     architecture: str
     depth: int
@@ -36,7 +36,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Blend:
-    """Self-blended images: SBI's published ranges, in the order in which they are used."""
+    """Self-blended images: SBI's published ranges, in the order of their use."""
 
     hulls: tuple[str, ...]
     without_forehead: float
@@ -66,7 +66,7 @@ class Blend:
 
 @dataclass(frozen=True)
 class Sbi:
-    """The SBI row: real faces, self-blended pairs, network and recipe."""
+    """The SBI row: real faces, self-blended pairs, network and training recipe."""
 
     weights: str
     faces: str
@@ -96,7 +96,7 @@ class Sbi:
 
 @dataclass(frozen=True)
 class LnClip:
-    """LNCLIP-DF (Yermakov et al. 2025): network, losses on the hypersphere, pairing, recipe."""
+    """LNCLIP-DF (Yermakov et al. 2025): network, losses on the hypersphere, pairing and recipe."""
 
     start: str
     architecture: str
@@ -125,7 +125,7 @@ class LnClip:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """FSFM's pre-training of the start ``fsfm`` on real faces (Section 3.2)."""
+    """FSFM's pre-training of the ``fsfm`` start weights on real faces (Section 3.2)."""
 
     faces: str
     start: str

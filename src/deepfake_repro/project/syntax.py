@@ -1,4 +1,4 @@
-"""Source files as syntax trees: what a module defines and imports, and hashes that prose does not change."""
+"""Source files as syntax trees: definitions, imports, and hashes that prose does not change."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _canonical(node: object, bare_fields: bool) -> str:
 
 
 def only(statement: ast.stmt, name: str) -> ast.stmt:
-    """Return ``statement``; of an import only the part that binds ``name``, so that its neighbours do not count."""
+    """Return ``statement``, or the part of an import that binds ``name``."""
     if not isinstance(statement, ast.Import | ast.ImportFrom):
         return statement
     names = [
@@ -177,7 +177,7 @@ def _absolute(statement: ast.ImportFrom, module: Module) -> str:
 
 
 def dotted(node: ast.AST) -> list[str]:
-    """Return ``["a", "b", "c"]`` for the expression ``a.b.c``; nothing if it does not begin with a name."""
+    """Return ``["a", "b", "c"]`` for the expression ``a.b.c``; empty if it has no name first."""
     if isinstance(node, ast.Name):
         return [node.id]
     if isinstance(node, ast.Attribute) and (before := dotted(node.value)):
@@ -186,7 +186,7 @@ def dotted(node: ast.AST) -> list[str]:
 
 
 def chain(node: ast.AST) -> set[int]:
-    """Return the identities of an attribute chain's expressions, from the whole to the name it begins with."""
+    """Return the identities of all expressions of an attribute chain, down to its first name."""
     identities = {id(node)}
     while isinstance(node, ast.Attribute):
         node = node.value

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.vocabulary import METRIC_NAMES, MISSING, ROW_NAMES, SCENARIOS
 
 _MEASURED = {
@@ -66,7 +66,7 @@ def card(run: str, scores: Mapping, facts: Mapping, measured: bool = False) -> s
 
 def run_card(profile: str, variant: str, seed: int) -> str:
     """The whole card of one run in git; ``FileNotFoundError`` names a run that is not there."""
-    folder = places(profile).runs / f"{variant}-{seed}"
+    folder = profile_paths(profile).runs / f"{variant}-{seed}"
     if not (folder / "scores.json").is_file():
         raise FileNotFoundError(
             f"no scores.json in {folder}: run dvc repro score@{profile}-{variant}-{seed} first"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from ..project.paths import places
+from ..project.paths import profile_paths
 from .html import figure, page, rendered
 
 # Title of each section, and what it shows: Markdown files, and figures with what a reader without
@@ -69,7 +69,7 @@ def report_page(folder: Path, profile: str) -> str:
 
 def write_report(profile: str) -> None:
     """``report.html`` beside the files it is made of."""
-    folder = places(profile).report
+    folder = profile_paths(profile).report
     (folder / "report.html").write_text(report_page(folder, profile), encoding="utf-8")
 
 

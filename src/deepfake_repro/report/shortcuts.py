@@ -23,7 +23,7 @@ from ..evaluation.metrics import auc
 from ..methods.sbi.blending import Draws, self_blend
 from ..methods.sbi.faces import RealCrops, real_faces
 from ..project.params import load
-from ..project.paths import Places, corpus_roots, places
+from ..project.paths import Paths, corpus_roots, profile_paths
 from ..project.progress import track
 from ..project.recipes import Sbi
 from .figures import crop_sheet, save
@@ -36,9 +36,9 @@ OUTSIDE = 0.47
 
 def audit(profile: str) -> None:
     """Write ``results/<profile>/audit``: ``shortcuts.csv`` and pages of example frames and crops."""
-    place = places(profile)
-    index, roots = pd.read_parquet(place.index), corpus_roots(place.roots)
-    store = CropStore(place.crops)
+    paths = profile_paths(profile)
+    index, roots = pd.read_parquet(paths.index), corpus_roots(paths.roots)
+    store = CropStore(paths.crops)
     boxes = dict(
         tuple(store.table(["video_id", "frame", "x0", "y0", "x1", "y1"]).groupby("video_id"))
     )
@@ -51,8 +51,8 @@ def audit(profile: str) -> None:
         for video in track(list(index.itertuples()), "audit", len(index))
         if video.video_id in boxes
     ]
-    rows += pair_features(_blended_faces(place, store, index, load().profile(profile).sbi))
-    out = place.base / "results" / profile / "audit"
+    rows += pair_features(_blended_faces(paths, store, index, load().profile(profile).sbi))
+    out = paths.base / "results" / profile / "audit"
     out.mkdir(parents=True, exist_ok=True)
     shortcuts(pd.DataFrame(rows)).to_csv(out / "shortcuts.csv", index=False, lineterminator="\n")
     save(crop_sheet(_example_crops(index, store), columns=8), out / "crops.png")
@@ -117,12 +117,12 @@ def pair_features(faces: RealCrops) -> list[dict[str, float]]:
     return rows
 
 
-def _blended_faces(place: Places, store: CropStore, index: pd.DataFrame, recipe: Sbi) -> RealCrops:
-    sample = pd.read_parquet(place.samples / "train.parquet")
+def _blended_faces(paths: Paths, store: CropStore, index: pd.DataFrame, recipe: Sbi) -> RealCrops:
+    sample = pd.read_parquet(paths.samples / "train.parquet")
     return RealCrops(
         store,
         real_faces(sample, index, "train", recipe),
-        pd.read_parquet(place.landmarks),
+        pd.read_parquet(paths.landmarks),
         recipe.blend,
     )
 

@@ -29,7 +29,7 @@ from ..crops.store import CropStore
 from ..evaluation.prediction import embeddings
 from ..evaluation.thresholds import best_threshold
 from ..project.params import load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.loading import CropDataset, positions
@@ -178,8 +178,8 @@ def calibrate(profile: str, variant: str, seed: int) -> Path:
 
     Reads ``runs/<row>-<seed>/validation.csv``, the samples, the crops and the weights.
     """
-    place, params = places(profile), load().profile(profile)
-    table = place.runs / f"{variant}-{seed}" / "validation.csv"
+    paths, params = profile_paths(profile), load().profile(profile)
+    table = paths.runs / f"{variant}-{seed}" / "validation.csv"
     if not table.is_file():
         raise FileNotFoundError(
             f"{table.name} not found in {table.parent}: run dvc repro "
@@ -189,14 +189,14 @@ def calibrate(profile: str, variant: str, seed: int) -> Path:
         "profile": profile,
         "variant": variant,
         "seed": seed,
-        "weights": file_digest(place.weights(variant, seed) / "model.safetensors"),
+        "weights": file_digest(paths.weights(variant, seed) / "model.safetensors"),
         **fit(pd.read_csv(table)),
     }
-    detector, facts = checkpoints.load(place.weights(variant, seed))
+    detector, facts = checkpoints.load(paths.weights(variant, seed))
     view = views_of(facts)
-    store, found = CropStore(place.crops), {}
+    store, found = CropStore(paths.crops), {}
     for name in ("train", "validation"):
-        rows = pd.read_parquet(place.samples / f"{name}.parquet")
+        rows = pd.read_parquet(paths.samples / f"{name}.parquet")
         rows = rows.sample(min(len(rows), TRAINING_CROPS), random_state=0).sort_index()
         data = CropDataset(store, positions(store, rows), view, rows["label"])
         found[name] = embeddings(detector, data, params.predict.batch_size, f"embed {name}")
@@ -207,7 +207,7 @@ def calibrate(profile: str, variant: str, seed: int) -> Path:
         "crops": len(found["train"]),
         "quantiles": dict(zip(("0.5", "0.95", "0.99"), _short(far), strict=True)),
     }
-    out = place.base / "results" / profile / "calibration" / f"{variant}-{seed}.json"
+    out = paths.base / "results" / profile / "calibration" / f"{variant}-{seed}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(content) + "\n")
     print(summary(content))

@@ -1,94 +1,97 @@
-"""The model card: what a trained model is, from what it learned, what was measured, what it is not for."""
+"""Write a model card: inputs, training, error rates, test results and intended use of a model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from ..project.vocabulary import SETS
-from .calibration import summary
+from ..training.manifest import Manifest
+from .calibration import operating_points_table
 from .model import Model
 
+_DEMO_ONLY = """
+**Trained on the demo alone**: synthetic people and home-made manipulations. It knows nothing of real \
+deepfakes.
+"""
+_CARD = """# Model card: {architecture}, {classes} classes
+{demo_only}
+Scores face crops for traces of manipulation (Mylonas & Papadopoulos 2025; code: deepfake-repro, \
+Apache-2.0; weights inherit the licences of their initial weights and corpora).
 
-def card(known: Model) -> str:
-    """The model card, Markdown: what it is, from what it learned, what was measured, what it is not for."""
-    facts, rows = (
-        known.facts,
-        [line for part in (_inputs(known.facts), _training(known)) for line in part],
-    )
-    measured = (
-        summary(known.calibration)
-        if known.calibration
-        else "No calibration is stored with these weights.\n"
-    )
-    demo = (
-        "\n**Trained on the demo alone**: synthetic people and home-made manipulations. It knows nothing of real "
-        "deepfakes.\n"
-        if known.of_miniatures
-        else ""
-    )
-    return (
-        f"# Model card: {facts['architecture']}, {len(facts['classes'])} classes\n{demo}\n"
-        "Scores face crops for traces of manipulation (Mylonas & Papadopoulos 2025; code: deepfake-repro, "
-        "Apache-2.0; weights inherit the licences of their start and corpora).\n\n| | |\n| --- | --- |\n"
-        + "".join(f"| {name} | {value} |\n" for name, value in rows)
-        + f"\n## Error rates\n\n{measured}\n## Test results\n\n{_tests(known)}\n## Use\n\n"
-        "For research and teaching, and as one hint among others. A score is no proof: manipulations, codecs and "
-        "people unlike the training corpora give wrong scores without notice. Not for decisions about persons.\n"
-    )
+| | |
+| --- | --- |
+{rows}
+## Error rates
+
+{error_rates}
+## Test results
+
+{test_results}
+## Use
+
+For research and teaching, and as one indication among others. A score is not a proof: manipulations, \
+codecs and people unlike those of the training corpora give wrong scores without notice. Not for \
+decisions about persons.
+"""
 
 
-def _inputs(facts: Mapping[str, Any]) -> list[tuple[str, object]]:
+def model_card(model: Model) -> str:
+    """Write the model card as Markdown."""
+    manifest = model.manifest
+    rows = [*_input_rows(manifest), *_training_rows(model)]
+    if model.calibration:
+        error_rates = operating_points_table(model.calibration)
+    else:
+        error_rates = "No calibration is stored with these weights.\n"
+    return _CARD.format(
+        architecture=manifest.architecture,
+        classes=len(manifest.classes),
+        demo_only=_DEMO_ONLY if model.of_miniatures else "",
+        rows="".join(f"| {name} | {value} |\n" for name, value in rows),
+        error_rates=error_rates,
+        test_results=_test_results(model),
+    )
+
+
+def _input_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    size = manifest.input_size
+    crop = f"RGB crop of a face (box + 30 %), {size} × {size} pixels, views `{manifest.views}`"
+    mean = list(manifest.mean)
+    std = list(manifest.std)
     return [
-        (
-            "input",
-            f"RGB crop of a face (box + 30 %), {facts['input_size']} × {facts['input_size']} pixels, views "
-            f"`{facts['views']}`",
-        ),
-        (
-            "normalisation",
-            f"mean {facts['mean']}, standard deviation {facts['std']} on a 0–1 scale",
-        ),
-        ("classes", f"{', '.join(facts['classes'])}; P(fake) is the sum of all but the first"),
+        ("input", crop),
+        ("normalisation", f"mean {mean}, standard deviation {std} on a 0–1 scale"),
+        ("classes", f"{', '.join(manifest.classes)}; P(fake) is the sum of all but the first"),
     ]
 
 
-def _training(known: Model) -> list[tuple[str, object]]:
-    """What is known of the training, from manifest and provenance."""
-    beside = known.folder / "provenance.json"
-    card = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+def _training_rows(model: Model) -> list[tuple[str, object]]:
+    """Describe the training, from manifest and provenance."""
+    path = model.folder / "provenance.json"
+    provenance = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    data = provenance.get("data", {})
     return [
-        ("weights, sha256", f"`{known.digest}`"),
-        ("trained by profile", known.profile or "unknown"),
-        ("variant", json.dumps(known.facts.get("variant", "unknown"))),
-        ("seed", card.get("seed", "unknown")),
-        ("commit", card.get("commit", "unknown")),
-        *(
-            (f"data `{name}`, sha256", f"`{digest}`")
-            for name, digest in card.get("data", {}).items()
-        ),
+        ("weights, sha256", f"`{model.digest}`"),
+        ("trained by profile", model.profile or "unknown"),
+        ("variant", json.dumps(model.manifest.variant or "unknown")),
+        ("seed", provenance.get("seed", "unknown")),
+        ("commit", provenance.get("commit", "unknown")),
+        *((f"data `{name}`, sha256", f"`{digest}`") for name, digest in data.items()),
     ]
 
 
-def _tests(known: Model) -> str:
-    """AUC and balanced accuracy of the run in ``results/<profile>/runs``, where it is."""
-    scores = known.folder.parents[1] / "runs" / known.folder.name / "scores.json"
-    if not scores.is_file():
-        return "None beside these weights.\n"
-    row = json.loads(scores.read_text(encoding="utf-8"))
+def _test_results(model: Model) -> str:
+    """Tabulate AUC and balanced accuracy of the run in ``results/<profile>/runs``, if it is there."""
+    folder = model.folder.absolute()
+    path = folder.parents[1] / "runs" / folder.name / "scores.json"
+    if not path.is_file():
+        return "None stored with these weights.\n"
+    scores = json.loads(path.read_text(encoding="utf-8"))
     lines = [
-        f"| {name} | {row['auc'][name]} | {row['bacc'][name]} |"
-        for name in SETS
-        if name in row["auc"]
+        "| test set | AUC (%) | balanced accuracy at 0.5 (%) |",
+        "| --- | ---: | ---: |",
     ]
-    return (
-        "\n".join(
-            [
-                "| test set | AUC (%) | balanced accuracy at 0.5 (%) |",
-                "| --- | ---: | ---: |",
-                *lines,
-            ]
-        )
-        + "\n"
-    )
+    for name in SETS:
+        if name in scores["auc"]:
+            lines.append(f"| {name} | {scores['auc'][name]} | {scores['bacc'][name]} |")
+    return "\n".join(lines) + "\n"

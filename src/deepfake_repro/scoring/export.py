@@ -1,10 +1,11 @@
-"""A trained model for other programs: safetensors with manifest, ONNX, calibration and a model card in one folder."""
+"""Export a model for other programs: safetensors, manifest, ONNX, calibration and a model card."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from ..project.provenance import file_digest
 from ..training import checkpoints
-from .card import card
+from .card import model_card
 from .model import Model, read_model
 
 OPSET = 18
@@ -24,61 +25,74 @@ OUTPUTS = ("p_fake", "probabilities", "embedding")
 
 
 class Portable(nn.Module):
-    """RGB in [0, 1] ``[N, 3, S, S]`` -> P(fake) ``[N]``, class probabilities ``[N, C]``, embedding ``[N, D]``."""
+    """A detector with its normalisation before it and the probabilities after it.
 
-    def __init__(self, known: Model) -> None:
+    RGB in [0, 1] ``[N, 3, S, S]`` -> P(fake) ``[N]``, class probabilities ``[N, C]``, embedding
+    ``[N, D]``.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.detector = known.detector
-        for name in ("mean", "std"):
-            self.register_buffer(
-                name, torch.tensor(known.facts[name], dtype=torch.float32).view(3, 1, 1)
-            )
+        self.detector = model.detector
+        self.register_buffer("mean", _per_channel(model.manifest.mean))
+        self.register_buffer("std", _per_channel(model.manifest.std))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Normalisation, network, softmax and the sum over all fake classes (end of Section 3.4)."""
+        """Normalise, run the network, apply softmax and add up all fake classes (Section 3.4)."""
         embedding, logits = self.detector((images - self.mean) / self.std)
         probabilities = logits.softmax(-1)
         return probabilities[:, 1:].sum(1), probabilities, embedding
 
 
-def export_model(weights: Path | None, out: Path) -> list[Path]:
-    """Write ``model.safetensors``, ``model.json``, ``model.onnx``, ``MODEL_CARD.md`` and what lies beside the weights.
+def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
 
-    ``weights``: as for ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if
-    ONNX Runtime gives other probabilities than PyTorch by more than ``TOLERANCE``.
+
+def export_model(weights: Path | None, out: Path) -> list[Path]:
+    """Write ``model.safetensors``, ``model.json``, ``model.onnx`` and ``MODEL_CARD.md`` to ``out``.
+
+    Adds ``calibration.json`` and ``provenance.json`` if the model has them. ``weights``: as for
+    ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if a probability
+    of ONNX Runtime differs from PyTorch's by more than ``TOLERANCE``.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: give a new folder")
-    known = read_model(weights)
-    checkpoints.save(
-        known.detector,
-        out,
-        known.facts | {"trained_by": known.profile, "weights_sha256": known.digest},
-    )
-    if (known.folder / "provenance.json").is_file():
-        shutil.copyfile(known.folder / "provenance.json", out / "provenance.json")
-    if known.calibration:
-        of_these = {**known.calibration, "weights": file_digest(out / "model.safetensors")}
-        (out / "calibration.json").write_text(json.dumps(of_these) + "\n")
-    write_onnx(known, out / "model.onnx")
-    if (difference := parity(known, out / "model.onnx")) > TOLERANCE:
+    model = read_model(weights)
+    manifest = replace(model.manifest, trained_by=model.profile, weights_sha256=model.digest)
+    checkpoints.save(model.detector, out, manifest)
+
+    provenance = model.folder / "provenance.json"
+    if provenance.is_file():
+        shutil.copyfile(provenance, out / "provenance.json")
+    if model.calibration:
+        calibration = {**model.calibration, "weights": file_digest(out / "model.safetensors")}
+        (out / "calibration.json").write_text(json.dumps(calibration) + "\n")
+
+    onnx = out / "model.onnx"
+    write_onnx(model, onnx)
+    difference = onnx_difference(model, onnx)
+    if difference > TOLERANCE:
         raise ValueError(
             f"model.onnx: differs from PyTorch by {difference:.1e} in probability; do not use it"
         )
-    (out / "MODEL_CARD.md").write_text(card(known), encoding="utf-8")
+    (out / "MODEL_CARD.md").write_text(model_card(model), encoding="utf-8")
     return sorted(out.iterdir())
 
 
-def write_onnx(known: Model, file: Path) -> None:
-    """The network as ONNX: input ``images``, outputs ``OUTPUTS`` as of ``Portable``, any number of images."""
-    size = known.facts["input_size"]
+def write_onnx(model: Model, path: Path) -> None:
+    """Write the network as ONNX: input ``images`` (any number), outputs ``OUTPUTS`` of ``Portable``."""
+    size = model.manifest.input_size
     axes = {name: {0: "images"} for name in ("images", *OUTPUTS)}
-    with warnings.catch_warnings():  # the exporter that needs no further package announces its age
+    with warnings.catch_warnings():
+        # The old exporter, which needs no further package, warns that it is deprecated.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Portable(known).eval(),
+            Portable(model).eval(),
             (torch.zeros(2, 3, size, size),),
-            str(file),
+            str(path),
             dynamo=False,
             input_names=["images"],
             output_names=list(OUTPUTS),
@@ -87,11 +101,15 @@ def write_onnx(known: Model, file: Path) -> None:
         )
 
 
-def parity(known: Model, file: Path, images: int = 4) -> float:
-    """Largest difference in any probability between an ONNX file and PyTorch, on seeded noise."""
-    size = known.facts["input_size"]
+def onnx_difference(model: Model, path: Path, images: int = 4) -> float:
+    """Return the largest difference in any probability between an ONNX file and PyTorch.
+
+    Both get the same seeded noise.
+    """
+    size = model.manifest.input_size
     noise = np.random.default_rng(0).random((images, 3, size, size), np.float32)
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
-        expected = Portable(known).eval()(torch.from_numpy(noise))[1].numpy()
-    return float(np.abs(session.run(["probabilities"], {"images": noise})[0] - expected).max())
+        _, expected, _ = Portable(model).eval()(torch.from_numpy(noise))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run(["probabilities"], {"images": noise})
+    return float(np.abs(probabilities - expected.numpy()).max())

@@ -1,27 +1,30 @@
-"""A trained model with all that is known of it, from wherever it lies: the pipeline, an export, or elsewhere."""
+"""Load a trained model with its manifest, digest and calibration: from the pipeline or an export."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..project.params import CropOptions, load
-from ..project.paths import places
+from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.detector import Detector, build_detector
-from ..training.transforms import Normalisation, Transform, normalisation_of, views_of
-from .calibration import Calibration, read
+from ..training.manifest import Manifest
+from ..training.transforms import Normalisation, Transform
+from .calibration import Calibration, read_calibration
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with all that is known of it: ``facts`` is its manifest, ``profile`` who trained it."""
+    """A trained network with its manifest, folder, digest and calibration.
+
+    ``profile``: the profile that trained it, empty if unknown.
+    """
 
     detector: Detector
-    facts: dict[str, Any]
+    manifest: Manifest
     folder: Path
     digest: str
     profile: str = ""
@@ -29,79 +32,98 @@ class Model:
 
     @property
     def of_miniatures(self) -> bool:
-        """True if it was trained on embedded miniatures: it knows synthetic people only."""
+        """True if trained on embedded miniatures only, that is on synthetic people."""
         return self.profile in load().miniatures
 
     @property
     def crops(self) -> CropOptions:
-        """How the crops that it learned from were made, and those that it scores are."""
+        """Crop options of its training, and so of the videos that it scores."""
         return load().profile(self.profile or "demo").crops
 
     @property
     def norm(self) -> Normalisation:
         """Mean and standard deviation of its inputs."""
-        return normalisation_of(self.facts)
+        return self.manifest.normalisation
 
     @property
     def transform(self) -> Transform:
-        """Crop -> views."""
-        return views_of(self.facts)
+        """Turn a crop into the views of evaluation."""
+        return self.manifest.transform
 
 
 def default_weights() -> Path:
-    """The demo's trained row that ``run.calibrate`` names first."""
+    """Return the folder of the demo's first row in ``run.calibrate``."""
     run = load().run
-    return places("demo").weights(run.calibrate[0], run.seeds[0])
+    return profile_paths("demo").weights(run.calibrate[0], run.seeds[0])
 
 
 def read_model(weights: Path | None = None) -> Model:
-    """The model in a folder of the pipeline or of ``export-model``, or a fine-tuned FSFM checkpoint (``.pth``).
+    """Read a model from a folder of the pipeline or of ``export-model``, or an FSFM ``.pth`` file.
 
-    Its calibration lies beside it, or in ``results/<profile>/calibration``. Raises
-    ``FileNotFoundError`` and ``ValueError`` naming what is missing.
+    ``weights``: None reads the demo's model. The calibration is read from ``calibration.json`` in the
+    folder, else from ``results/<profile>/calibration``. Raises ``FileNotFoundError`` and
+    ``ValueError`` naming the culprit.
     """
     folder = default_weights() if weights is None else Path(weights)
     if folder.suffix == ".pth" and folder.is_file():
-        return _finetuned_fsfm(folder)
+        return _read_finetuned_fsfm(folder)
     file = folder / "model.safetensors"
     if not file.is_file():
         raise FileNotFoundError(
             f"{folder}: no model.safetensors here; run dvc repro train (the demo: "
             "train@demo-fsfm_ba-0) or give a folder of the pipeline's weights, or a fine-tuned .pth"
         )
-    detector, facts = checkpoints.load(folder)
-    beside = (
+    detector, manifest = checkpoints.load(folder)
+    digest = file_digest(file)
+    calibration = _calibration_of(folder, digest)
+    return Model(detector, manifest, folder, digest, _trained_by(folder), calibration)
+
+
+def _calibration_of(folder: Path, digest: str) -> Calibration | None:
+    """Read the calibration of the weights in ``folder``; None if there is none."""
+    candidates = (
         folder / "calibration.json",
-        folder.parents[1] / "calibration" / f"{folder.name}.json",
+        folder.absolute().parents[1] / "calibration" / f"{folder.name}.json",
     )
-    found = next((path for path in beside if path.is_file()), None)
-    calibration, digest = read(found) if found else None, file_digest(file)
-    if calibration and calibration.get("weights") != digest:
-        raise ValueError(
-            f"{found}: made for other weights than {file}; run python -m deepfake_repro calibrate again"
-        )
-    return Model(detector, facts, folder, digest, _trained_by(folder), calibration)
+    for path in candidates:
+        if not path.is_file():
+            continue
+        calibration = read_calibration(path)
+        if calibration.get("weights") != digest:
+            raise ValueError(
+                f"{path}: made for other weights than {folder / 'model.safetensors'}; "
+                "rerun deepfake-repro calibrate PROFILE ROW SEED"
+            )
+        return calibration
+    return None
 
 
 def _trained_by(folder: Path) -> str:
-    """The profile whose samples the provenance beside the weights names; empty if unknown."""
-    card = folder / "provenance.json"
-    data = json.loads(card.read_text(encoding="utf-8")).get("data", {}) if card.is_file() else {}
-    return next((Path(name).parent.name for name in data if name.startswith("data/samples/")), "")
+    """Return the profile whose samples the weights' provenance names, empty if unknown."""
+    provenance = folder / "provenance.json"
+    if not provenance.is_file():
+        return ""
+    data = json.loads(provenance.read_text(encoding="utf-8")).get("data", {})
+    for name in data:
+        if name.startswith("data/samples/"):
+            return Path(name).parent.name
+    return ""
 
 
-def _finetuned_fsfm(file: Path) -> Model:
-    recipe, classes = load().profile("paper").train, ("REAL", "FAKE")
+def _read_finetuned_fsfm(file: Path) -> Model:
+    recipe = load().profile("paper").train
+    classes = ("REAL", "FAKE")
     detector = build_detector(
         recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size
     )
     norm = checkpoints.load_finetuned_fsfm(detector, file)
-    facts = {
-        "architecture": recipe.architecture,
-        "depth": recipe.depth,
-        "input_size": recipe.input_size,
-        "views": recipe.augmentation,
-        "classes": list(classes),
-        **asdict(norm),
-    }
-    return Model(detector.eval(), facts, file.parent, file_digest(file))
+    manifest = Manifest(
+        recipe.architecture,
+        recipe.depth,
+        recipe.input_size,
+        views=recipe.augmentation,
+        classes=classes,
+        mean=norm.mean,
+        std=norm.std,
+    )
+    return Model(detector.eval(), manifest, file.parent, file_digest(file))

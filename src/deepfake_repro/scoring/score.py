@@ -1,9 +1,8 @@
-"""Score a user's own videos as the pipeline scores its test sets, and say what the number is worth.
+"""Score a user's own videos as the pipeline scores its test sets, and say what the score is worth.
 
-The road is the pipeline's (Section 4.1 and 4.3): a frame a second, every face, box + 30 %, the mean
-over all faces. Beside it stand what a reader needs: tracks, calibrated probability, quality
-warnings. A video streams: of its pictures only a batch and the few that the report shows are ever
-held.
+The method is the pipeline's (Sections 4.1 and 4.3): one frame per second, every face, box + 30 %,
+the mean over all faces. Tracks, calibrated probability and quality warnings help to read the score.
+Videos are streamed: only one batch of crops and the few that the report shows are in memory.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,20 +29,25 @@ from .inputs import collect, confined, opened, printable, slug
 from .model import Model, read_model
 from .saliency import saliency
 
-BATCH, MOMENTS, OF_ONE, PORTRAITS = (
-    32,
-    6,
-    3,
-    64,
-)  # pictures kept: highest faces in all, of one track, portraits
-SMALL_FACE = 64  # pixels, shorter side: the crop of 224 pixels is then enlarged more than two and a half times
-THIN = 0.5  # bits a pixel and second below which little but the codec's own traces is left
-UNEQUAL = 0.15  # by which the highest track may exceed the mean over all faces without a word
+BATCH = 32  # crops that the network scores at once
+MOMENTS = 6  # highest faces kept for the report
+MOMENTS_PER_TRACK = 3
+PORTRAITS = 64  # tracks whose surest face is kept
+SMALL_FACE = 64  # pixels, shorter side: enlarged more than 2.5 times for a crop of 224 pixels
+THIN = 0.5  # bits per pixel and second: below, little but the codec's own traces is left
+UNEQUAL = 0.15  # difference between the highest track and the mean that calls for a warning
+FEW_FACES = 3
+
+BOX = ("x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one video may cost: sampled ``frames``, ``faces``, ``seconds`` of work, seconds of a decoder's ``silence``."""
+    """What one video may cost.
+
+    ``frames``: sampled frames; ``seconds``: of work; ``silence``: seconds without an answer from the
+    decoder.
+    """
 
     frames: int = 7200
     faces: int = 20_000
@@ -50,12 +55,28 @@ class Limits:
     silence: float = 60.0
 
 
+class Moment(NamedTuple):
+    """A face of high score: its record, its crop and, once the video is scored, its heat map."""
+
+    crop: Row
+    image: np.ndarray
+    heat: np.ndarray = np.empty(0)
+
+
+class Portrait(NamedTuple):
+    """The crop of a track that the face detector is surest of, with the detector's score."""
+
+    detector_score: float
+    image: np.ndarray
+
+
 @dataclass
 class Scored:
-    """All about one video. ``p_fake``: the paper's score, None without a face; ``probability``: calibrated.
+    """The result of one video.
 
-    ``crops``: a record per face; ``tracks``: a record per person, the longest first; ``moments``: the most suspicious
-    faces as (record, crop, heat map), ``portraits``: track -> its surest face.
+    ``p_fake``: the paper's score, None without a face; ``probability``: the calibrated one; ``tracks``:
+    one record per person, the longest first; ``crops``: one record per face; ``moments``: the faces of
+    highest score; ``portraits``: by track.
     """
 
     path: Path
@@ -67,8 +88,8 @@ class Scored:
     crops: list[Row] = field(default_factory=list)
     skipped: list[Row] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    moments: list[tuple[Row, np.ndarray, np.ndarray]] = field(default_factory=list)
-    portraits: dict[int, tuple[float, np.ndarray]] = field(default_factory=dict)
+    moments: list[Moment] = field(default_factory=list)
+    portraits: dict[int, Portrait] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -77,17 +98,14 @@ class Scored:
 
     @property
     def slug(self) -> str:
-        """A safe name for files about it."""
+        """A safe name for the files of its results."""
         return slug(self.path)
 
     def record(self) -> Row:
-        """Everything but the pictures, for JSON."""
-        plain = {
-            key: value
-            for key, value in vars(self).items()
-            if key not in ("path", "moments", "portraits")
-        }
-        return {"name": self.name, **plain, "moments": [crop for crop, _, _ in self.moments]}
+        """Return everything but the pictures, for JSON."""
+        pictures = ("path", "moments", "portraits")
+        plain = {key: value for key, value in vars(self).items() if key not in pictures}
+        return {"name": self.name, **plain, "moments": [moment.crop for moment in self.moments]}
 
 
 def score_videos(
@@ -96,60 +114,63 @@ def score_videos(
     limits: Limits | None = None,
     scratch: Path | None = None,
 ) -> Iterator[Scored]:
-    """Score files, folders and patterns one after another with a model that is read once.
+    """Score files, folders and patterns one after another, on the CPU; the model is read once.
 
-    ``weights``: as for ``read_model``, by default the demo's. Runs on the processor. A file that cannot be scored
-    is an item with ``skipped`` saying why; ``FileNotFoundError`` and ``ValueError`` are for paths and weights only.
+    ``weights``: as for ``read_model``, by default the demo's. A file that cannot be scored gives an
+    item whose ``skipped`` says why; ``FileNotFoundError`` and ``ValueError`` are for paths and weights.
     """
-    known = weights if isinstance(weights, Model) else read_model(weights)
+    model = weights if isinstance(weights, Model) else read_model(weights)
     for path in collect(paths):
-        yield score_video(path, known, limits or Limits(), scratch)
+        yield score_video(path, model, limits or Limits(), scratch)
 
 
-def score_video(path: Path, known: Model, limits: Limits, scratch: Path | None = None) -> Scored:
-    """Score one video or image, whatever the file holds; decoding runs in a child process of bounded memory."""
+def score_video(path: Path, model: Model, limits: Limits, scratch: Path | None = None) -> Scored:
+    """Score one video or image, whatever the file contains.
+
+    It is decoded in a child process of limited memory.
+    """
     scored = Scored(path)
-    options = replace(known.crops, video_timeout=limits.silence)
+    options = replace(model.crops, video_timeout=limits.silence)
     extract = extractor(partial(confined, detector_factory(options)), options)
     try:
         with opened(path, scratch) as (row, folder):
             for batch in _batches(extract(row, folder), limits, scored.skipped):
-                _add(scored, known, batch)
+                _score_batch(scored, model, batch)
     except (ValueError, OSError) as error:
-        scored.skipped.append({"reason": "unreadable", "detail": printable(error)})
+        scored.skipped.append({"reason": "unreadable", "detail": printable(str(error))})
     if scored.crops:
-        _conclude(scored, known)
+        _conclude(scored, model)
     else:
-        scored.verdict = f"No score: {scored.skipped[0]['reason']}: {scored.skipped[0]['detail']}"
+        reason = scored.skipped[0]
+        scored.verdict = f"No score: {reason['reason']}: {reason['detail']}"
     return scored
 
 
 def _batches(
-    found: Iterable[tuple[list[Row], list[Row]]], limits: Limits, skipped: list[Row]
+    frames: Iterable[tuple[list[Row], list[Row]]], limits: Limits, skipped: list[Row]
 ) -> Iterator[list[Row]]:
-    """Faces with their tracks in batches, until a limit is reached; records of what is left out go to ``skipped``."""
-    tracker, batch, faces, begin = Tracker(), [], 0, time.monotonic()
-    for number, (rows, records) in enumerate(found):
-        skipped += (
-            {"reason": record["reason"], "detail": printable(record["detail"])}
-            for record in records
-        )
-        if reached := _reached(limits, number, faces, time.monotonic() - begin):
-            skipped.append(
-                {
-                    "reason": "limit",
-                    "detail": f"only the first {number} sampled frames: more than {reached}",
-                }
-            )
+    """Yield batches of faces with their tracks until a limit is reached.
+
+    ``frames``: (faces, records of what was left out) per sampled frame; the records, and one for a
+    limit, are appended to ``skipped``.
+    """
+    tracker = Tracker()
+    begin = time.monotonic()
+    batch: list[Row] = []
+    faces = 0
+    for number, (rows, left_out) in enumerate(frames):
+        for record in left_out:
+            detail = printable(record["detail"])
+            skipped.append({"reason": record["reason"], "detail": detail})
+        limit = _reached(limits, number, faces, time.monotonic() - begin)
+        if limit:
+            detail = f"only the first {number} sampled frames: more than {limit}"
+            skipped.append({"reason": "limit", "detail": detail})
             break
         faces += len(rows)
-        boxes = np.array(
-            [[row[side] for side in ("x0", "y0", "x1", "y1")] for row in rows], np.float32
-        ).reshape(-1, 4)
-        batch += (
-            {**row, "track": track}
-            for row, track in zip(rows, tracker.add(number, boxes), strict=True)
-        )
+        boxes = np.array([[row[side] for side in BOX] for row in rows], np.float32).reshape(-1, 4)
+        tracks = tracker.add(number, boxes)
+        batch += ({**row, "track": track} for row, track in zip(rows, tracks, strict=True))
         if len(batch) >= BATCH:
             yield batch
             batch = []
@@ -158,142 +179,178 @@ def _batches(
 
 
 def _reached(limits: Limits, frames: int, faces: int, seconds: float) -> str:
-    """The limit that is reached, in words."""
-    reached = {
-        f"{limits.frames} frames": frames >= limits.frames,
-        f"{limits.faces} faces": faces >= limits.faces,
-        f"{limits.seconds:.0f} seconds of work": seconds >= limits.seconds,
-    }
-    return next((what for what, is_reached in reached.items() if is_reached), "")
+    """Return the limit that is reached, in words; empty if none is."""
+    if frames >= limits.frames:
+        return f"{limits.frames} frames"
+    if faces >= limits.faces:
+        return f"{limits.faces} faces"
+    if seconds >= limits.seconds:
+        return f"{limits.seconds:.0f} seconds of work"
+    return ""
 
 
 @torch.inference_mode()
-def predict(known: Model, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Crops uint8 ``[H, W, 3]`` -> P(fake) ``[N]``, as the pipeline's to six decimals, and embeddings ``[N, D]``."""
-    views = torch.stack([known.transform(image) for image in images])
-    embedding, logits = by_view(known.detector, views)
-    return np.asarray(p_fake(probabilities(logits).numpy())).round(6), embedding.mean(1).numpy()
+def predict(model: Model, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return P(fake) ``[N]`` and embeddings ``[N, D]`` of crops uint8 ``[H, W, 3]``.
+
+    The scores equal the pipeline's to six decimals.
+    """
+    transform = model.transform
+    views = torch.stack([transform(image) for image in images])
+    embedding, logits = by_view(model.detector, views)
+    scores = np.asarray(p_fake(probabilities(logits).numpy())).round(6)
+    return scores, embedding.mean(1).numpy()
 
 
-def _add(scored: Scored, known: Model, batch: list[Row]) -> None:
-    """Score a batch; keep its numbers, and of its pictures those that the report will show."""
+def _score_batch(scored: Scored, model: Model, batch: list[Row]) -> None:
+    """Score a batch; keep its numbers and those of its pictures that the report may show."""
     images = [decode(row["image"]) for row in batch]
-    scores, embedding = predict(known, images)
-    fitted = known.calibration and known.calibration["embedding"]
-    far = distance(embedding, fitted) if fitted else np.full(len(batch), np.nan)
-    for row, image, score, away in zip(batch, images, scores.tolist(), far.tolist(), strict=True):
+    scores, embedding = predict(model, images)
+    if model.calibration:
+        distances = distance(embedding, model.calibration["embedding"])
+    else:
+        distances = np.full(len(batch), np.nan)
+
+    for row, image, score, far in zip(
+        batch, images, scores.tolist(), distances.tolist(), strict=True
+    ):
+        track = row["track"]
         crop = {
             "frame": row["frame"],
-            "seconds": _plain(row["seconds"], 3),
-            "track": row["track"],
+            "seconds": _rounded(row["seconds"]),
+            "track": track,
             "p_fake": score,
-            "distance": _plain(away, 3),
-            "box": [round(row[side], 1) for side in ("x0", "y0", "x1", "y1")],
+            "distance": _rounded(far),
+            "box": [round(row[side], 1) for side in BOX],
             "size": [row["width"], row["height"]],
             "detector_score": round(row["score"], 4),
         }
         scored.crops.append(crop)
-        scored.moments.append((crop, image, np.empty(0)))
-        best = scored.portraits.get(row["track"], (-1.0, image))
-        if row["track"] < PORTRAITS and row["score"] > best[0]:
-            scored.portraits[row["track"]] = row["score"], image
+        scored.moments.append(Moment(crop, image))
+        best = scored.portraits.get(track, Portrait(-1.0, image))
+        if track < PORTRAITS and row["score"] > best.detector_score:
+            scored.portraits[track] = Portrait(row["score"], image)
     scored.moments = _highest(scored.moments)
 
 
-def _highest(
-    moments: list[tuple[Row, np.ndarray, np.ndarray]],
-) -> list[tuple[Row, np.ndarray, np.ndarray]]:
-    """The ``MOMENTS`` of highest score, at most ``OF_ONE`` of a track."""
-    kept, of_track = [], Counter()
-    for moment in sorted(moments, key=lambda moment: -moment[0]["p_fake"]):
-        of_track[moment[0]["track"]] += 1
-        kept += [moment] if of_track[moment[0]["track"]] <= OF_ONE else []
+def _highest(moments: list[Moment]) -> list[Moment]:
+    """Keep the ``MOMENTS`` of highest score, at most ``MOMENTS_PER_TRACK`` of each track."""
+    kept = []
+    per_track: Counter[int] = Counter()
+    for moment in sorted(moments, key=lambda moment: -moment.crop["p_fake"]):
+        track = moment.crop["track"]
+        per_track[track] += 1
+        if per_track[track] <= MOMENTS_PER_TRACK:
+            kept.append(moment)
     return kept[:MOMENTS]
 
 
-def _plain(value: float, digits: int) -> float | None:
-    """Rounded, and None for NaN, which JSON does not know."""
-    return None if np.isnan(value) else round(float(value), digits)
+def _rounded(value: float) -> float | None:
+    """Round to three decimals; None for NaN, which JSON does not have."""
+    return None if np.isnan(value) else round(float(value), 3)
 
 
-def _conclude(scored: Scored, known: Model) -> None:
-    """Scores of tracks and video, verdict, warnings, heat maps."""
-    of_track: dict[int, list[Row]] = {}
-    for crop in scored.crops:
-        of_track.setdefault(crop["track"], []).append(crop)
-    scored.tracks = sorted(
-        (
-            {
-                "track": track,
-                "faces": len(crops),
-                "first": crops[0]["seconds"],
-                "last": crops[-1]["seconds"],
-                "p_fake": _mean(crops),
-            }
-            for track, crops in of_track.items()
-        ),
-        key=lambda track: (-track["faces"], track["track"]),
-    )
-    scored.p_fake, scored.highest_track = (
-        _mean(scored.crops),
-        max(track["p_fake"] for track in scored.tracks),
-    )
-    if known.calibration:
-        scored.probability = calibrated(scored.p_fake, known.calibration)
-    scored.verdict = verdict(scored.p_fake, known.calibration)
-    scored.warnings = list(_warnings(scored, known))
-    facts = known.facts
+def _conclude(scored: Scored, model: Model) -> None:
+    """Fill in the scores of tracks and video, the verdict, the warnings and the heat maps."""
+    scored.tracks = _tracks(scored.crops)
+    score = _mean(scored.crops)
+    highest = max(track["p_fake"] for track in scored.tracks)
+    scored.p_fake = score
+    scored.highest_track = highest
+    if model.calibration:
+        scored.probability = calibrated(score, model.calibration)
+    scored.verdict = verdict(score, model.calibration)
+    scored.warnings = list(_warnings(scored, score, highest, model))
+
+    manifest = model.manifest
     scored.moments = [
-        (
-            crop,
-            image,
-            saliency(known.detector, image, facts["views"], facts["input_size"], known.norm),
+        moment._replace(
+            heat=saliency(
+                model.detector, moment.image, manifest.views, manifest.input_size, model.norm
+            )
         )
-        for crop, image, _ in scored.moments
+        for moment in scored.moments
     ]
 
 
+def _tracks(crops: list[Row]) -> list[Row]:
+    """Summarise the faces of each track, the longest track first."""
+    by_track: dict[int, list[Row]] = {}
+    for crop in crops:
+        by_track.setdefault(crop["track"], []).append(crop)
+    tracks = [
+        {
+            "track": track,
+            "faces": len(members),
+            "first": members[0]["seconds"],
+            "last": members[-1]["seconds"],
+            "p_fake": _mean(members),
+        }
+        for track, members in by_track.items()
+    ]
+    return sorted(tracks, key=lambda track: (-track["faces"], track["track"]))
+
+
 def _mean(crops: list[Row]) -> float:
-    """The paper's mean over faces (Section 4.3); sorted as in ``video_scores``, so that the last bit is the same."""
+    """Return the paper's mean over faces (Section 4.3).
+
+    Sorted as in ``video_scores``, so that the sum is the same to the last bit.
+    """
     return float(np.mean(sorted(crop["p_fake"] for crop in crops)))
 
 
-def _warnings(scored: Scored, known: Model) -> Iterator[str]:
-    """What makes this score less trustworthy than the measured error rates say."""
-    if known.of_miniatures:
+def _warnings(scored: Scored, score: float, highest: float, model: Model) -> Iterator[str]:
+    """Yield what makes this score less reliable than the measured error rates say.
+
+    ``score``: the mean over all faces; ``highest``: the highest mean of one track.
+    """
+    if model.of_miniatures:
         yield (
-            "This model was trained on the demo alone: synthetic people and home-made manipulations. It knows "
-            "nothing of real deepfakes; its score of any other video is a demonstration and no evidence."
+            "This model was trained on the demo alone: synthetic people and home-made "
+            "manipulations. It knows nothing of real deepfakes; its score of any other video is a "
+            "demonstration, not evidence."
         )
-    if len(scored.crops) < 3:
-        yield f"Only {len(scored.crops)} face(s) were scored: a mean of so few is uncertain."
-    if scored.highest_track - scored.p_fake > UNEQUAL:
+    if len(scored.crops) < FEW_FACES:
         yield (
-            f"The people differ: one has a mean of {scored.highest_track:.2f}, all faces together "
-            f"{scored.p_fake:.2f}. The video's score hides this: look at the tracks."
+            f"Only {len(scored.crops)} face(s) were scored: a mean of so few faces is uncertain."
         )
-    side = np.median(
-        [min(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (crop["box"] for crop in scored.crops)]
-    )
+    if highest - score > UNEQUAL:
+        yield (
+            f"The people differ: one has a mean of {highest:.2f}, all faces together {score:.2f}. "
+            "The video's score hides this: look at the tracks."
+        )
+    yield from _quality_warnings(scored)
+    if model.calibration:
+        far = np.median([crop["distance"] or 0 for crop in scored.crops])
+        limit = model.calibration["embedding"]["quantiles"]["0.99"]
+        if far > limit:
+            yield (
+                f"Unlike the training faces: the median distance of the embeddings is {far:.1f}, "
+                f"more than that of 99 % of the validation crops ({limit:.1f}). The measured error "
+                "rates say nothing about such a video."
+            )
+
+
+def _quality_warnings(scored: Scored) -> Iterator[str]:
+    boxes = [crop["box"] for crop in scored.crops]
+    side = np.median([min(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes])
     if side < SMALL_FACE:
-        yield f"Small faces: half of them have fewer than {side:.0f} pixels; traces of manipulation may be gone."
+        yield (
+            f"Small faces: half of them have fewer than {side:.0f} pixels; traces of manipulation "
+            "may be lost."
+        )
     bits = _bits(scored)
     if bits is not None and bits < THIN:
-        yield f"Heavy compression: {bits:.2f} bits a pixel and second; traces of manipulation may be gone."
-    far = np.median([crop["distance"] or 0 for crop in scored.crops])
-    limit = known.calibration["embedding"]["quantiles"]["0.99"] if known.calibration else np.inf
-    if far > limit:
         yield (
-            f"Unlike the training faces: the embeddings lie {far:.1f} from them, farther than 99 % of the validation "
-            f"crops ({limit:.1f}). The measured error rates say nothing about such a video."
+            f"Heavy compression: {bits:.2f} bits per pixel and second; traces of manipulation may "
+            "be lost."
         )
 
 
 def _bits(scored: Scored) -> float | None:
-    """Bits of the file a pixel and second, from what was read of it; None for an image."""
+    """Estimate the bits per pixel and second from what was read of the file; None for an image."""
     last = scored.crops[-1]
     if last["seconds"] is None:
         return None
-    return (
-        8 * scored.path.stat().st_size / (last["size"][0] * last["size"][1] * (last["seconds"] + 1))
-    )
+    width, height = last["size"]
+    return 8 * scored.path.stat().st_size / (width * height * (last["seconds"] + 1))

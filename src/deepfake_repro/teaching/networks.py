@@ -14,7 +14,7 @@ from ..crops.store import CropStore
 from ..evaluation import metrics, prediction
 from ..methods.finetune.recipe import fit, objective
 from ..project.params import Variant, load
-from ..project.paths import Places, places
+from ..project.paths import Paths, profile_paths
 from ..training import checkpoints
 from ..training.detector import build_detector
 from ..training.labels import class_labels, class_names
@@ -25,7 +25,7 @@ from ..training.transforms import evaluation_transform, training_transform
 def start_source(profile: str, init: str) -> str:
     """What :func:`.training.checkpoints.load_start` takes for the start ``init`` of a profile, from any folder."""
     chosen = getattr(load().profile(profile).start, init)
-    return chosen if chosen.startswith("timm:") else str(places(profile).base / chosen)
+    return chosen if chosen.startswith("timm:") else str(profile_paths(profile).base / chosen)
 
 
 def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
@@ -34,7 +34,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     A taste of the stages train, predict and score for a classroom (Section 4.3). Returns what
     ``scores.json`` holds.
     """
-    options, place = load().profile(profile), places(profile)
+    options, paths = load().profile(profile), profile_paths(profile)
     recipe = replace(options.train, epochs=1, warmup_epochs=0)
     torch.manual_seed(seed)
     detector = build_detector(
@@ -46,8 +46,8 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
         head_std=recipe.head_std,
     )
     norm = checkpoints.load_start(detector, start_source(profile, row.init))
-    shape, store = (recipe.augmentation, recipe.input_size, norm), CropStore(place.crops)
-    sample = pd.read_parquet(place.samples / "train.parquet")
+    shape, store = (recipe.augmentation, recipe.input_size, norm), CropStore(paths.crops)
+    sample = pd.read_parquet(paths.samples / "train.parquet")
     sample = sample.sample(min(crops, len(sample)), random_state=seed)
     train = CropDataset(
         store,
@@ -61,7 +61,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
         TemporaryDirectory() as scratch
     ):  # with one epoch there is none to choose: the loss is watched on the same crops
         fit(detector, loader, loader, loss, recipe, seed=seed, scratch=Path(scratch), fabric=fabric)
-    test = test_crops(store, place).drop_duplicates("video_id")
+    test = test_crops(store, paths).drop_duplicates("video_id")
     views = CropDataset(store, positions(store, test), evaluation_transform(*shape), test["label"])
     probabilities = prediction.class_probabilities(
         fabric.to_device(detector), evaluation_loader(views, options.predict.batch_size, 0), fabric
@@ -70,9 +70,9 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     return metrics.table_row(metrics.video_scores(table), {}, options.scoring.threshold)
 
 
-def test_crops(store: CropStore, place: Places) -> pd.DataFrame:
+def test_crops(store: CropStore, paths: Paths) -> pd.DataFrame:
     """The crops of all test videos with what the index says of each, a row per crop."""
-    index = pd.read_parquet(place.index)
+    index = pd.read_parquet(paths.index)
     test = index.loc[
         index["split"] == "test", ["video_id", "dataset", "manipulation", "category", "label"]
     ]

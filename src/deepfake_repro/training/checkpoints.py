@@ -11,6 +11,7 @@ import json
 import pathlib
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import timm
 import torch
@@ -19,9 +20,11 @@ from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed
 from timm.models.efficientnet import EfficientNet
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from .detector import Detector, build_detector
-from .transforms import Normalisation
+from .manifest import Manifest
+from .transforms import Normalisation, channels
 
 FRESH = {"head.weight", "head.bias", "fc_norm.weight", "fc_norm.bias"}
 """The only parameters that a start may leave untouched: the new head and the norm after pooling."""
@@ -244,28 +247,37 @@ def _normalisation(constants: dict, name: str) -> Normalisation:
     """Mean and standard deviation, three numbers each; their absence is an error, never a silent default."""
     if "mean" not in constants or "std" not in constants:
         raise ValueError(f"{name}: normalisation constants 'mean' and 'std' are missing")
-    return Normalisation(tuple(map(float, constants["mean"])), tuple(map(float, constants["std"])))
-
-
-def save(model: Detector, folder: Path, manifest: dict) -> None:
-    """Write ``model.safetensors`` and ``model.json`` (architecture, classes, normalisation) to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {key: tensor.contiguous() for key, tensor in model.state_dict().items()},
-        str(folder / "model.safetensors"),
+    return Normalisation(
+        channels(map(float, constants["mean"])), channels(map(float, constants["std"]))
     )
-    (folder / "model.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
-def load(folder: Path) -> tuple[Detector, dict]:
-    """The detector that ``save`` wrote, in evaluation mode, and its manifest."""
-    manifest = json.loads((folder / "model.json").read_text())
-    model = build_detector(
-        manifest["architecture"],
-        len(manifest["classes"]),
-        depth=manifest["depth"],
-        input_size=manifest["input_size"],
-        sphere=manifest.get("method") == "lnclip",
+def save_start(encoder: nn.Module, path: Path, normalisation: Normalisation) -> None:
+    """Write timm-named weights and the manifest beside them, as :func:`load_safetensors` reads them."""
+    _write(encoder, path, {"mean": list(normalisation.mean), "std": list(normalisation.std)})
+
+
+def save(detector: Detector, folder: Path, manifest: Manifest) -> None:
+    """Write ``model.safetensors`` and ``model.json`` to ``folder``."""
+    _write(detector, folder / "model.safetensors", manifest.as_json())
+
+
+def load(folder: Path) -> tuple[Detector, Manifest]:
+    """Load the detector that ``save`` wrote, in evaluation mode, and its manifest."""
+    manifest = Manifest.read(folder / "model.json")
+    detector = build_detector(
+        manifest.architecture,
+        len(manifest.classes),
+        depth=manifest.depth,
+        input_size=manifest.input_size,
+        sphere=manifest.on_sphere,
     )
-    model.load_state_dict(load_file(str(folder / "model.safetensors")), strict=True)
-    return model.eval(), manifest
+    detector.load_state_dict(load_file(str(folder / "model.safetensors")), strict=True)
+    return detector.eval(), manifest
+
+
+def _write(module: nn.Module, path: Path, manifest: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, str(path))
+    path.with_suffix(".json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")

@@ -10,9 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +22,22 @@ from torchvision.transforms import v2
 AUGMENTATIONS = ("fsfm", "windows", "lnclip")
 
 
+Channels = tuple[float, float, float]
+Transform = Callable[[np.ndarray], torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Normalisation:
-    """Channel mean and standard deviation of the start's own pre-training, on a 0-1 scale, RGB."""
+    """Mean and standard deviation of the channels R, G, B on a 0-1 scale, as the start was pre-trained with."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels
+    std: Channels
 
 
-Transform = Callable[[np.ndarray], torch.Tensor]
+def channels(values: Iterable[float]) -> Channels:
+    """Return one number per colour channel; ``ValueError`` unless there are three."""
+    red, green, blue = values
+    return red, green, blue
 
 
 def training_transform(kind: str, size: int, norm: Normalisation) -> Transform:
@@ -86,18 +92,6 @@ def evaluation_transform(kind: str, size: int, norm: Normalisation) -> Transform
             [v2.ToImage(), _resize(size), *_to_float(norm), lambda image: image[None]]
         )
     raise ValueError(f"train.augmentation is {kind!r}; known: {', '.join(AUGMENTATIONS)}")
-
-
-def normalisation_of(manifest: Mapping[str, Any]) -> Normalisation:
-    """How the inputs of a trained network are normalised."""
-    return Normalisation(tuple(manifest["mean"]), tuple(manifest["std"]))
-
-
-def views_of(manifest: Mapping[str, Any]) -> Transform:
-    """The fixed views in which a trained network sees a crop: :func:`evaluation_transform` as its manifest says."""
-    return evaluation_transform(
-        manifest["views"], manifest["input_size"], normalisation_of(manifest)
-    )
 
 
 def _with_zero_bits(transform: v2.Compose) -> v2.Compose:

@@ -10,14 +10,13 @@ import torch
 from deepfake_repro.methods.finetune.recipe import (
     Objective,
     balanced,
-    manifest,
     objective,
     optimiser,
     schedule,
 )
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
-from support.toy_training import BATCH_ALL, NORM, RECIPE
+from support.toy_training import BATCH_ALL, RECIPE
 
 PLAIN = replace(BATCH_ALL, triplet="none", weight=0.0)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -162,23 +161,3 @@ def test_nothing_is_balanced_where_there_is_no_triplet_loss():
 
 def test_objective_is_a_value():
     assert objective(BATCH_ALL, RECIPE) == Objective("batch_all", 1.0, 0.2, "total")
-
-
-def test_the_manifest_tells_how_to_use_the_weights():
-    found = manifest(RECIPE, BATCH_ALL, ("REAL", "FAKE"), NORM.mean, NORM.std, 2)
-    assert {
-        key: found[key]
-        for key in ("architecture", "depth", "input_size", "views", "classes", "best_epoch")
-    } == {
-        "architecture": RECIPE.architecture,
-        "depth": 1,
-        "input_size": 32,
-        "views": "windows",
-        "classes": ["REAL", "FAKE"],
-        "best_epoch": 2,
-    }
-    assert (found["mean"], found["variant"]["triplet"], found["train"]["epochs"]) == (
-        [0.5] * 3,
-        "batch_all",
-        3,
-    )

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_repro.methods.fsfm.run import scratch
 from deepfake_repro.project import params
-from deepfake_repro.project.paths import Places
+from deepfake_repro.project.paths import Paths
 from deepfake_repro.training.devices import this_fabric
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,10 +22,10 @@ def test_fp16_is_refused_in_one_line() -> None:
 
 
 def test_the_scratch_folder_is_the_same_on_any_number_of_devices(tmp_path: Path) -> None:
-    place, options = Places("demo", tmp_path), params.load(ROOT / "params.yaml").profile("demo")
-    for file in (place.samples / "train.parquet", place.index):
+    paths, options = Paths("demo", tmp_path), params.load(ROOT / "params.yaml").profile("demo")
+    for file in (paths.samples / "train.parquet", paths.index):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"rows")
-    one = scratch(place, options)
-    assert scratch(place, replace(options, pretrain=replace(options.pretrain, devices=2))) == one
-    assert scratch(place, replace(options, pretrain=replace(options.pretrain, epochs=9))) != one
+    one = scratch(paths, options)
+    assert scratch(paths, replace(options, pretrain=replace(options.pretrain, devices=2))) == one
+    assert scratch(paths, replace(options, pretrain=replace(options.pretrain, epochs=9))) != one

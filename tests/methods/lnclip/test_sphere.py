@@ -11,8 +11,9 @@ from safetensors import safe_open
 from torch import nn
 
 from deepfake_repro.methods.lnclip import sphere
-from deepfake_repro.methods.lnclip.recipe import manifest, optimiser
+from deepfake_repro.methods.lnclip.recipe import optimiser
 from deepfake_repro.methods.lnclip.sphere import (
+    CLASSES,
     VIT_L14,
     SphereObjective,
     alignment,
@@ -25,6 +26,7 @@ from deepfake_repro.methods.lnclip.sphere import (
 )
 from deepfake_repro.project import params
 from deepfake_repro.training import checkpoints
+from deepfake_repro.training.manifest import Manifest
 from support.toy_lnclip import NORM, PAPER, RECIPE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -94,10 +96,11 @@ def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
 
 def test_saved_weights_come_back_as_the_same_network(tmp_path):
     detector = sphere.empty(RECIPE).eval()
-    checkpoints.save(detector, tmp_path, manifest(RECIPE, NORM, 1))
-    again, facts = checkpoints.load(tmp_path)
+    manifest = Manifest.of_run(RECIPE, CLASSES, NORM, 1, method="lnclip")
+    checkpoints.save(detector, tmp_path, manifest)
+    again, loaded = checkpoints.load(tmp_path)
     images = torch.randn(2, 3, 32, 32)
-    assert facts["method"] == "lnclip" and facts["classes"] == ["REAL", "FAKE"]
+    assert loaded == manifest and loaded.classes == ("REAL", "FAKE")
     for one, two in zip(again(images), detector(images), strict=True):
         assert torch.equal(one, two)
 

@@ -1,1 +1,1 @@
-"""One file for each corpus: its official download -> ``Video`` rows and a report of what was found."""
+"""One module per corpus: its official download -> ``Video`` rows and an index report."""

@@ -1,46 +1,36 @@
-"""DF40 (Yan et al. 2024), test frames of the Celeb-DF domain: 9 FS + 12 RE methods (Section 4.2)."""
+"""DF40 (Yan et al. 2024), test frames of its Celeb-DF domain: 9 FS, 12 RE methods (Section 4.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ..files import Tree, clips_in, descend, folders, is_sequence, locate, names, read_json
 from ..schema import Adapter, IndexReport, Official, Video
-from .celebdf2 import LIST, testing_list
+from .celebdf2 import LIST, Key, testing_list
 
 METHODS = {
-    **dict.fromkeys(
-        (
-            "fsgan",
-            "faceswap",
-            "simswap",
-            "inswap",
-            "blendface",
-            "uniface",
-            "mobileswap",
-            "e4s",
-            "facedancer",
-        ),
-        "FS",
-    ),
-    **dict.fromkeys(
-        (
-            "fomm",
-            "facevid2vid",
-            "wav2lip",
-            "mraa",
-            "one_shot_free",
-            "pirender",
-            "tpsm",
-            "lia",
-            "danet",
-            "sadtalker",
-            "mcnet",
-            "hyperreenact",
-        ),
-        "RE",
-    ),
+    "fsgan": "FS",
+    "faceswap": "FS",
+    "simswap": "FS",
+    "inswap": "FS",
+    "blendface": "FS",
+    "uniface": "FS",
+    "mobileswap": "FS",
+    "e4s": "FS",
+    "facedancer": "FS",
+    "fomm": "RE",
+    "facevid2vid": "RE",
+    "wav2lip": "RE",
+    "mraa": "RE",
+    "one_shot_free": "RE",
+    "pirender": "RE",
+    "tpsm": "RE",
+    "lia": "RE",
+    "danet": "RE",
+    "sadtalker": "RE",
+    "mcnet": "RE",
+    "hyperreenact": "RE",
 }
 ALIASES = {
     "inswapper": "inswap",
@@ -50,18 +40,17 @@ ALIASES = {
     "oneshot": "one_shot_free",
     "dagan": "danet",
 }
-REALS, REAL_FOLDERS = "Celeb-DF-v2", ("Celeb-real", "YouTube-real")
+REALS = "Celeb-DF-v2"
+REAL_FOLDERS = ("Celeb-real", "YouTube-real")
 OFFICIAL: Official = {"test": (178, 11_366)}
-
-Key = tuple[str, str]
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """``DF40/<method>/cdf/frames/<video>`` and the reals ``Celeb-DF-v2/{Celeb,YouTube}-real/frames/<video>``.
+    """Index ``DF40/<method>/cdf/frames/<video>`` and Celeb-DF's test reals beside them.
 
-    The reals are Celeb-DF's test reals: filtered by its list of testing videos, or else by the test
-    part of DF40's own ``<method>_cdf.json``, where either lies beside them. Without frames their
-    videos are taken.
+    The reals are ``Celeb-DF-v2/{Celeb,YouTube}-real/frames/<video>``, or the original videos if
+    there are no frames. They are filtered by Celeb-DF's list of testing videos, or else by the test
+    part of DF40's own ``<method>_cdf.json``, if either is beside them.
     """
     tree = locate("df40", root, lambda folder: descend(folder, REALS), f"{REALS}/ beside DF40/")
     reals = _reals(tree)
@@ -74,54 +63,50 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
             "DF40's fakes are scored against Celeb-DF's test reals"
         )
     methods, skipped = _methods(descend(tree.base, "DF40") or tree.base)
-    videos = [_real(tree, key, place) for key, place in chosen.items()]
+    videos = [_real(tree, key, path) for key, path in chosen.items()]
     videos += [
-        _fake(tree, place, method, chosen)
+        _fake(tree, path, method, chosen)
         for method, folder in methods.items()
-        for place in folders(descend(folder, "cdf", "frames"))
-        if is_sequence(place)
+        for path in folders(descend(folder, "cdf", "frames"))
+        if is_sequence(path)
     ]
-    notes = _notes(
-        source, chosen, skipped, METHODS.keys() - {video.manipulation for video in videos}
-    )
+    absent = METHODS.keys() - {video.manipulation for video in videos}
     return videos, IndexReport(
         "df40",
         len(videos),
         names("/".join(key) for key in wanted - reals.keys()),
         names(tree.path(reals[key]) for key in reals.keys() - wanted),
-        notes,
+        _notes(source, chosen, skipped, absent),
     )
 
 
 def _reals(tree: Tree) -> dict[Key, Path]:
-    """(folder, video) in lower case -> place: frames, as the fakes are, or else the original videos."""
-    found: dict[Key, Path] = {}
+    """Map each real to its frames, as the fakes have, or else to its original video."""
+    reals: dict[Key, Path] = {}
     for name in REAL_FOLDERS:
         folder = descend(tree.base, REALS, name)
-        frames = [
-            place
-            for place in folders(descend(folder, "frames") if folder else None)
-            if is_sequence(place)
-        ]
-        found |= {
-            (name.lower(), place.stem.lower()): place
-            for place in frames or [place for place, _ in clips_in(folder)]
-        }
-    return found
+        frames = folders(descend(folder, "frames")) if folder else []
+        paths = [path for path in frames if is_sequence(path)]
+        paths = paths or [path for path, _ in clips_in(folder)]
+        reals |= {(name.lower(), path.stem.lower()): path for path in paths}
+    return reals
 
 
 def _listed(base: Path) -> tuple[set[Key] | None, str]:
-    """The test reals and the file that says so; None where no list is at hand."""
+    """Return the listed test reals and the name of their list; None and "" without a list."""
     listing = descend(base, REALS, LIST)
     if listing:
         return {key for key in testing_list(listing) if key[0] != "celeb-synthesis"}, LIST
-    places = sorted(path for folder in (base, *folders(base)) for path in folder.glob("*_cdf.json"))
-    listed = {key for path in places for key in _json_reals(path)}
-    return (listed, places[0].name) if listed else (None, "")
+    paths = sorted(path for folder in (base, *folders(base)) for path in folder.glob("*_cdf.json"))
+    listed = {key for path in paths for key in _json_reals(path)}
+    return (listed, paths[0].name) if listed else (None, "")
 
 
 def _json_reals(path: Path) -> Iterator[Key]:
-    """Test reals of one list ``{"<m>_cdf": {"<m>_Real": {"test": {"<video>": …}}}}``, of which keys may be empty."""
+    """Yield the test reals of one list ``{"<m>_cdf": {"<m>_Real": {"test": {"<video>": …}}}}``.
+
+    Any level may be empty.
+    """
     for labels in read_json(path, dict).values():
         for label, splits in _mapping(labels).items():
             if label.lower().endswith("_real"):
@@ -134,76 +119,86 @@ def _mapping(value: object) -> Mapping:
 
 
 def _methods(base: Path) -> tuple[dict[str, Path], list[str]]:
-    """Method of the paper -> folder, whatever its spelling; and the folders of other methods."""
-    found: dict[str, Path] = {}
+    """Map the paper's methods, in any spelling, to their folders; name folders of other methods."""
+    methods: dict[str, Path] = {}
     skipped = []
     for folder in folders(base):
         name = folder.name.lower()
         method = ALIASES.get(name, name)
-        if method not in METHODS:
-            skipped += [folder.name] if name != REALS.lower() else []
-        elif found.setdefault(method, folder) != folder:
-            raise ValueError(
-                f"df40: '{found[method].name}' and '{folder.name}' are both {method}; remove one"
-            )
-    return found, skipped
+        if method in METHODS:
+            first = methods.setdefault(method, folder)
+            if first != folder:
+                raise ValueError(
+                    f"df40: '{first.name}' and '{folder.name}' are both {method}; remove one"
+                )
+        elif name != REALS.lower():
+            skipped.append(folder.name)
+    return methods, skipped
 
 
 def _notes(
-    source: str, reals: Mapping[Key, Path], skipped: list[str], absent: Iterable[str]
+    source: str, reals: Mapping[Key, Path], skipped: list[str], absent: Collection[str]
 ) -> tuple[str, ...]:
     notes = []
     if not source:
         notes.append(f"'{REALS}/{LIST}' is absent: all {len(reals)} reals are taken for test reals")
     elif source != LIST:
         notes.append(
-            f"'{REALS}/{LIST}' is absent: the test reals are those of '{source}' and its like"
+            f"'{REALS}/{LIST}' is absent: the test reals are those of '{source}' and similar lists"
         )
-    if any(place.is_file() for place in reals.values()):
+    if any(path.is_file() for path in reals.values()):
         notes.append(
-            "reals are videos but fakes are DF40's aligned crops: a detector can tell them by that alone"
+            "reals are videos but fakes are DF40's aligned crops: "
+            "a detector can separate them by that alone"
         )
     if skipped:
         notes.append(f"methods outside the paper's 21 left out: {', '.join(skipped)}")
-    if absent := sorted(absent):
-        notes.append(f"no cdf/frames/ of: {', '.join(absent)}")
+    if absent:
+        notes.append(f"no cdf/frames/ of: {', '.join(sorted(absent))}")
     return tuple(notes)
 
 
-def _real(tree: Tree, key: Key, place: Path) -> Video:
-    target = key[1].split("_")[0] if key[0] == "celeb-real" else f"youtube-{key[1]}"
-    kind = "frames" if place.is_dir() else "video"
+def _real(tree: Tree, key: Key, path: Path) -> Video:
+    folder, stem = key
+    target = stem.split("_")[0] if folder == "celeb-real" else f"youtube-{stem}"
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        kind,
-        0,
-        "real",
-        "REAL",
-        "df40",
-        "test",
-        "official",
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="frames" if path.is_dir() else "video",
+        label=0,
+        manipulation="real",
+        category="REAL",
+        dataset="df40",
+        split="test",
+        split_source="official",
         target_id=target,
         group=target,
     )
 
 
-def _fake(tree: Tree, place: Path, method: str, reals: Mapping[Key, Path]) -> Video:
-    """Names follow Celeb-DF: ``id0_id1_0000`` (target, source, recording), or a YouTube real's number."""
-    target, _, rest = place.name.lower().partition("_")
+def _fake(tree: Tree, path: Path, method: str, reals: Mapping[Key, Path]) -> Video:
+    """Make the row of a fake from its name: ``id0_id1_0000``, or the number of a YouTube real.
+
+    The three parts are Celeb-DF's target, source and recording.
+    """
+    target, _, rest = path.name.lower().partition("_")
     source, _, recording = rest.partition("_")
-    pair = reals.get(("celeb-real", f"{target}_{recording}") if rest else ("youtube-real", target))
-    target = target if rest else f"youtube-{target}"
+    if rest:
+        real: Key = ("celeb-real", f"{target}_{recording}")
+    else:
+        real = ("youtube-real", target)
+        target = f"youtube-{target}"
+    pair = reals.get(real)
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "frames",
-        1,
-        method,
-        METHODS[method],
-        "df40",
-        "test",
-        "official",
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="frames",
+        label=1,
+        manipulation=method,
+        category=METHODS[method],
+        dataset="df40",
+        split="test",
+        split_source="official",
         target_id=target,
         source_id=source,
         pair_key=tree.video_id(pair) if pair else "",
@@ -212,10 +207,10 @@ def _fake(tree: Tree, place: Path, method: str, reals: Mapping[Key, Path]) -> Vi
 
 
 ADAPTER = Adapter(
-    "df40",
-    "CC BY-NC 4.0, by form",
-    "https://github.com/YZY-stack/DF40",
-    "Yan et al., NeurIPS Datasets and Benchmarks 2024",
-    read,
-    OFFICIAL,
+    name="df40",
+    licence="CC BY-NC 4.0, by form",
+    access_url="https://github.com/YZY-stack/DF40",
+    citation="Yan et al., NeurIPS Datasets and Benchmarks 2024",
+    read=read,
+    official=OFFICIAL,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..files import (
     Tree,
@@ -14,25 +13,25 @@ from ..files import (
     folders,
     locate,
     names,
-    need,
     read_csv,
     read_json,
+    require,
     videos_below,
 )
 from ..schema import Adapter, IndexReport, Official, Video
 
 PART = "dfdc_train_part_"
-KAGGLE = ("train_sample_videos", "test_videos")  # 400 videos each, neither of them an official set
+KAGGLE = ("train_sample_videos", "test_videos")  # 400 videos each; neither is an official set
 METADATA = ("metadata.json", "labels.csv")
 LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
 OFFICIAL: Official = {"train": (19_154, 100_000), "val": (2_000, 2_000), "test": (2_500, 2_500)}
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """The three official sets, or those of them that are on disk; the corpus names no method per video.
+    """Index the official sets that are on disk; the corpus names no method per video.
 
-    Every training part has labels of its own. A name met twice, in two parts or two sets, is an
-    error.
+    Every training part has labels of its own. A name that occurs twice, in two parts or two sets,
+    is an error.
     """
     tree = locate(
         "dfdc",
@@ -41,107 +40,115 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
         f"train/{PART}*/, validation/ or test/ (Kaggle's {' and '.join(KAGGLE)} are other sets)",
     )
     contents = [(split, folder, videos_below(folder)) for split, folder in _sets(tree.base)]
-    clips = distinct(
-        "dfdc", (place for *_, places in contents for place in places), lambda place: place.name
-    )
-    videos, missing, unlabelled = [], [], []
-    for split, folder, places in contents:
+    all_paths = (path for *_, paths in contents for path in paths)
+    clips = distinct("dfdc", all_paths, lambda path: path.name)
+    videos: list[Video] = []
+    missing: list[str] = []
+    unlabelled: list[str] = []
+    for split, folder, paths in contents:
         labels = _labels(folder)
-        if places and not labels:
-            need(None, "dfdc", f"{folder.name}/{' or '.join(METADATA)}", "the labels")
+        if paths and not labels:
+            require(None, "dfdc", f"{folder.name}/{' or '.join(METADATA)}", "the labels")
         missing += [f"{folder.name}/{name}" for name in labels.keys() - clips.keys()]
-        videos += [
-            _video(tree, clips, place.name, *labels[place.name], split)
-            for place in places
-            if place.name in labels
-        ]
-        unlabelled += [tree.path(place) for place in places if place.name not in labels]
+        for path in paths:
+            if path.name in labels:
+                label, original = labels[path.name]
+                videos.append(_video(tree, path, label, original, clips, split))
+            else:
+                unlabelled.append(tree.path(path))
     kaggle = [name for name in KAGGLE if descend(tree.base, name)]
-    notes = (f"left out, as Kaggle's and no official set: {', '.join(kaggle)}",) if kaggle else ()
+    notes = (
+        (f"Kaggle's sets, which are not official, left out: {', '.join(kaggle)}",) if kaggle else ()
+    )
     return videos, IndexReport("dfdc", len(videos), names(missing), names(unlabelled), notes)
 
 
 def _sets(base: Path) -> list[tuple[str, Path]]:
-    """(split, folder) of what is on disk; each training part, in ``train/`` or not, is a folder of its own."""
-    found = [
+    """Return (split, folder) of the sets on disk.
+
+    Each training part, in ``train/`` or not, is a folder of its own. The test set alone may be the
+    root itself, as SBI lays it out.
+    """
+    sets = [
         ("train", part)
-        for folder in (base, descend(base, "train"))
-        for part in folders(folder)
+        for parent in (base, descend(base, "train"))
+        for part in folders(parent)
         if part.name.lower().startswith(PART)
     ]
-    found += [
-        (split, folder)
-        for name, split in (("validation", "val"), ("test", "test"))
-        if (folder := descend(base, name))
-    ]
-    if not found and descend(base, "labels.csv") and descend(base, "videos"):
-        found = [("test", base)]  # the test set alone, as SBI lays it out
-    return found
+    for name, split in (("validation", "val"), ("test", "test")):
+        folder = descend(base, name)
+        if folder:
+            sets.append((split, folder))
+    if not sets and descend(base, "labels.csv") and descend(base, "videos"):
+        sets = [("test", base)]
+    return sets
 
 
 def _labels(folder: Path) -> dict[str, tuple[int, str]]:
-    """File name -> (label, original's file name), from every metadata file in or below ``folder``."""
-    found: dict[str, tuple[int, str]] = {}
-    for path in files_below(folder, frozenset({".json", ".csv"})):
-        for name, label, original in _entries(path) if path.name in METADATA else ():
-            known, first = found.get(name, (label, original))
-            if known != label:
+    """Read (label, original's file name) by file name from every metadata file below ``folder``."""
+    labels: dict[str, tuple[int, str]] = {}
+    for path in files_below(folder, (".json", ".csv")):
+        if path.name not in METADATA:
+            continue
+        for name, label, original in _entries(path):
+            first_label, first_original = labels.get(name, (label, original))
+            if first_label != label:
                 raise ValueError(
-                    f"dfdc: '{name}' has two labels, {known} and {label} in '{path.name}'; mend it"
+                    f"dfdc: '{name}' has two labels, {first_label} and {label} in '{path.name}'; "
+                    "fix it"
                 )
-            found[name] = (label, original or first)
-    return found
+            labels[name] = (label, original or first_original)
+    return labels
 
 
 def _entries(path: Path) -> Iterator[tuple[str, int, str]]:
+    """Yield (file name, label, original's file name) of each entry of a metadata file."""
+    entries: Iterable[tuple[str, object]]
     if path.suffix == ".csv":
-        rows: Iterable[tuple[str, Any]] = (
-            (row["filename"].strip(), row) for row in read_csv(path, "filename", "label")
-        )
+        rows = read_csv(path, "filename", "label")
+        entries = ((row["filename"].strip(), row) for row in rows)
     else:
-        rows = read_json(path, dict).items()
-    for name, entry in rows:
-        said = entry if isinstance(entry, Mapping) else {}
-        values = [str(said[key]).strip().lower() for key in ("label", "is_fake") if key in said]
+        entries = read_json(path, dict).items()
+    for name, entry in entries:
+        cells = entry if isinstance(entry, Mapping) else {}
+        values = [str(cells[key]).strip().lower() for key in ("label", "is_fake") if key in cells]
         labels = {LABELS.get(value) for value in values}
-        if len(labels) != 1 or None in labels:
+        label = labels.pop() if len(labels) == 1 else None
+        if label is None:
             raise ValueError(
-                f"dfdc: '{path.parent.name}/{path.name}': '{name}' has label '{' and '.join(values)}'; "
-                "expected REAL or FAKE, 0 or 1"
+                f"dfdc: '{path.parent.name}/{path.name}': '{name}' has label "
+                f"'{' and '.join(values)}'; expected REAL or FAKE, 0 or 1"
             )
-        yield name, labels.pop(), str(said.get("original") or "")
+        yield name, label, str(cells.get("original") or "")
 
 
 def _video(
-    tree: Tree, clips: dict[str, Path], name: str, label: int, original: str, split: str
+    tree: Tree, path: Path, label: int, original: str, clips: Mapping[str, Path], split: str
 ) -> Video:
-    place = clips[name]
-    # Audio-only and reenacted fakes exist but are not marked; Table 1 counts every DFDC fake as a
-    # face swap.
-    manipulation, category = ("dfdc_unknown", "FS") if label else ("real", "REAL")
-    group = Path(original or name).stem
-    pair = tree.video_id(clips[original]) if original in clips else ""
+    group = Path(original or path.name).stem
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        label,
-        manipulation,
-        category,
-        "dfdc",
-        split,
-        "official",
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="video",
+        label=label,
+        manipulation="dfdc_unknown" if label else "real",
+        # Some fakes are reenacted or only their sound is fake, but none is marked; Table 1 counts
+        # every DFDC fake as a face swap.
+        category="FS" if label else "REAL",
+        dataset="dfdc",
+        split=split,
+        split_source="official",
         target_id=group,
-        pair_key=pair if label else "",
+        pair_key=tree.video_id(clips[original]) if label and original in clips else "",
         group=group,
     )
 
 
 ADAPTER = Adapter(
-    "dfdc",
-    "DFDC licence agreement, research use; not redistributable",
-    "https://ai.meta.com/datasets/dfdc/",
-    "Dolhansky et al., arXiv:2006.07397",
-    read,
-    OFFICIAL,
+    name="dfdc",
+    licence="DFDC licence agreement, research use; not redistributable",
+    access_url="https://ai.meta.com/datasets/dfdc/",
+    citation="Dolhansky et al., arXiv:2006.07397",
+    read=read,
+    official=OFFICIAL,
 )

@@ -1,33 +1,35 @@
-"""Deepfake-Eval-2024 (Chandra et al. 2025), videos only, without the label Unknown (Section 4.2)."""
+"""Deepfake-Eval-2024 (Chandra et al. 2025): its videos, without the label Unknown (Section 4.2)."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from ..files import Tree, descend, distinct, locate, names, need, read_csv, videos_below
+from ..files import Tree, descend, distinct, locate, names, read_csv, require, videos_below
 from ..schema import Adapter, IndexReport, Official, Video
 
-METADATA = (
-    "video-metadata-publish*.csv"  # the newer edition is called …-with-links.csv and sorts first
-)
+# The newer edition is called …-with-links.csv and sorts first.
+METADATA = "video-metadata-publish*.csv"
 LABELS = {"real": 0, "fake": 1, "unknown": None}
 COLUMNS = ("filename", "video ground truth")
 OFFICIAL: Official = {"test": (112, 964)}  # of 2,036; 960 are Unknown
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """Both folds of the release, all for testing; the audio ground truth is not used."""
+    """Index both folds of the release, all for testing; the audio ground truth is not used."""
     tree = locate("dfeval2024", root, lambda folder: descend(folder, "video-data"), "video-data/")
-    metadata = next(iter(sorted(tree.base.glob(METADATA))), None)
-    rows = _rows(need(metadata, "dfeval2024", METADATA, "the labels"))
-    clips = distinct(
-        "dfeval2024", videos_below(descend(tree.base, "video-data")), lambda place: place.name
-    )
-    labels = {name: LABELS[row["video ground truth"].strip().lower()] for name, row in rows.items()}
-    known = [name for name in rows if name in clips and labels[name] is not None]
-    videos = [_video(tree, clips[name], labels[name], rows[name]) for name in known]
-    unknown = sum(label is None for label in labels.values())
+    metadata = min(tree.base.glob(METADATA), default=None)
+    rows = _rows(require(metadata, "dfeval2024", METADATA, "the labels"))
+    paths = videos_below(descend(tree.base, "video-data"))
+    clips = distinct("dfeval2024", paths, lambda path: path.name)
+    videos = []
+    unknown = 0
+    for name, row in rows.items():
+        label = LABELS[_truth(row)]
+        if label is None:
+            unknown += 1
+        elif name in clips:
+            videos.append(_video(tree, clips[name], label, row))
     return videos, IndexReport(
         "dfeval2024",
         len(videos),
@@ -37,45 +39,51 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     )
 
 
+def _truth(row: dict[str, str]) -> str:
+    return row["video ground truth"].strip().lower()
+
+
 def _rows(path: Path) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
+    """Read the rows of the metadata by file name; the first of equal rows counts."""
+    rows: dict[str, dict[str, str]] = {}
     for row in read_csv(path, *COLUMNS):
-        name, truth = row["filename"].strip(), row["video ground truth"].strip().lower()
+        name = row["filename"].strip()
+        truth = _truth(row)
         if truth not in LABELS:
             raise ValueError(
                 f"dfeval2024: '{path.name}': '{name}' has ground truth '{truth}'; "
                 "expected Real, Fake or Unknown"
             )
-        first = found.setdefault(name, row)
-        if first["video ground truth"].strip().lower() != truth:
+        first = rows.setdefault(name, row)
+        if _truth(first) != truth:
             raise ValueError(
                 f"dfeval2024: '{path.name}': '{name}' has two labels; keep the right row"
             )
-    return found
+    return rows
 
 
-def _video(tree: Tree, place: Path, label: int, row: dict[str, str]) -> Video:
+def _video(tree: Tree, path: Path, label: int, row: dict[str, str]) -> Video:
     attrs = {"fold": row.get("finetuning set", "").strip(), "date": row.get("date", "").strip()}
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        label,
-        "unknown" if label else "real",
-        "UNK" if label else "REAL",
-        "dfeval2024",
-        "test",
-        "paper-rule",
-        group=place.stem,
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="video",
+        label=label,
+        manipulation="unknown" if label else "real",
+        category="UNK" if label else "REAL",
+        dataset="dfeval2024",
+        split="test",
+        split_source="paper-rule",
+        group=path.stem,
         attrs=json.dumps(attrs, sort_keys=True),
     )
 
 
 ADAPTER = Adapter(
-    "dfeval2024",
-    "CC BY-SA 4.0, by gated form",
-    "https://github.com/nuriachandra/Deepfake-Eval-2024",
-    "Chandra et al., arXiv:2503.02857",
-    read,
-    OFFICIAL,
+    name="dfeval2024",
+    licence="CC BY-SA 4.0, by gated form",
+    access_url="https://github.com/nuriachandra/Deepfake-Eval-2024",
+    citation="Chandra et al., arXiv:2503.02857",
+    read=read,
+    official=OFFICIAL,
 )

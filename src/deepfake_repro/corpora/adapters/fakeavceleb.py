@@ -1,8 +1,10 @@
-"""FakeAVCeleb v1.2 (Khalid et al. 2021), without RealVideo-FakeAudio (Section 4.2), split by identity."""
+"""FakeAVCeleb v1.2 (Khalid et al. 2021), split by identity, without RealVideo-FakeAudio."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from ..files import (
     Tree,
@@ -12,8 +14,8 @@ from ..files import (
     hash_split,
     locate,
     names,
-    need,
     relative,
+    require,
     videos_below,
 )
 from ..schema import Adapter, IndexReport, Official, Video
@@ -33,33 +35,43 @@ METHODS = {
 OFFICIAL: Official = {"all": (500, 20_544)}  # without the dropped type; the paper has 498 + 20,543
 COLUMNS = 10  # source, target1, target2, method, category, type, race, gender, file name, folder
 
-Key = tuple[str, ...]
+Key = tuple[str, ...]  # type, race, gender, identity, file name; lower-case
+
+
+class Entry(NamedTuple):
+    """What the metadata says about one video; the donor of a face may be unknown ("")."""
+
+    method: str
+    donor: str
 
 
 def split_of(identity: str, seed: int = SEED) -> str:
-    """Split of an identity such as ``id00076``; there is no official one (derived, 70/15/15)."""
+    """Derive the split of an identity such as ``id00076`` (70/15/15); there is no official one."""
     return hash_split(identity, seed, FRACTIONS)
 
 
 def read(
     root: Path, seed: int = SEED, composite_category: str = "FS"
 ) -> tuple[list[Video], IndexReport]:
-    """Videos on disk joined with ``meta_data.csv``; fakes that swap and lip-sync get ``composite_category``."""
+    """Index the videos on disk that ``meta_data.csv`` lists.
+
+    Fakes that are both swapped and lip-synced get ``composite_category``.
+    """
     if composite_category not in ("FS", "RE"):
         raise ValueError(
             f"fakeavceleb: composite_category '{composite_category}' is not one of FS, RE"
         )
     tree = locate("fakeavceleb", root, lambda folder: descend(folder, TYPES[0]), f"{TYPES[0]}/")
     metadata = _metadata(
-        need(descend(tree.base, "meta_data.csv"), "fakeavceleb", "meta_data.csv", "the methods")
+        require(descend(tree.base, "meta_data.csv"), "fakeavceleb", "meta_data.csv", "the methods")
     )
     clips = distinct(
         "fakeavceleb",
-        (place for name in TYPES for place in videos_below(descend(tree.base, name))),
-        lambda place: _key(*relative(place, tree.base).split("/")),
+        (path for name in TYPES for path in videos_below(descend(tree.base, name))),
+        lambda path: _key(*relative(path, tree.base).split("/")),
     )
     videos = [
-        _video(tree, clips, key, *metadata[key], seed, composite_category)
+        _video(tree, clips, key, metadata[key], seed, composite_category)
         for key in clips.keys() & metadata.keys()
     ]
     dropped = len(videos_below(descend(tree.base, DROPPED)))
@@ -77,19 +89,21 @@ def _key(*parts: str) -> Key:
     return tuple(part.lower() for part in parts)
 
 
-def _metadata(path: Path) -> dict[Key, tuple[str, str]]:
-    """(type, race, gender, source, file name) -> (method, donor), without the dropped type.
+def _metadata(path: Path) -> dict[Key, Entry]:
+    """Read the entries without the dropped type.
 
-    Read by position: the header calls the file name ``path`` and leaves the folder's column
-    unnamed.
+    Cells are read by position: the header calls the file name ``path`` and does not name the column
+    of the folder.
     """
-    found: dict[Key, tuple[str, str]] = {}
+    metadata: dict[Key, Entry] = {}
     for line, row in csv_cells(path):
         if row[0].strip().lower() == "source":
             continue
         where = f"fakeavceleb: '{path.name}' line {line}"
         if len(row) != COLUMNS:
-            raise ValueError(f"{where} has {len(row)} cells; expected {COLUMNS}")
+            raise ValueError(
+                f"{where} has {len(row)} cells; expected {COLUMNS}, restore the official file"
+            )
         source, donor, _, method, _, kind, race, gender, name, _ = (cell.strip() for cell in row)
         if kind.lower() == DROPPED.lower():
             continue
@@ -98,45 +112,44 @@ def _metadata(path: Path) -> dict[Key, tuple[str, str]]:
             raise ValueError(
                 f"{where}: method '{method}' does not belong in {kind}; restore the official file"
             )
-        entry = (method, "" if donor == "-" else donor)
-        if found.setdefault(_key(kind, race, gender, source, name), entry) != entry:
+        entry = Entry(method, "" if donor == "-" else donor)
+        if metadata.setdefault(_key(kind, race, gender, source, name), entry) != entry:
             raise ValueError(
-                f"{where}: '{name}' of {source} is listed twice in {kind}, with different methods or "
-                "donors; keep the right line"
+                f"{where}: '{name}' of {source} is listed twice in {kind}, with different methods "
+                "or donors; keep the right line"
             )
-    return found
+    return metadata
 
 
 def _video(
-    tree: Tree, clips: dict[Key, Path], key: Key, method: str, donor: str, seed: int, composite: str
+    tree: Tree, clips: Mapping[Key, Path], key: Key, entry: Entry, seed: int, composite: str
 ) -> Video:
-    place = clips[key]
-    identity = place.parent.name
-    label = int(method != "real")
-    original = _key(TYPES[0], *key[1:4], f"{place.stem.split('_')[0]}{place.suffix}")
-    pair = tree.video_id(clips[original]) if label and original in clips else ""
+    path = clips[key]
+    identity = path.parent.name
+    label = int(entry.method != "real")
+    original = _key(TYPES[0], *key[1:4], f"{path.stem.split('_')[0]}{path.suffix}")
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        label,
-        method,
-        composite if "-" in method else METHODS[method],
-        "fakeavceleb",
-        split_of(identity, seed),
-        "derived",
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="video",
+        label=label,
+        manipulation=entry.method,
+        category=composite if "-" in entry.method else METHODS[entry.method],
+        dataset="fakeavceleb",
+        split=split_of(identity, seed),
+        split_source="derived",
         target_id=identity,
-        source_id=donor,
-        pair_key=pair,
+        source_id=entry.donor,
+        pair_key=tree.video_id(clips[original]) if label and original in clips else "",
         group=identity,
     )
 
 
 ADAPTER = Adapter(
-    "fakeavceleb",
-    "agreement by form, research only; not redistributable",
-    "https://github.com/DASH-Lab/FakeAVCeleb",
-    "Khalid et al., NeurIPS Datasets and Benchmarks 2021",
-    read,
-    OFFICIAL,
+    name="fakeavceleb",
+    licence="agreement by form, research only; not redistributable",
+    access_url="https://github.com/DASH-Lab/FakeAVCeleb",
+    citation="Khalid et al., NeurIPS Datasets and Benchmarks 2021",
+    read=read,
+    official=OFFICIAL,
 )

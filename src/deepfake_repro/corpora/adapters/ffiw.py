@@ -1,91 +1,104 @@
-"""FFIW-10K (Zhou et al. 2021): ``source`` holds the reals, ``target`` the swaps, splits by folder.
+"""FFIW-10K (Zhou et al. 2021): ``source`` has the reals, ``target`` the swaps; splits by folder.
 
 From third parties: the ``test`` folder (the README shows train and val only) and all counts. Stems
-repeat in ``source`` and ``target``, but nothing says that equal stems show one scene: no fake is
-given a real. Videos show several people and only one face may be fake, so a fake video has real
-faces too.
+repeat in ``source`` and ``target``, but no document says that equal stems show one scene, so fakes
+have no pairs. Videos show several people, of whom only one may be fake: a fake video has real faces
+too.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from ..checks import remark
 from ..files import Tree, clips_in, descend, folders, locate, names, videos_below
-from ..schema import Adapter, IndexReport, Video
+from ..schema import Adapter, IndexReport, Official, Video
 
-OFFICIAL = {
+# From dfwb's dataset card.
+OFFICIAL: Official = {
     "train": (8000, 8000),
     "val": (250, 250),
     "test": (1738, 1738),
-}  # third party: dfwb's dataset card
+}
 FOLDERS = {"source": 0, "target": 1}
 SPLITS = ("train", "val", "test")
 
 
-def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """All splits on disk; where ``test`` is absent, ``val`` is the test set, as SBI scores it (noted).
+class Clip(NamedTuple):
+    """One video or face sequence, in the folder of ``split``."""
 
-    The releases with train and val, and with test, may lie beside each other as they are unpacked.
+    tree: Tree
+    label: int
+    split: str
+    path: Path
+    kind: str
+
+
+def read(root: Path) -> tuple[list[Video], IndexReport]:
+    """Index all splits on disk; without ``test``, ``val`` is the test set, as SBI scores it.
+
+    The releases with train and val, and with test, may be unpacked beside each other.
     """
     tree = locate("ffiw", root, _releases, "source/ and target/ with train/, val/ or test/")
     trees = [Tree("ffiw", root, base) for base in _releases(tree.base)]
-    found = [
-        (tree, name, split, *clip)
-        for tree in trees
-        for name in FOLDERS
-        for split in SPLITS
-        for clip in clips_in(descend(tree.base, name, split))
-    ]
-    has_test = any(split == "test" for _, _, split, *_ in found)
-    videos = [_video(*clip, has_test) for clip in found]
+    clips = [clip for tree in trees for clip in _clips(tree)]
+    has_test = any(clip.split == "test" for clip in clips)
+    videos = [_video(clip, has_test) for clip in clips]
     indexed = {video.path for video in videos}
-    loose = names(
-        tree.path(place)
+    paths = [
+        tree.path(path)
         for tree in trees
         for name in FOLDERS
-        for place in videos_below(descend(tree.base, name))
-        if tree.path(place) not in indexed
-    )
+        for path in videos_below(descend(tree.base, name))
+    ]
+    loose = names(path for path in paths if path not in indexed)
     notes = remark("videos outside train/, val/ and test/ left out", loose)
-    notes += () if has_test else ("test/ is absent: val/ is taken for the test set",)
+    if not has_test:
+        notes += ("test/ is absent: val/ is taken for the test set",)
     return videos, IndexReport("ffiw", len(videos), disk_only=loose, notes=notes)
 
 
 def _releases(folder: Path) -> list[Path]:
-    return (
-        [folder]
-        if _is_release(folder)
-        else [place for place in folders(folder) if _is_release(place)]
-    )
+    if _is_release(folder):
+        return [folder]
+    return [inner for inner in folders(folder) if _is_release(inner)]
 
 
 def _is_release(folder: Path) -> bool:
     return all(any(descend(folder, name, split) for split in SPLITS) for name in FOLDERS)
 
 
-def _video(tree: Tree, name: str, folder: str, place: Path, kind: str, has_test: bool) -> Video:
-    label = FOLDERS[name]
-    split, source = (folder, "official") if has_test or folder != "val" else ("test", "paper-rule")
+def _clips(tree: Tree) -> list[Clip]:
+    return [
+        Clip(tree, label, split, path, kind)
+        for name, label in FOLDERS.items()
+        for split in SPLITS
+        for path, kind in clips_in(descend(tree.base, name, split))
+    ]
+
+
+def _video(clip: Clip, has_test: bool) -> Video:
+    val_is_test = clip.split == "val" and not has_test
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        kind,
-        label,
-        "unknown" if label else "real",
-        "FS" if label else "REAL",
-        "ffiw",
-        split,
-        source,
-        group=f"{folder}/{place.stem}",
+        video_id=clip.tree.video_id(clip.path),
+        path=clip.tree.path(clip.path),
+        kind=clip.kind,
+        label=clip.label,
+        manipulation="unknown" if clip.label else "real",
+        category="FS" if clip.label else "REAL",
+        dataset="ffiw",
+        split="test" if val_is_test else clip.split,
+        split_source="paper-rule" if val_is_test else "official",
+        group=f"{clip.split}/{clip.path.stem}",
     )
 
 
 ADAPTER = Adapter(
-    "ffiw",
-    "Terms to Use form; not redistributable",
-    "https://github.com/tfzhou/FFIW",
-    "Zhou et al., CVPR 2021",
-    read,
-    OFFICIAL,
+    name="ffiw",
+    licence="Terms to Use form; not redistributable",
+    access_url="https://github.com/tfzhou/FFIW",
+    citation="Zhou et al., CVPR 2021",
+    read=read,
+    official=OFFICIAL,
 )

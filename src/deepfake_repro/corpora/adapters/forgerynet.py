@@ -1,15 +1,16 @@
-"""ForgeryNet, video track (He et al. 2021): official validation is the test set, training gives train and val.
+"""ForgeryNet, video track (He et al. 2021): official validation is the test set here.
 
-The official test labels were never released. The protocol follows MINTIME, which shares an author
-with the paper; the paper's exact 64,197/9,982/13,522 videos of Table 1 are not derivable from the
-official lists.
+The official training set is divided into training and validation. The official test labels were
+never released. The protocol follows MINTIME, which shares an author with the paper; the paper's
+exact 64,197/9,982/13,522 videos of Table 1 cannot be derived from the official lists.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from ..files import (
     Tree,
@@ -36,7 +37,8 @@ METHODS = {
     7: "talking head video",
     8: "atvg-net",
 }
-# An identity swap with an edited attribute is face swap by the list's triple label, but only as
+CATEGORIES = {number: "RE" if number in (7, 8) else "FS" for number in METHODS}
+# By the list's triple label, an identity swap with an edited attribute is a face swap; but only as
 # reenactment does it give the 5 FS + 3 RE of Table 1.
 CATEGORY_OF_6 = {"paper": "RE", "triple": "FS"}
 REALS = {16: "ravdess", 17: "crema-d", 18: "avspeech", 19: "voxceleb"}
@@ -44,32 +46,37 @@ RELEASES = {
     "train": ("Training", "train_video_release"),
     "test": ("Validation", "val_video_release"),
 }
-OFFICIAL: Official = {
-    "all": (99_630, 121_617)
-}  # with the test set, whose labels were never released
+# With the test set, whose labels were never released.
+OFFICIAL: Official = {"all": (99_630, 121_617)}
 LISTS = ("video_list.txt", "video_list_complete.txt")
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A line of video_list.txt: ``segments`` are (start frame, number of frames, forged?)."""
 
     segments: list[list[int]]
     binary: int
 
 
+class Clip(NamedTuple):
+    """A video and the number of its folder, which gives label and method."""
+
+    path: Path
+    folder: int
+
+
 def split_of(group: str, seed: int = SEED, validation: float = VALIDATION) -> str:
-    """``train`` or ``val`` for a video of the official training set, by its outer hash folder (derived)."""
+    """Derive ``train`` or ``val`` for an official training video from its outer hash folder."""
     return hash_split(group, seed, {"val": validation})
 
 
 def read(
     root: Path, seed: int = SEED, validation: float = VALIDATION, categories: str = "paper"
 ) -> tuple[list[Video], IndexReport]:
-    """Labels and methods from the numbered folders; segments from the list, which omits folders 2 and 8.
+    """Index labels and methods from the numbered folders, segments from the list.
 
-    ``categories`` says whose reading of method 6 (DeepFakes-StarGAN-Stack) holds: ``paper`` RE,
-    ``triple`` FS.
+    The list omits folders 2 and 8. ``categories`` chooses the category of method 6
+    (DeepFakes-StarGAN-Stack): ``paper`` RE, ``triple`` FS.
     """
     if categories not in CATEGORY_OF_6:
         raise ValueError(
@@ -81,27 +88,38 @@ def read(
         lambda folder: any(_release(folder, split) for split in RELEASES),
         "Training/video/train_video_release/ or Validation/video/val_video_release/",
     )
-    category_of = {number: "RE" if number in (7, 8) else "FS" for number in METHODS} | {
-        6: CATEGORY_OF_6[categories]
-    }
-    videos, missing, unlisted, contrary = [], [], [], 0
-    for split in RELEASES:
-        release = _release(tree.base, split)
-        listed = _listed(tree.base, split, release) if release else {}
+    category_of = CATEGORIES | {6: CATEGORY_OF_6[categories]}
+    videos: list[Video] = []
+    missing: list[str] = []
+    unlisted: list[str] = []
+    contrary = 0
+    for official_split in RELEASES:
+        release = _release(tree.base, official_split)
+        if release is None:
+            continue
+        listed = _listed(tree.base, official_split, release)
         clips = _clips(release)
         missing += listed.keys() - clips.keys()
         unlisted += clips.keys() - listed.keys()
-        for key, (place, number) in clips.items():
+        for key, clip in clips.items():
             line = listed.get(key)
-            contrary += line is not None and line.binary != int(number in METHODS)
+            contrary += line is not None and line.binary != int(clip.folder in METHODS)
             group = key.split("/")[2]
-            side = split if split == "test" else split_of(group, seed, validation)
-            videos.append(_video(tree, place, number, category_of, line, group, side))
-    notes = (
-        "labels from folders; videos missing in video_list.txt (folders 2 and 8 are) are indexed too",
+            split = "test" if official_split == "test" else split_of(group, seed, validation)
+            videos.append(_video(tree, clip, category_of, line, group, split))
+    return videos, IndexReport(
+        "forgerynet", len(videos), names(missing), names(unlisted), _notes(contrary)
     )
-    notes += (f"{contrary} lines of video_list.txt contradict their folder",) if contrary else ()
-    return videos, IndexReport("forgerynet", len(videos), names(missing), names(unlisted), notes)
+
+
+def _notes(contrary: int) -> tuple[str, ...]:
+    notes = (
+        "labels from folders; "
+        "videos missing in video_list.txt (folders 2 and 8 are) are indexed too",
+    )
+    if not contrary:
+        return notes
+    return (*notes, f"{contrary} lines of video_list.txt contradict their folder")
 
 
 def _release(base: Path, split: str) -> Path | None:
@@ -113,39 +131,35 @@ def _release(base: Path, split: str) -> Path | None:
     )
 
 
-def _clips(release: Path | None) -> dict[str, tuple[Path, int]]:
-    """Path as the list writes it, from the release folder on -> (place, folder number)."""
-    found = {}
+def _clips(release: Path) -> dict[str, Clip]:
+    """Map each path, as the list writes it, from the release folder on, to its clip."""
+    clips = {}
     for folder in folders(release):
         number = int(folder.name) if folder.name.isdecimal() else 0
         if number not in METHODS and number not in REALS:
             continue
-        for place in videos_below(folder):
-            found[f"{release.name}/{relative(place, release)}"] = (place, number)
-    return found
+        for path in videos_below(folder):
+            clips[f"{release.name}/{relative(path, release)}"] = Clip(path, number)
+    return clips
 
 
 def _listed(base: Path, split: str, release: Path) -> dict[str, Listed]:
-    """The lines about ``release`` of the lists beside it or one folder above, by their path."""
-    places = {
-        descend(folder, name): None
-        for folder in (descend(base, RELEASES[split][0]), release.parent)
-        if folder
-        for name in LISTS
-    }
-    found: dict[str, Listed] = {}
-    for path in filter(None, places):
+    """Read the lines about ``release`` by path, from the lists beside it or one folder above."""
+    parents = (descend(base, RELEASES[split][0]), release.parent)
+    candidates = [descend(parent, name) for parent in parents if parent for name in LISTS]
+    listed: dict[str, Listed] = {}
+    for path in dict.fromkeys(filter(None, candidates)):
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             if not line.strip():
                 continue
             where = f"'{path.parent.name}/{path.name}' line {number}"
-            key, row = _line(line, where)
-            if found.setdefault(key, row) != row:
+            key, entry = _line(line, where)
+            if listed.setdefault(key, entry) != entry:
                 raise ValueError(
                     f"forgerynet: {where}: '{key}' is listed twice with different contents; "
                     "keep the right line"
                 )
-    return {key: row for key, row in found.items() if key.partition("/")[0] == release.name}
+    return {key: entry for key, entry in listed.items() if key.partition("/")[0] == release.name}
 
 
 def _line(line: str, where: str) -> tuple[str, Listed]:
@@ -164,37 +178,36 @@ def _line(line: str, where: str) -> tuple[str, Listed]:
 
 def _video(
     tree: Tree,
-    place: Path,
-    number: int,
-    category_of: dict[int, str],
+    clip: Clip,
+    category_of: Mapping[int, str],
     line: Listed | None,
     group: str,
     split: str,
 ) -> Video:
-    fake = number in METHODS
-    attrs = {"folder": number, "segments": line.segments if line else []}
+    fake = clip.folder in METHODS
+    attrs: dict[str, object] = {"folder": clip.folder, "segments": line.segments if line else []}
     if not fake:
-        attrs["origin"] = REALS[number]
+        attrs["origin"] = REALS[clip.folder]
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        int(fake),
-        METHODS.get(number, "real"),
-        category_of.get(number, "REAL"),
-        "forgerynet",
-        split,
-        "paper-rule" if split == "test" else "derived",
+        video_id=tree.video_id(clip.path),
+        path=tree.path(clip.path),
+        kind="video",
+        label=int(fake),
+        manipulation=METHODS.get(clip.folder, "real"),
+        category=category_of.get(clip.folder, "REAL"),
+        dataset="forgerynet",
+        split=split,
+        split_source="paper-rule" if split == "test" else "derived",
         group=group,
         attrs=json.dumps(attrs, sort_keys=True),
     )
 
 
 ADAPTER = Adapter(
-    "forgerynet",
-    "non-commercial research licence in its README; not redistributable",
-    "https://github.com/yinanhe/ForgeryNet",
-    "He et al., CVPR 2021",
-    read,
-    OFFICIAL,
+    name="forgerynet",
+    licence="non-commercial research licence in its README; not redistributable",
+    access_url="https://github.com/yinanhe/ForgeryNet",
+    citation="He et al., CVPR 2021",
+    read=read,
+    official=OFFICIAL,
 )

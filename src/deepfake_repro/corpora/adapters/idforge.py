@@ -1,9 +1,9 @@
 """IDForge v1, part ``main`` (Xu et al. 2024): eleven types by folder, official splits by list.
 
-The types' meaning and the lists are the authors' own. Three types change the sound only: their
+The meaning of the types and the lists are the authors'. Three types change the sound only: their
 pictures are real, so they are labelled real and marked in ``attrs`` (``audio_only``), or left out.
-The tool of a face swap is read off its name, as in the README's examples; other endings are
-``unknown`` and counted. IDForge v2 (arrays) is not read.
+The tool of a face swap is read from its name, as in the README's examples; other endings are
+``unknown``, and the report counts them. IDForge v2 (arrays) is not read.
 """
 
 from __future__ import annotations
@@ -12,27 +12,23 @@ import json
 from pathlib import Path
 
 from ..checks import remark
-from ..files import Tree, descend, locate, names, need, videos_below
-from ..schema import Adapter, IndexReport, Video
+from ..files import Tree, descend, locate, names, read_text, require, videos_below
+from ..schema import Adapter, IndexReport, Official, Video
 
-# Per split not known; about 80,000 real and 170,000 fake shots by a third party, 249,138 in all by
-# its README.
-OFFICIAL: dict[str, tuple[int, int]] = {}
+# Counts per split are not documented: about 80,000 real and 170,000 fake shots by a third party,
+# 249,138 in all by its README.
+OFFICIAL: Official = {}
 AUDIO_ONLY = ("rvc_textmismatch", "tts_textgen", "tts_textmismatch")
 TYPES = {
-    **dict.fromkeys(("pristine", *AUDIO_ONLY), "REAL"),
-    **dict.fromkeys(
-        (
-            "face_audiomismatch_textmismatch",
-            "face_rvc_textmismatch",
-            "face_tts",
-            "face_tts_textgen",
-        ),
-        "FS",
-    ),
-    **dict.fromkeys(
-        ("lip_audiomismatch_textmismatch", "lip_rvc_textmismatch", "lip_tts_textgen"), "RE"
-    ),
+    "pristine": "REAL",
+    **dict.fromkeys(AUDIO_ONLY, "REAL"),
+    "face_audiomismatch_textmismatch": "FS",
+    "face_rvc_textmismatch": "FS",
+    "face_tts": "FS",
+    "face_tts_textgen": "FS",
+    "lip_audiomismatch_textmismatch": "RE",
+    "lip_rvc_textmismatch": "RE",
+    "lip_tts_textgen": "RE",
 }
 SWAPS = ("infoswap", "roop", "simswap")
 
@@ -40,10 +36,11 @@ SWAPS = ("infoswap", "roop", "simswap")
 def read(
     root: Path, splits: Path | None = None, audio_only: str = "real"
 ) -> tuple[list[Video], IndexReport]:
-    """Listed videos ``<type>/idNN/idNN_SS/<name>.mp4``, with audio-only fakes as ``real`` or dropped (``drop``).
+    """Index listed videos ``<type>/idNN/idNN_SS/<name>.mp4``.
 
+    ``audio_only`` decides whether fakes by sound only are labelled ``real`` or left out (``drop``).
     The lists ``train|val|test.csv`` are read from ``splits`` if given (``IDForge_v1/`` in a clone
-    of the authors' repository), else from in or beside ``main/``, with or without a folder
+    of the authors' repository), else from ``main/`` or beside it, with or without a folder
     ``IDForge_v1/``.
     """
     if audio_only not in ("real", "drop"):
@@ -55,19 +52,16 @@ def read(
         "main/pristine/",
     )
     split_of = _split_of((Path(splits),) if splits else (tree.base, tree.base.parent))
-    clips = {
-        place.relative_to(tree.base).as_posix(): place
-        for name in TYPES
-        for place in videos_below(descend(tree.base, name))
-    }
+    paths = [path for name in TYPES for path in videos_below(descend(tree.base, name))]
+    clips = {path.relative_to(tree.base).as_posix(): path for path in paths}
     listed = sorted(clips.keys() & split_of.keys())
-    silent = [key for key in listed if key.partition("/")[0] in AUDIO_ONLY]
-    dropped = set(silent if audio_only == "drop" else ())
+    sound_only = [key for key in listed if key.partition("/")[0] in AUDIO_ONLY]
+    dropped = set(sound_only if audio_only == "drop" else ())
     videos = [_video(tree, clips[key], key, split_of[key]) for key in listed if key not in dropped]
     what = "left out" if dropped else "labelled real"
-    notes = remark(f"videos with fake sound and real pictures {what}", silent)
+    notes = remark(f"videos with fake sound and real pictures {what}", sound_only)
     notes += remark(
-        "fakes whose name tells no known tool",
+        "fakes whose name does not end with a known tool",
         (video.path for video in videos if video.manipulation == "unknown"),
     )
     return videos, IndexReport(
@@ -79,60 +73,65 @@ def read(
     )
 
 
-def _split_of(places: tuple[Path, ...]) -> dict[str, str]:
-    """Listed path, from the type on -> split."""
-    found: dict[str, str] = {}
+def _split_of(folders: tuple[Path, ...]) -> dict[str, str]:
+    """Map each listed path, from the type on, to its split."""
+    split_of: dict[str, str] = {}
     for split in ("train", "val", "test"):
         name = f"{split}.csv"
-        lists = (
-            descend(folder, *parts)
-            for folder in places
-            for parts in (("IDForge_v1", name), (name,))
-        )
-        path = need(next(filter(None, lists), None), "idforge", f"IDForge_v1/{name}", "the splits")
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        where = f"idforge: '{name}' line"
+        for number, line in enumerate(read_text(_list(folders, name)).splitlines(), start=1):
             key = line.strip()
-            if key and key.partition("/")[0] not in TYPES:
+            if not key:
+                continue
+            if key.partition("/")[0] not in TYPES:
                 raise ValueError(
-                    f"idforge: '{name}' line {number} '{key}'; expected <type>/id00/id00_00/<name>.mp4"
+                    f"{where} {number} '{key}'; expected <type>/id00/id00_00/<name>.mp4"
                 )
-            if key and found.setdefault(key, split) != split:
-                raise ValueError(
-                    f"idforge: '{name}' line {number} '{key}' is in {found[key]}.csv too; keep one"
-                )
-    return found
+            first = split_of.setdefault(key, split)
+            if first != split:
+                raise ValueError(f"{where} {number} '{key}' is in {first}.csv too; keep one")
+    return split_of
 
 
-def _video(tree: Tree, place: Path, key: str, split: str) -> Video:
+def _list(folders: tuple[Path, ...], name: str) -> Path:
+    """Return the first list of that name in ``folders``."""
+    candidates = (
+        descend(folder, *parts) for folder in folders for parts in (("IDForge_v1", name), (name,))
+    )
+    first = next(filter(None, candidates), None)
+    return require(first, "idforge", f"IDForge_v1/{name}", "the splits")
+
+
+def _video(tree: Tree, path: Path, key: str, split: str) -> Video:
     kind, identity = key.split("/")[:2]
     category = TYPES[kind]
-    tool = place.stem.rpartition("_")[2].lower()
-    method = {"REAL": "real", "RE": "wav2lip", "FS": tool if tool in SWAPS else "unknown"}[category]
-    # A swapped face was put on a stand-in's body: then the folder names the face, not whose video
-    # it is.
-    target, source = ("", identity) if category == "FS" else (identity, "")
+    tool = path.stem.rpartition("_")[2].lower()
+    methods = {"REAL": "real", "RE": "wav2lip", "FS": tool if tool in SWAPS else "unknown"}
+    # A face was swapped onto a stand-in's body: then the folder names the person whose face it is,
+    # not the person whose video it is.
+    swapped = category == "FS"
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        int(category != "REAL"),
-        method,
-        category,
-        "idforge",
-        split,
-        "official",
-        target_id=target,
-        source_id=source,
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="video",
+        label=int(category != "REAL"),
+        manipulation=methods[category],
+        category=category,
+        dataset="idforge",
+        split=split,
+        split_source="official",
+        target_id="" if swapped else identity,
+        source_id=identity if swapped else "",
         group=identity,
         attrs=json.dumps({"audio_only": kind in AUDIO_ONLY, "type": kind}),
     )
 
 
 ADAPTER = Adapter(
-    "idforge",
-    "on request, no licence stated; not redistributable",
-    "https://github.com/xyyandxyy/IDForge",
-    "Xu et al., ACM MM 2024, arXiv:2401.11764",
-    read,
-    OFFICIAL,
+    name="idforge",
+    licence="on request, no licence stated; not redistributable",
+    access_url="https://github.com/xyyandxyy/IDForge",
+    citation="Xu et al., ACM MM 2024, arXiv:2401.11764",
+    read=read,
+    official=OFFICIAL,
 )

@@ -1,9 +1,9 @@
-"""KoDF (Kwon et al. 2021): Korean actors and five folders of synthesis; tested whole.
+"""KoDF (Kwon et al. 2021): Korean actors and five folders of synthesis; test only.
 
-Known from third parties: the folders ``original_videos`` and ``synthesized_videos/<method>``, the
-names and the codes in them. Official split folders are spoken of but not described: all is test.
-The adversarial subset is left out, like any other folder; the Korean AI-Hub edition is not
-described and is refused for want of these folders.
+Documented by third parties: the folders ``original_videos`` and ``synthesized_videos/<method>``,
+the names and the codes in them. Official split folders are mentioned but not described: all videos
+are test. The adversarial subset is left out, like any other folder. The Korean AI-Hub edition,
+which is not described, lacks these folders and is refused.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ..checks import remark
 from ..files import Tree, descend, folders, locate, names, videos_below
-from ..schema import Adapter, IndexReport, Video
+from ..schema import Adapter, IndexReport, Official, Video
 
-OFFICIAL = {"test": (62166, 175776)}  # third party: dataset tables of several papers agree
+OFFICIAL: Official = {"test": (62166, 175776)}  # dataset tables of several papers agree
 FOLDERS = ("original_videos", "synthesized_videos")
 METHODS = {
     "1": ("dfl", "FS"),
@@ -25,74 +25,75 @@ METHODS = {
     "5": ("audio-driven", "RE"),
 }
 CODES = {"dfl": "1", "dffs": "2", "fsgan": "3", "fo": "4", "audio-driven": "5"}  # by folder
-NAMES = (
-    re.compile(r"(?P<target>.+)_[^_]+"),
-    re.compile(r"(?P<target>[^_]+)_(?P<source>[^_]+)_(?P<code>[1-5])_[^_]+"),
-)
+REAL_NAME = re.compile(r"(?P<target>.+)_[^_]+")
+FAKE_NAME = re.compile(r"(?P<target>[^_]+)_(?P<source>[^_]+)_(?P<code>[1-5])_[^_]+")
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """The folder gives the label, the code in a fake's name its method; folder and code must not contradict.
+    """Index reals and fakes: the folder gives the label, the code in a fake's name its method.
 
-    Names of another shape are left out. A fake names its actor, not its recording: there are no
-    pairs.
+    Folder and code must not contradict each other. Names of another shape are left out. A fake
+    names its actor, not its recording, so there are no pairs.
     """
+    reals, fakes = FOLDERS
     tree = locate(
         "kodf",
         root,
-        lambda folder: descend(folder, FOLDERS[0]) and descend(folder, FOLDERS[1]),
-        f"{FOLDERS[0]}/ and {FOLDERS[1]}/",
+        lambda folder: descend(folder, reals) and descend(folder, fakes),
+        f"{reals}/ and {fakes}/",
     )
-    videos, odd = [], []
-    for label, folder in enumerate(FOLDERS):
-        for place in videos_below(descend(tree.base, folder)):
-            match = NAMES[label].fullmatch(place.stem)
+    videos: list[Video] = []
+    odd: list[str] = []
+    for folder, pattern, make in ((reals, REAL_NAME, _real), (fakes, FAKE_NAME, _fake)):
+        for path in videos_below(descend(tree.base, folder)):
+            match = pattern.fullmatch(path.stem)
             if match:
-                videos.append(
-                    _fake(tree, place, match) if label else _real(tree, place, match["target"])
-                )
+                videos.append(make(tree, path, match))
             else:
-                odd.append(tree.path(place))
+                odd.append(tree.path(path))
     notes = remark("names not like <target>_<source>_<code 1 to 5>_<number> left out", odd)
     notes += remark(
         "other folders left out",
-        (place.name for place in folders(tree.base) if place.name.lower() not in FOLDERS),
+        (path.name for path in folders(tree.base) if path.name.lower() not in FOLDERS),
     )
     return videos, IndexReport("kodf", len(videos), disk_only=names(odd), notes=notes)
 
 
-def _real(tree: Tree, place: Path, target: str) -> Video:
+def _real(tree: Tree, path: Path, match: re.Match[str]) -> Video:
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        0,
-        "real",
-        "REAL",
-        "kodf",
-        "test",
-        "derived",
-        target_id=target,
-        group=target,
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="video",
+        label=0,
+        manipulation="real",
+        category="REAL",
+        dataset="kodf",
+        split="test",
+        split_source="derived",
+        target_id=match["target"],
+        group=match["target"],
     )
 
 
-def _fake(tree: Tree, place: Path, match: re.Match[str]) -> Video:
-    folder = place.relative_to(tree.base).parts[1].lower().replace("_", "-")
-    if CODES.get(folder, match["code"]) != match["code"]:
+def _fake(tree: Tree, path: Path, match: re.Match[str]) -> Video:
+    code = match["code"]
+    folder = path.relative_to(tree.base).parts[1].lower().replace("_", "-")
+    if CODES.get(folder, code) != code:
         raise ValueError(
-            f"kodf: '{tree.path(place)}': code {match['code']} in the name is not that of its folder "
+            f"kodf: '{tree.path(path)}': code {code} in the name is not that of its folder "
             f"({CODES[folder]}); restore the official folders"
         )
+    method, category = METHODS[code]
     return Video(
-        tree.video_id(place),
-        tree.path(place),
-        "video",
-        1,
-        *METHODS[match["code"]],
-        "kodf",
-        "test",
-        "derived",
+        video_id=tree.video_id(path),
+        path=tree.path(path),
+        kind="video",
+        label=1,
+        manipulation=method,
+        category=category,
+        dataset="kodf",
+        split="test",
+        split_source="derived",
         target_id=match["target"],
         source_id=match["source"],
         group=match["target"],
@@ -100,10 +101,10 @@ def _fake(tree: Tree, place: Path, match: re.Match[str]) -> Video:
 
 
 ADAPTER = Adapter(
-    "kodf",
-    "KoDF terms of use, by form (AI-Hub for Koreans); not redistributable",
-    "https://github.com/deepbrainai-research/kodf",
-    "Kwon et al., ICCV 2021",
-    read,
-    OFFICIAL,
+    name="kodf",
+    licence="KoDF terms of use, by form (AI-Hub for Koreans); not redistributable",
+    access_url="https://github.com/deepbrainai-research/kodf",
+    citation="Kwon et al., ICCV 2021",
+    read=read,
+    official=OFFICIAL,
 )

@@ -1,4 +1,4 @@
-"""UADFV (Yang et al. 2019): 49 reals and a face swap of each, tested whole; known from third parties only."""
+"""UADFV (Yang et al. 2019): 49 reals and a swap of each, test only; layout by third parties."""
 
 from __future__ import annotations
 
@@ -6,58 +6,53 @@ from pathlib import Path
 
 from ..checks import remark
 from ..files import clips_in, descend, locate
-from ..schema import Adapter, IndexReport, Video
+from ..schema import Adapter, IndexReport, Official, Video
 
-OFFICIAL = {"test": (49, 49)}  # third party: dataset tables of several papers agree
+OFFICIAL: Official = {"test": (49, 49)}  # dataset tables of several papers agree
 SUFFIX = "_fake"
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
-    """``real/0000.mp4`` and ``fake/0000_fake.mp4``; the folder gives the label, the name only the pair."""
+    """Index ``real/0000.mp4`` and ``fake/0000_fake.mp4``: labels by folder, pairs by name."""
     tree = locate(
         "uadfv",
         root,
         lambda folder: descend(folder, "real") and descend(folder, "fake"),
         "real/ and fake/",
     )
-    real_ids = {
-        place.stem: tree.video_id(place) for place, _ in clips_in(descend(tree.base, "real"))
-    }
-    videos, odd = [], []
+    real_ids = {path.stem: tree.video_id(path) for path, _ in clips_in(descend(tree.base, "real"))}
+    videos = []
+    odd = []
     for label, folder in enumerate(("real", "fake")):
-        for place, kind in clips_in(descend(tree.base, folder)):
-            if place.stem.endswith(SUFFIX) != bool(label):
-                odd.append(tree.path(place))
-            number = place.stem.removesuffix(SUFFIX)
-            pair = real_ids.get(number, "") if label else ""
+        for path, kind in clips_in(descend(tree.base, folder)):
+            if path.stem.endswith(SUFFIX) != bool(label):
+                odd.append(tree.path(path))
+            number = path.stem.removesuffix(SUFFIX)
             videos.append(
                 Video(
-                    tree.video_id(place),
-                    tree.path(place),
-                    kind,
-                    label,
-                    "unknown" if label else "real",
-                    "FS" if label else "REAL",
-                    "uadfv",
-                    "test",
-                    "derived",
+                    video_id=tree.video_id(path),
+                    path=tree.path(path),
+                    kind=kind,
+                    label=label,
+                    manipulation="unknown" if label else "real",
+                    category="FS" if label else "REAL",
+                    dataset="uadfv",
+                    split="test",
+                    split_source="derived",
                     target_id=number,
-                    pair_key=pair,
+                    pair_key=real_ids.get(number, "") if label else "",
                     group=number,
                 )
             )
-    return videos, IndexReport(
-        "uadfv",
-        len(videos),
-        notes=remark(f"names at odds with their folder ('{SUFFIX}' marks fakes)", odd),
-    )
+    notes = remark(f"names that contradict their folder ('{SUFFIX}' marks fakes)", odd)
+    return videos, IndexReport("uadfv", len(videos), notes=notes)
 
 
 ADAPTER = Adapter(
-    "uadfv",
-    "agreement form; not redistributable",
-    "",
-    "Yang et al., ICASSP 2019, doi:10.1109/ICASSP.2019.8683164",
-    read,
-    OFFICIAL,
+    name="uadfv",
+    licence="agreement form; not redistributable",
+    access_url="",
+    citation="Yang et al., ICASSP 2019, doi:10.1109/ICASSP.2019.8683164",
+    read=read,
+    official=OFFICIAL,
 )

@@ -7,7 +7,7 @@ goes on from its last checkpoint (``loop``) when it is started again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -229,26 +229,3 @@ def _validate(
         terms = loss(*over_views(model, images), labels, triplet_labels)
         sums.add(read(terms, lambda items=items: items, "sample", "train"), len(images))
     return sums.over_devices(fabric).means()[loss.selection]
-
-
-def manifest(
-    recipe: Train,
-    variant: Variant,
-    classes: tuple[str, ...],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    best_epoch: int,
-) -> dict:
-    """What a user of the weights must know: network, classes, normalisation, recipe."""
-    return {
-        "architecture": recipe.architecture,
-        "depth": recipe.depth,
-        "input_size": recipe.input_size,
-        "views": recipe.augmentation,
-        "classes": list(classes),
-        "mean": list(mean),
-        "std": list(std),
-        "best_epoch": best_epoch,
-        "variant": asdict(variant),
-        "train": asdict(recipe),
-    }

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...project.closure import code_digest
 from ...project.params import Profile, Variant, load
-from ...project.paths import Places, places
+from ...project.paths import Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import Train
 from ...training import checkpoints
@@ -48,17 +48,17 @@ def start(row: Variant, options: Profile, seed: int) -> tuple[Detector, Normalis
 
 
 def crops(
-    place: Places, row: Variant, recipe: Train, norm: Normalisation
+    paths: Paths, row: Variant, recipe: Train, norm: Normalisation
 ) -> tuple[CropDataset, CropDataset]:
     """Training and validation crops with the row's labels; triplets are over its classes or over real/fake.
 
     Validation crops are shuffled once, so that each batch has triplets.
     """
-    store, shape = CropStore(place.crops), (recipe.augmentation, recipe.input_size, norm)
+    store, shape = CropStore(paths.crops), (recipe.augmentation, recipe.input_size, norm)
     triplet_scheme = row.labels if recipe.triplet_labels == "attribution" else "binary"
     transforms = training_transform(*shape), evaluation_transform(*shape)
     found = []
-    for file, transform in zip(sample_files(place), transforms, strict=True):
+    for file, transform in zip(sample_files(paths), transforms, strict=True):
         rows = pd.read_parquet(file)
         rows = rows if file.stem == "train" else rows.sample(frac=1, random_state=0)
         found.append(
@@ -84,28 +84,28 @@ def loaders(
     )
 
 
-def sample_files(place: Places) -> list[Path]:
+def sample_files(paths: Paths) -> list[Path]:
     """The two tables that a run is trained from."""
-    return [place.samples / f"{name}.parquet" for name in SAMPLES]
+    return [paths.samples / f"{name}.parquet" for name in SAMPLES]
 
 
-def scratch(place: Places, row: Variant, options: Profile, seed: int) -> Path:
+def scratch(paths: Paths, row: Variant, options: Profile, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.train, devices=1, workers=0)
-    digests = [file_digest(file) for file in sample_files(place)]
-    return place.scratch(
+    digests = [file_digest(file) for file in sample_files(paths)]
+    return paths.scratch(
         fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests)
     )
 
 
 def train_row(profile: str, variant: str, seed: int) -> Fit:
     """Train one row on the devices at hand; what remains is the last checkpoint, for notebook 05."""
-    chosen, place = load(), places(profile)
+    chosen, paths = load(), profile_paths(profile)
     row, options = chosen.variant(variant), chosen.profile(profile)
     fabric = this_fabric(options.train.precision)
     detector, norm = start(row, options, seed)
     train, validation = loaders(
-        *crops(place, row, options.train, norm), options.train, seed, fabric
+        *crops(paths, row, options.train, norm), options.train, seed, fabric
     )
     return fit(
         detector,
@@ -114,6 +114,6 @@ def train_row(profile: str, variant: str, seed: int) -> Fit:
         objective(row, options.train),
         options.train,
         seed=seed,
-        scratch=scratch(place, row, options, seed),
+        scratch=scratch(paths, row, options, seed),
         fabric=fabric,
     )

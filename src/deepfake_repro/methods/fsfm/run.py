@@ -18,7 +18,7 @@ from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
 from ...project.closure import code_digest
 from ...project.params import Profile, load
-from ...project.paths import ASSETS, Places, places
+from ...project.paths import ASSETS, Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint
 from ...training import checkpoints
 from ...training.detector import build_detector
@@ -38,12 +38,12 @@ from .recipe import PretrainFit, pretrain
 SEED = 0
 
 
-def real_rows(place: Places, options: Profile) -> pd.DataFrame:
+def real_rows(paths: Paths, options: Profile) -> pd.DataFrame:
     """The real crops that ``pretrain.faces`` names: of the training sample, or all of a corpus (Section 3.2)."""
-    index = pd.read_parquet(place.index)
+    index = pd.read_parquet(paths.index)
     if options.pretrain.faces == "sample":
-        return real_training_faces(pd.read_parquet(place.samples / "train.parquet"), index)
-    return real_faces_of(options.pretrain.faces, CropStore(place.crops).table(CROP_KEY), index)
+        return real_training_faces(pd.read_parquet(paths.samples / "train.parquet"), index)
+    return real_faces_of(options.pretrain.faces, CropStore(paths.crops).table(CROP_KEY), index)
 
 
 def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[FSFM, Normalisation]:
@@ -60,14 +60,14 @@ def start(options: Profile, store: CropStore, rows: pd.DataFrame) -> tuple[FSFM,
 
 
 def real_faces(
-    place: Places, options: Profile, rows: pd.DataFrame, patch: int, norm: Normalisation
+    paths: Paths, options: Profile, rows: pd.DataFrame, patch: int, norm: Normalisation
 ) -> RealFaces:
     """The crops of ``rows`` with their regions, which the face mesh finds now."""
     parser = LandmarkParser(
-        FaceMesh(place.base / ASSETS / "face_landmarks.tflite"), options.crops.margin
+        FaceMesh(paths.base / ASSETS / "face_landmarks.tflite"), options.crops.margin
     )
     shape = options.train.augmentation, options.train.input_size, patch, norm
-    return RealFaces(CropStore(place.crops), rows, parser, *shape, workers=options.pretrain.workers)
+    return RealFaces(CropStore(paths.crops), rows, parser, *shape, workers=options.pretrain.workers)
 
 
 def loader(faces: RealFaces, options: Profile, fabric: Fabric) -> DataLoader:
@@ -78,21 +78,21 @@ def loader(faces: RealFaces, options: Profile, fabric: Fabric) -> DataLoader:
     )
 
 
-def scratch(place: Places, options: Profile) -> Path:
+def scratch(paths: Paths, options: Profile) -> Path:
     """Folder of the checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.pretrain, devices=1, workers=0)
-    digests = [file_digest(file) for file in (place.samples / "train.parquet", place.index)]
-    return place.scratch(
+    digests = [file_digest(file) for file in (paths.samples / "train.parquet", paths.index)]
+    return paths.scratch(
         fingerprint(options.train, anywhere, SEED, code_digest(pretrain_profile), *digests)
     )
 
 
 def pretrain_profile(profile: str) -> PretrainFit:
     """Pre-train on the devices at hand; what remains is the last checkpoint, for notebook 03b."""
-    place, options = places(profile), load().profile(profile)
-    fabric, rows = this_fabric(options.pretrain.precision), real_rows(place, options)
-    online, norm = start(options, CropStore(place.crops), rows)
-    batches = loader(real_faces(place, options, rows, online.patch, norm), options, fabric)
+    paths, options = profile_paths(profile), load().profile(profile)
+    fabric, rows = this_fabric(options.pretrain.precision), real_rows(paths, options)
+    online, norm = start(options, CropStore(paths.crops), rows)
+    batches = loader(real_faces(paths, options, rows, online.patch, norm), options, fabric)
     return pretrain(
-        online, batches, options.pretrain, seed=SEED, scratch=scratch(place, options), fabric=fabric
+        online, batches, options.pretrain, seed=SEED, scratch=scratch(paths, options), fabric=fabric
     )

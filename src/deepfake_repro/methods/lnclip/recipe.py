@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from ...training.detector import Detector, by_view, over_views, probabilities
 from ...training.devices import gathered, of_all_devices, shown
 from ...training.loading import Batch, seed_of
 from ...training.loop import Best, Fit, Loop, Rate, Sums, Terms
-from ...training.transforms import Normalisation
-from .sphere import CLASSES, SphereObjective, interpolated, trainable
+from .sphere import SphereObjective, interpolated, trainable
 
 SELECTIONS = {"validation_loss": -1.0, "video_auc": 1.0, "video_map": 1.0}
 """Column of the history that chooses the epoch; the sign says whether more is better."""
@@ -222,19 +220,3 @@ def features(
         for images, labels, *_ in loader
     ]
     return torch.cat([part for part, _ in found]), torch.cat([part for _, part in found])
-
-
-def manifest(recipe: LnClip, norm: Normalisation, best_epoch: int) -> dict:
-    """What a user of the weights must know: method, network, classes, normalisation, recipe."""
-    return {
-        "method": "lnclip",
-        "architecture": recipe.architecture,
-        "depth": recipe.depth,
-        "input_size": recipe.input_size,
-        "views": recipe.augmentation,
-        "classes": list(CLASSES),
-        "mean": list(norm.mean),
-        "std": list(norm.std),
-        "best_epoch": best_epoch,
-        "train": asdict(recipe),
-    }

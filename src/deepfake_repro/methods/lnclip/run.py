@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...project.closure import code_digest
 from ...project.params import load
-from ...project.paths import Places, places
+from ...project.paths import Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import LnClip
 from ...training.detector import Detector
@@ -42,17 +42,17 @@ def start(recipe: LnClip, seed: int) -> tuple[Detector, Normalisation]:
     return build(recipe)
 
 
-def training_rows(place: Places, recipe: LnClip, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+def training_rows(paths: Paths, recipe: LnClip, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """Crops to train on, those of the sample that ``lnclip.sources`` chooses, and the source video of each."""
-    rows = pd.read_parquet(place.samples / "train.parquet")
-    labels, sources = rows["label"].to_numpy(), source_videos(rows, pd.read_parquet(place.index))
+    rows = pd.read_parquet(paths.samples / "train.parquet")
+    labels, sources = rows["label"].to_numpy(), source_videos(rows, pd.read_parquet(paths.index))
     chosen = chosen_sources(labels, sources, recipe.sources, seed)
     return rows[chosen], sources[chosen]
 
 
-def validation_rows(place: Places) -> pd.DataFrame:
+def validation_rows(paths: Paths) -> pd.DataFrame:
     """Validation crops, shuffled once, so that each batch holds both classes."""
-    return pd.read_parquet(place.samples / "validation.parquet").sample(frac=1, random_state=0)
+    return pd.read_parquet(paths.samples / "validation.parquet").sample(frac=1, random_state=0)
 
 
 def batches(
@@ -75,55 +75,55 @@ def batches(
     )
 
 
-def crops(place: Places, rows: pd.DataFrame, transform: Transform) -> CropDataset:
+def crops(paths: Paths, rows: pd.DataFrame, transform: Transform) -> CropDataset:
     """The crops of ``rows`` with their labels."""
-    store = CropStore(place.crops)
+    store = CropStore(paths.crops)
     return CropDataset(store, positions(store, rows), transform, rows["label"])
 
 
 def loaders(
-    place: Places, recipe: LnClip, norm: Normalisation, seed: int, fabric: Fabric
+    paths: Paths, recipe: LnClip, norm: Normalisation, seed: int, fabric: Fabric
 ) -> tuple[DataLoader, DataLoader]:
     """This device's part of every training batch, and its validation batches."""
     part, shape = (
         (fabric.global_rank, fabric.world_size),
         (recipe.augmentation, recipe.input_size, norm),
     )
-    rows, sources = training_rows(place, recipe, seed)
-    train = crops(place, rows, training_transform(*shape))
-    validation = crops(place, validation_rows(place), evaluation_transform(*shape))
+    rows, sources = training_rows(paths, recipe, seed)
+    train = crops(paths, rows, training_transform(*shape))
+    validation = crops(paths, validation_rows(paths), evaluation_transform(*shape))
     return (
         loader_of(train, batches(rows, sources, recipe, seed, *part), recipe.workers),
         evaluation_loader(validation, recipe.batch_size, recipe.workers, *part),
     )
 
 
-def input_files(place: Places) -> list[Path]:
+def input_files(paths: Paths) -> list[Path]:
     """The two tables that a run is trained from."""
-    return [place.samples / f"{name}.parquet" for name in ("train", "validation")]
+    return [paths.samples / f"{name}.parquet" for name in ("train", "validation")]
 
 
-def scratch(place: Places, recipe: LnClip, seed: int) -> Path:
+def scratch(paths: Paths, recipe: LnClip, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
-    digests = [file_digest(file) for file in (*input_files(place), place.index)]
-    return place.scratch(
+    digests = [file_digest(file) for file in (*input_files(paths), paths.index)]
+    return paths.scratch(
         fingerprint(replace(recipe, workers=0), seed, code_digest(train_row), *digests)
     )
 
 
 def train_row(profile: str, variant: str, seed: int) -> Fit:
     """Train the row on the devices at hand; what remains is the last checkpoint, for notebook 09."""
-    place, recipe = places(profile), load().profile(profile).lnclip
+    paths, recipe = profile_paths(profile), load().profile(profile).lnclip
     fabric = this_fabric(recipe.precision)
     detector, norm = start(recipe, seed)
-    train, validation = loaders(place, recipe, norm, seed, fabric)
+    train, validation = loaders(paths, recipe, norm, seed, fabric)
     return fit(
         detector,
         train,
         validation,
-        validation_rows(place)["video_id"].tolist(),
+        validation_rows(paths)["video_id"].tolist(),
         recipe,
         seed=seed,
-        scratch=scratch(place, recipe, seed),
+        scratch=scratch(paths, recipe, seed),
         fabric=fabric,
     )

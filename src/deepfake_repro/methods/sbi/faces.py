@@ -16,7 +16,7 @@ from ...crops.store import CropStore
 from ...faces.hulls import POINTS, WITHOUT_FOREHEAD, hull
 from ...faces.landmarks import FaceMesh
 from ...project.params import load
-from ...project.paths import ASSETS, places
+from ...project.paths import ASSETS, profile_paths
 from ...project.progress import track
 from ...project.recipes import Blend, Sbi
 from ...training.loading import CROP_KEY, positions
@@ -62,21 +62,21 @@ def crop_points(
 
 def landmarks(profile: str) -> None:
     """Landmarks of the real crops that SBI learns from -> ``points.parquet``; found once, in ``workers()`` processes."""
-    options, place = load().profile(profile), places(profile)
-    index = pd.read_parquet(place.index, columns=["video_id", "split"])
+    options, paths = load().profile(profile), profile_paths(profile)
+    index = pd.read_parquet(paths.index, columns=["video_id", "split"])
     rows = pd.concat(
         [
             real_faces(
-                pd.read_parquet(place.samples / f"{table}.parquet"), index, split, options.sbi
+                pd.read_parquet(paths.samples / f"{table}.parquet"), index, split, options.sbi
             )
             for table, split in (("train", "train"), ("validation", "val"))
         ],
         ignore_index=True,
     )
-    mesh = FaceMesh(place.base / ASSETS / "face_landmarks.tflite")
-    points = crop_points(CropStore(place.crops), rows, mesh, options.crops.margin, workers())
-    place.landmarks.parent.mkdir(parents=True, exist_ok=True)
-    points.to_parquet(place.landmarks, index=False)
+    mesh = FaceMesh(paths.base / ASSETS / "face_landmarks.tflite")
+    points = crop_points(CropStore(paths.crops), rows, mesh, options.crops.margin, workers())
+    paths.landmarks.parent.mkdir(parents=True, exist_ok=True)
+    points.to_parquet(paths.landmarks, index=False)
     print(f"landmarks of {len(points)} real crops of {rows['video_id'].nunique()} videos")
 
 

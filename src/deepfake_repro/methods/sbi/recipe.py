@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ...evaluation.metrics import auc
-from ...project.params import Variant
 from ...project.recipes import Sbi
 from ...training.detector import Detector, over_views
 from ...training.devices import gathered, shown
-from ...training.labels import class_names as classes
 from ...training.loading import Batch, seed_of
 from ...training.loop import Loop, Rate, Sums, Terms
 from ...training.losses import cross_entropy
@@ -274,19 +272,3 @@ def fit(
         nothing = {"epoch": 0, "train_loss": math.nan, "active_fraction": 0.0, "learning_rate": 0.0}
         return SbiFit(pd.DataFrame([nothing | run.validate("published weights")]))
     return SbiFit(run.run(), run.watch.summary())
-
-
-def manifest(recipe: Sbi, variant: Variant, norm: Normalisation, trained_epochs: int) -> dict:
-    """What a user of the weights must know, under the keys of ``methods.finetune.recipe.manifest``."""
-    return {
-        "architecture": recipe.architecture,
-        "depth": recipe.depth,
-        "input_size": recipe.input_size,
-        "views": recipe.augmentation,
-        "classes": list(classes("binary")),
-        "mean": list(norm.mean),
-        "std": list(norm.std),
-        "best_epoch": trained_epochs,
-        "variant": asdict(variant),
-        "train": asdict(recipe),
-    }

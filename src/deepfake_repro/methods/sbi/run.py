@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from ...crops.store import CropStore
 from ...project.closure import code_digest
 from ...project.params import Profile, Variant, load
-from ...project.paths import Places, places
+from ...project.paths import Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import Sbi
 from ...training.checkpoints import load_sbi, load_start
@@ -35,17 +35,17 @@ PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Pixels divided by 255, as SBI has them."""
 
 
-def faces(place: Places, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
+def faces(paths: Paths, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
     """Training and validation crops with their landmarks: real faces only."""
     store, index, points = (
-        CropStore(place.crops),
-        pd.read_parquet(place.index),
-        pd.read_parquet(place.landmarks),
+        CropStore(paths.crops),
+        pd.read_parquet(paths.index),
+        pd.read_parquet(paths.landmarks),
     )
     train, validation = (
         RealCrops(
             store,
-            real_faces(pd.read_parquet(place.samples / f"{table}.parquet"), index, split, recipe),
+            real_faces(pd.read_parquet(paths.samples / f"{table}.parquet"), index, split, recipe),
             points,
             recipe.blend,
         )
@@ -55,7 +55,7 @@ def faces(place: Places, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
 
 
 def start(
-    place: Places, row: Variant, options: Profile, seed: int
+    paths: Paths, row: Variant, options: Profile, seed: int
 ) -> tuple[Detector, Normalisation]:
     """The row's network with its start weights or SBI's published ones, and how its inputs are normalised."""
     torch.manual_seed(seed)
@@ -69,7 +69,7 @@ def start(
         head_std=recipe.head_std,
     )
     if recipe.weights:
-        return detector, load_sbi(detector, place.base / recipe.weights)
+        return detector, load_sbi(detector, paths.base / recipe.weights)
     norm = load_start(detector, options.start.sbi)
     return detector, norm if recipe.normalisation == "start" else PLAIN
 
@@ -86,35 +86,35 @@ def loaders(
     )
 
 
-def input_files(place: Places, recipe: Sbi) -> list[Path]:
+def input_files(paths: Paths, recipe: Sbi) -> list[Path]:
     """What a run is trained from."""
-    files = [*(place.samples / f"{table}.parquet" for table in SAMPLES), place.landmarks]
-    return files + ([place.base / recipe.weights] if recipe.weights else [])
+    files = [*(paths.samples / f"{table}.parquet" for table in SAMPLES), paths.landmarks]
+    return files + ([paths.base / recipe.weights] if recipe.weights else [])
 
 
-def scratch(place: Places, row: Variant, options: Profile, seed: int) -> Path:
+def scratch(paths: Paths, row: Variant, options: Profile, seed: int) -> Path:
     """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
     anywhere = replace(options.sbi, workers=0)
-    digests = [file_digest(file) for file in input_files(place, options.sbi)]
-    return place.scratch(
+    digests = [file_digest(file) for file in input_files(paths, options.sbi)]
+    return paths.scratch(
         fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests)
     )
 
 
 def train_row(profile: str, variant: str, seed: int) -> SbiFit:
     """Train the row on the devices at hand; what remains is the last checkpoint, for notebook 05b."""
-    chosen, place = load(), places(profile)
+    chosen, paths = load(), profile_paths(profile)
     row, options = chosen.variant(variant), chosen.profile(profile)
     recipe = options.sbi
     fabric = this_fabric(recipe.precision)
-    detector, norm = start(place, row, options, seed)
-    train, validation = loaders(*faces(place, recipe), recipe, seed, fabric)
+    detector, norm = start(paths, row, options, seed)
+    train, validation = loaders(*faces(paths, recipe), recipe, seed, fabric)
     return fit(
         detector,
         train,
         validation,
         Task(recipe, norm, options.crops.margin),
         seed=seed,
-        scratch=scratch(place, row, options, seed),
+        scratch=scratch(paths, row, options, seed),
         fabric=fabric,
     )
