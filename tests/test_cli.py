@@ -215,7 +215,7 @@ def test_wrong_usage_is_code_2_too(
 ) -> None:
     with pytest.raises(SystemExit) as error:
         main(arguments)
-    assert error.value.code == 2 and "usage: python -m deepfake_repro" in capsys.readouterr().err
+    assert error.value.code == 2 and "usage: deepfake-repro" in capsys.readouterr().err
 
 
 def module(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -81,7 +81,9 @@ def _parser() -> tuple[argparse.ArgumentParser, _Commands]:
     commands.group("Your own video")
     _add_scoring(commands)
     commands.group("The pipeline (dvc repro runs these in the right order)")
-    _add_stages(commands)
+    _add_data_stages(commands)
+    _add_model_stages(commands)
+    _add_notebook_commands(commands)
     commands.group("Operations")
     _add_operations(commands)
     commands.group("Exchange with other code bases")
@@ -113,7 +115,7 @@ def _add_scoring(commands: _Commands) -> None:
         )
 
 
-def _add_stages(commands: _Commands) -> None:
+def _add_data_stages(commands: _Commands) -> None:
     commands.add("code", _code, "write the code of each stage to results/code")
     commands.add("assets", _assets, "fetch, verify and unpack the demo's licensed assets")
     commands.add("miniatures", _miniatures, "make the miniature corpora").add_argument(
@@ -131,6 +133,9 @@ def _add_stages(commands: _Commands) -> None:
     commands.add_for_profile(
         "audit", _audit, "audit the crops for shortcuts and draw example crops"
     )
+
+
+def _add_model_stages(commands: _Commands) -> None:
     commands.add_for_profile(
         "pretrain", _pretrain, "pre-train FSFM; several devices by torchrun, then notebook 03b"
     )
@@ -148,6 +153,9 @@ def _add_stages(commands: _Commands) -> None:
     )
     commands.add_for_run("robustness", _robustness, "measure a row's AUC on perturbed test crops")
     commands.add_for_profile("html", _html, "write the report as one page")
+
+
+def _add_notebook_commands(commands: _Commands) -> None:
     notebook = commands.add(
         "notebook", _notebook, "execute a notebook of the pipeline through Papermill"
     )
@@ -180,7 +188,7 @@ def _add_operations(commands: _Commands) -> None:
         "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
     )
     commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
-    commands.add("readme", _readme, "write the results table of README.md again")
+    commands.add("readme", _readme, "update the results table in README.md")
 
 
 def _add_exchange(commands: _Commands) -> None:

@@ -13,9 +13,7 @@ from support.trees import FFPP_METHODS, FFPP_PAIRS, make
 
 @pytest.fixture
 def ffpp(tmp_path) -> Path:
-    """One pair a split, in a root whose name says fake twice, as a label by substring would have
-    it.
-    """
+    """One pair per split, in a root whose name contains "fake": a trap for labels by substring."""
     root = tmp_path / "deepfake" / "fake_looking"
     for split, (a, b) in FFPP_PAIRS.items():
         make(root, [f"original_sequences/youtube/c23/videos/{name}.mp4" for name in (a, b)])
@@ -33,9 +31,7 @@ def ffpp(tmp_path) -> Path:
 
 @pytest.fixture
 def celeb(tmp_path) -> Path:
-    """A test pair, a training pair and a YouTube real; the list is inverted and ends without a line
-    break.
-    """
+    """A test pair, a training pair, a YouTube real; the list is inverted, without final newline."""
     return make(
         tmp_path / "Celeb-DF-v2",
         {
@@ -49,7 +45,8 @@ def celeb(tmp_path) -> Path:
                 ),
                 b"x",
             ),
-            "List_of_testing_videos.txt": "1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+            "List_of_testing_videos.txt": "1 YouTube-real/00170.mp4\n"
+            "0 Celeb-synthesis/id0_id1_0000.mp4\n"
             "1 Celeb-real/id0_0000.mp4",
         },
     )

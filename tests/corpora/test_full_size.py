@@ -1,7 +1,7 @@
 """The nine official downloads at their full counts through the adapters.
 
 The two largest are a tenth of their size by default and whole with ``-m bench``: together a quarter
-of a million entries, of which the adapters need seconds but a disk a minute to make and delete.
+of a million entries, which adapters read in seconds but a disk takes a minute to make and delete.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepfake_repro.corpora import ADAPTERS
 from deepfake_repro.corpora.schema import IndexReport
 from support.official_trees import COUNTS, FAV_RACES, FFPP_STRADDLING, FORGERYNET, TREES
 
-Found = tuple[pd.DataFrame, IndexReport, Path]
+Indexed = tuple[pd.DataFrame, IndexReport, Path]
 SCALE = {"dfdc": 0.1, "forgerynet": 0.1}
 SIZES = [pytest.param(corpus, SCALE.get(corpus, 1.0), id=corpus) for corpus in TREES] + [
     pytest.param(corpus, 1.0, id=f"{corpus}-whole", marks=pytest.mark.bench) for corpus in SCALE
@@ -39,14 +39,12 @@ REAL_PLACES = {
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Found]]:
-    """``found(corpus)``: index and report of the tree; its root says fake and real, which must not
-    matter.
-    """
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Indexed]]:
+    """``indexed(corpus)``: index, report and root; the root's name says fake and real, a trap."""
     base = tmp_path_factory.mktemp("official") / "fake_and_real" / "deepfake"
-    done: dict[tuple[str, float], Found] = {}
+    done: dict[tuple[str, float], Indexed] = {}
 
-    def index(corpus: str, scale: float | None = None) -> Found:
+    def index(corpus: str, scale: float | None = None) -> Indexed:
         key = (corpus, scale or SCALE.get(corpus, 1.0))
         if key not in done:
             root = TREES[corpus](base / f"{corpus}-{key[1]}", key[1])
@@ -86,40 +84,40 @@ def expected(corpus: str, scale: float) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("corpus, scale", SIZES)
-def test_official_counts(found, corpus, scale):
-    table, report, root = found(corpus, scale)
+def test_official_counts(indexed, corpus, scale):
+    table, report, root = indexed(corpus, scale)
     assert {split: counts(table)[split] for split in COUNTS[corpus]} == expected(corpus, scale)
     assert report.indexed == len(table) == table["video_id"].nunique() == table["path"].nunique()
     assert report.metadata_only == ()
     official = getattr(getattr(corpora, corpus, None), "OFFICIAL", None)
-    # Of ForgeryNet's 221,247 videos the tree holds what the paper's protocol has labels for.
+    # Of ForgeryNet's 221,247 videos the tree has those with labels by the paper's protocol.
     assert official == COUNTS[corpus] or corpus in ("forgerynet", "itw")
     for path in table["path"].iloc[:: max(1, len(table) // 200)]:
         assert (root / path.partition("!")[0]).exists()
 
 
 @pytest.mark.parametrize("corpus", REAL_PLACES)
-def test_labels_by_the_part_of_the_path_that_decides(found, corpus):
-    table, *_ = found(corpus)
+def test_labels_by_the_part_of_the_path_that_decides(indexed, corpus):
+    table, *_ = indexed(corpus)
     assert (table["label"] == (~table["path"].str.match(REAL_PLACES[corpus])).astype(int)).all()
 
 
-def test_labels_by_the_metadata_where_it_decides(found):
-    table, _, root = found("dfdc")
-    said = {
+def test_labels_by_the_metadata_where_it_decides(indexed):
+    table, _, root = indexed("dfdc")
+    truth = {
         name: entry["label"] == "FAKE"
         for path in root.glob("train/*/metadata.json")
         for name, entry in json.loads(path.read_text()).items()
     }
     for table_file in ("validation/labels.csv", "test/labels.csv"):
-        said |= {
+        truth |= {
             line.split(",")[0]: line.endswith(",1")
             for line in (root / table_file).read_text().splitlines()[1:]
         }
     names = table["path"].str.rpartition("/")[2]
-    assert len(said) == len(table) and (names.map(said).astype(int) == table["label"]).all()
-    table, _, root = found("dfeval2024")
-    said = dict(
+    assert len(truth) == len(table) and (names.map(truth).astype(int) == table["label"]).all()
+    table, _, root = indexed("dfeval2024")
+    truth = dict(
         re.findall(
             r"^(\w{27}\.\w+),2024-02-03,(Fake|Real),",
             (root / "video-metadata-publish.csv").read_text(),
@@ -127,12 +125,13 @@ def test_labels_by_the_metadata_where_it_decides(found):
         )
     )
     assert (
-        table["path"].str.rpartition("/")[2].map(said) == table["label"].map({0: "Real", 1: "Fake"})
+        table["path"].str.rpartition("/")[2].map(truth)
+        == table["label"].map({0: "Real", 1: "Fake"})
     ).all()
 
 
-def test_ffpp_methods_pairs_and_straddling_sequences(found):
-    table, report, _ = found("ffpp")
+def test_ffpp_methods_pairs_and_straddling_sequences(indexed):
+    table, report, _ = indexed("ffpp")
     assert (
         table["manipulation"].value_counts().eq(1_000).all()
         and table["manipulation"].nunique() == 6
@@ -146,18 +145,17 @@ def test_ffpp_methods_pairs_and_straddling_sequences(found):
     assert report.notes[0].endswith("605/606, 639/640, 755/756, 837/838, 875/876, 954/955, 982/983")
 
 
-def test_celebdf_pairs_cross_its_official_splits(found):
-    table, *_ = found("celebdf2")
+def test_celebdf_pairs_cross_its_official_splits(indexed):
+    table, *_ = indexed("celebdf2")
     split_of = table.set_index("video_id")["split"]
     fakes = table[(table["label"] == 1) & (table["split"] == "test")]
-    # The fact that the reference gives of the official list: 106 of 340 have their real in the test
-    # list.
+    # The reference says of the official list: 106 of 340 have their real in the test list.
     assert fakes["pair_key"].map(split_of).value_counts().to_dict() == {"train": 234, "test": 106}
     assert fakes["pair_key"].nunique() == 213
 
 
-def test_dfdc_every_fake_has_its_original_in_its_own_part(found):
-    table, *_ = found("dfdc")
+def test_dfdc_every_fake_has_its_original_in_its_own_part(indexed):
+    table, *_ = indexed("dfdc")
     fakes = table[(table["label"] == 1) & (table["split"] == "train")]
     assert (
         fakes["pair_key"].str.rpartition("/")[0] == fakes["video_id"].str.rpartition("/")[0]
@@ -165,8 +163,8 @@ def test_dfdc_every_fake_has_its_original_in_its_own_part(found):
     assert (table["pair_key"] != "").sum() == len(fakes) == 10_000
 
 
-def test_fakeavceleb_splits_by_identity_in_every_stratum(found):
-    table, report, _ = found("fakeavceleb")
+def test_fakeavceleb_splits_by_identity_in_every_stratum(indexed):
+    table, report, _ = indexed("fakeavceleb")
     assert table.groupby("group")["split"].nunique().eq(1).all() and table["group"].nunique() == 500
     assert report.notes[0].startswith("500 RealVideo-FakeAudio")
     fakes = table[table["label"] == 1]
@@ -183,8 +181,8 @@ def test_fakeavceleb_splits_by_identity_in_every_stratum(found):
     assert (pd.crosstab(race, people["split"])[["val", "test"]] - 15).abs().to_numpy().max() < 15
 
 
-def test_forgerynet_folders_two_and_eight_are_in_no_list(found):
-    table, report, _ = found("forgerynet")
+def test_forgerynet_folders_two_and_eight_are_in_no_list(indexed):
+    table, report, _ = indexed("forgerynet")
     training = FORGERYNET["Training/video/train_video_release"]
     assert len(report.disk_only) == round(training[2] / 10) + round(training[8] / 10)
     assert table.loc[table["label"] == 1, "manipulation"].nunique() == 8
@@ -195,16 +193,16 @@ def test_forgerynet_folders_two_and_eight_are_in_no_list(found):
     assert table.groupby("group")["split"].nunique().eq(1).all()
 
 
-def test_df40_methods_share_their_reals(found):
-    table, report, _ = found("df40")
+def test_df40_methods_share_their_reals(indexed):
+    table, report, _ = indexed("df40")
     per_method = table.loc[table["label"] == 1, "manipulation"].value_counts()
     assert len(per_method) == 21 and set(per_method) == {541, 542}
     assert table.loc[table["label"] == 1, "pair_key"].ne("").all()
     assert report.notes == ("methods outside the paper's 21 left out: StyleGAN2, heygen",)
 
 
-def test_wilddeepfake_extracted_is_the_same_index(found, tmp_path):
-    archived, *_ = found("wilddeepfake")
+def test_wilddeepfake_extracted_is_the_same_index(indexed, tmp_path):
+    archived, *_ = indexed("wilddeepfake")
     extracted, _ = ADAPTERS["wilddeepfake"].index(
         TREES["wilddeepfake"](tmp_path / "w", extracted=True)
     )
@@ -212,8 +210,8 @@ def test_wilddeepfake_extracted_is_the_same_index(found, tmp_path):
     assert extracted[columns].equals(archived[columns])
 
 
-def test_dfeval_folds_and_what_is_left_out(found):
-    table, report, _ = found("dfeval2024")
+def test_dfeval_folds_and_what_is_left_out(indexed):
+    table, report, _ = indexed("dfeval2024")
     folds = table["attrs"].map(lambda text: json.loads(text)["fold"])
     assert pd.crosstab(folds, table["label"]).to_numpy().tolist() == [[48, 386], [64, 578]]
     assert report.notes == ("960 videos with ground truth Unknown left out",)

@@ -1,6 +1,4 @@
-"""Damaged metadata: a one-line error or a report, never a wrong label and never another
-exception.
-"""
+"""Damaged metadata gives a one-line error or a report, never a wrong label or another exception."""
 
 from __future__ import annotations
 
@@ -193,9 +191,9 @@ def test_dfdc_label_is_what_its_entry_says_or_an_error(tmp_path_factory, entry, 
     if not root.exists():
         fill(root, ["test/a.mp4"])
     write(root, {"test/metadata.json": json.dumps(entry if whole else {"a.mp4": entry})})
-    said = entry if not whole else entry.get("a.mp4") if isinstance(entry, dict) else None
+    cells = entry if not whole else entry.get("a.mp4") if isinstance(entry, dict) else None
     for path, label in labels("dfdc", root).items():
-        values = [said[key] for key in ("label", "is_fake") if key in said]
+        values = [cells[key] for key in ("label", "is_fake") if key in cells]
         assert path == "test/a.mp4" and values and all(TRUTH[value] == label for value in values)
 
 
@@ -236,9 +234,9 @@ def test_df40_json_of_another_shape(tmp_path, content):
     root = TREES["df40"](tmp_path, 0.01)
     (root / METADATA["df40"]).unlink()
     write(root, {"simswap_cdf.json": json.dumps(content)})
-    found = labels("df40", root)
-    assert isinstance(content, dict) == bool(found)
-    assert all(label == (not path.startswith("Celeb-DF-v2/")) for path, label in found.items())
+    label_of = labels("df40", root)
+    assert isinstance(content, dict) == bool(label_of)
+    assert all(label == (not path.startswith("Celeb-DF-v2/")) for path, label in label_of.items())
 
 
 def test_json_that_says_two_things_of_one_video(tmp_path):
@@ -284,5 +282,5 @@ def test_manifest_paths_of_any_text_stay_inside(tmp_path_factory, path, fake):
         fill(root.parent, ["a.mp4", "root/a.mp4", "root/b/a.mp4", "root/é/b.mp4"])
     quoted = path.replace('"', '""')
     write(root, {"manifest.csv": f'path,label\n"{quoted}",{int(fake)}\n'})
-    for found, label in labels("itw", root).items():
-        assert found in ("a.mp4", "b/a.mp4", "é/b.mp4") and label == fake
+    for indexed, label in labels("itw", root).items():
+        assert indexed in ("a.mp4", "b/a.mp4", "é/b.mp4") and label == fake

@@ -54,7 +54,8 @@ def test_ffiw_without_test_scores_val_and_says_so(tmp_path):
     }
     assert report.disk_only == ("FFIW10K-v1-release/source/3.mp4",)
     assert report.notes == (
-        "1 videos outside train/, val/ and test/ left out, such as 'FFIW10K-v1-release/source/3.mp4'",
+        "1 videos outside train/, val/ and test/ left out, "
+        "such as 'FFIW10K-v1-release/source/3.mp4'",
         "test/ is absent: val/ is taken for the test set",
     )
 
@@ -380,7 +381,10 @@ def test_idforge_refuses_lists(tmp_path, train, message):
         read("idforge", idforge(tmp_path, train=train))
 
 
-FAKE_COLUMNS = "video-file,kind,engine,identity-source,identity-target,recording-source,recording-target,gen-config"
+FAKE_COLUMNS = (
+    "video-file,kind,engine,identity-source,identity-target,"
+    "recording-source,recording-target,gen-config"
+)
 
 
 def deepspeak(
@@ -395,7 +399,8 @@ def deepspeak(
         *(f"part1/{name}" for name in videos),
         {
             "annotations-split-def.csv": splits,
-            "annotations-real.csv": "identity,video-file\n87,87-0.mp4\n11,11-4897.mp4\n10,10-1.mp4\n",
+            "annotations-real.csv": "identity,video-file\n"
+            "87,87-0.mp4\n11,11-4897.mp4\n10,10-1.mp4\n",
             "annotations-fake.csv": "\n".join((FAKE_COLUMNS, *fakes)),
         },
     )
@@ -454,7 +459,8 @@ def test_deepspeak2_unknown_engine_and_identity_are_noted(tmp_path):
         "part1/new": ("brand_new", "UNK", "none", ""),
     }
     assert report.notes == (
-        "1 fakes of an engine that is not described: category UNK, such as 'brand_new in part1/new.mp4'",
+        "1 fakes of an engine that is not described: category UNK, "
+        "such as 'brand_new in part1/new.mp4'",
         "1 identities not in annotations-split-def.csv: split none, such as '5'",
     )
 

@@ -1,4 +1,4 @@
-"""What no corpus may be misread for: links, leftovers, copies, odd names."""
+"""Links, leftovers, copies and odd names do not change an index."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from support.official_trees import (
     itw,
     write,
 )
-from support.quirks import SMALL, rows, without_path
+from support.quirks import SMALL, without_path
+from support.trees import rows
 
 SCALE = dict.fromkeys(TREES, SMALL) | {"dfdc": 0.005, "forgerynet": 0.002}
-LOCATED = [
-    corpus for corpus in TREES if corpus != "itw"
-]  # a manifest's paths are relative to the very root
+# Without itw: a manifest's paths are relative to the root itself.
+LOCATED = [corpus for corpus in TREES if corpus != "itw"]
 
 
 @pytest.mark.parametrize("corpus", LOCATED)
 def test_the_corpus_its_parent_and_a_doubled_folder_give_the_same_index(tmp_path, corpus):
     inner = tmp_path / "deepfake" / "all_fake" / "really_real"
     TREES[corpus](inner, SCALE[corpus])
-    found = rows(corpus, inner)
+    videos = rows(corpus, inner)
     # FakeAVCeleb's tree is doubled already.
     for root in (
         inner.parent,
         inner / "FakeAVCeleb_v1.2" if corpus == "fakeavceleb" else inner.parent.parent,
     ):
         again = rows(corpus, root)
-        assert without_path(again) == without_path(found)
+        assert without_path(again) == without_path(videos)
         assert all((root / row["path"].partition("!")[0]).exists() for row in again.values())
 
 
@@ -52,9 +52,9 @@ def test_two_copies_side_by_side_are_not_chosen_between(tmp_path, corpus):
 def test_what_systems_and_broken_downloads_leave_behind_changes_nothing(tmp_path, corpus):
     root = TREES[corpus](tmp_path / "official", SCALE[corpus])
     before = rows(corpus, root)
-    for place, _, names in list(os.walk(root)):
+    for folder, _, names in list(os.walk(root)):
         write(
-            Path(place),
+            Path(folder),
             {
                 ".DS_Store": "x",
                 "Thumbs.db": "x",
@@ -67,7 +67,7 @@ def test_what_systems_and_broken_downloads_leave_behind_changes_nothing(tmp_path
                 "late.mp4": "half a video",
             },
         )
-        write(Path(place), {f"._{name}": "x" for name in names[:2]})
+        write(Path(folder), {f"._{name}": "x" for name in names[:2]})
     assert rows(corpus, root) == before
 
 
@@ -86,9 +86,9 @@ def test_the_order_in_which_files_were_written_does_not_matter(tmp_path, corpus)
 def test_folders_linked_to_another_disk_are_followed(tmp_path, corpus):
     root = TREES[corpus](tmp_path / "official", SCALE[corpus])
     before = rows(corpus, root)
-    for place in [path for path in root.iterdir() if path.is_dir()]:
-        shutil.move(place, tmp_path / "disk" / place.name)
-        place.symlink_to(tmp_path / "disk" / place.name)
+    for folder in [path for path in root.iterdir() if path.is_dir()]:
+        shutil.move(folder, tmp_path / "disk" / folder.name)
+        folder.symlink_to(tmp_path / "disk" / folder.name)
     assert rows(corpus, root) == before
 
 
@@ -96,11 +96,11 @@ def test_folders_linked_to_another_disk_are_followed(tmp_path, corpus):
 def test_circular_and_broken_links_end(tmp_path, corpus):
     root = TREES[corpus](tmp_path / "official", SCALE[corpus])
     before = rows(corpus, root)
-    for number, place in enumerate(path for path in list(root.rglob("*")) if path.is_dir()):
-        (place / f"up{number}").symlink_to("..")
-        (place / f"here{number}").symlink_to(".")
-        (place / f"itself{number}.mp4").symlink_to(f"itself{number}.mp4")
-        (place / f"gone{number}.mp4").symlink_to("nowhere.mp4")
+    for number, folder in enumerate(path for path in list(root.rglob("*")) if path.is_dir()):
+        (folder / f"up{number}").symlink_to("..")
+        (folder / f"here{number}").symlink_to(".")
+        (folder / f"itself{number}.mp4").symlink_to(f"itself{number}.mp4")
+        (folder / f"gone{number}.mp4").symlink_to("nowhere.mp4")
     assert rows(corpus, root) == before
 
 
@@ -114,13 +114,12 @@ def test_two_folders_that_hold_links_to_each_other(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only posix names are bytes")
-def test_a_name_that_is_no_utf8_is_an_error_that_can_be_printed(tmp_path):
+def test_a_name_that_is_not_utf8_is_an_error_that_can_be_printed(tmp_path):
     root = itw(tmp_path, SMALL)
     (root / "manifest.csv").unlink()
     (root / "clips").rename(root / "real")
-    os.rename(
-        os.fsencode(root / "real" / "fake" / "0000.mp4"), os.fsencode(root / "real") + b"/\xff.mp4"
-    )
+    video = root / "real" / "fake" / "0000.mp4"
+    video.rename(root / "real" / os.fsdecode(b"\xff.mp4"))
     with pytest.raises(
         ValueError, match=r"itw: the name 'real/\\udcff.mp4' is not UTF-8; rename the file"
     ):

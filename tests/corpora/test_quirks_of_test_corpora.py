@@ -1,4 +1,4 @@
-"""Quirks of the corpora that only test, each told by users or found in the official files."""
+"""Quirks of the corpora that only test, each reported by users or seen in the official files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from support.official_trees import (
     wilddeepfake,
     write,
 )
-from support.quirks import SMALL, report, rows, without_path
+from support.quirks import SMALL, report, without_path
+from support.trees import rows
 
 
 @pytest.mark.parametrize(
@@ -67,19 +68,17 @@ def test_df40_reals_from_its_own_json_where_the_list_is_absent(tmp_path):
     }
     write(root, {"dataset_json/simswap_cdf.json": json.dumps(content)})
     assert {name for name, row in rows("df40", root).items() if row["label"] == 0} == listed
-    told = report("df40", root)
-    assert (
-        told.metadata_only == ("celeb-real/id99_0000",)
-        and "are those of 'simswap_cdf.json'" in told.notes[0]
-    )
+    summary = report("df40", root)
+    assert summary.metadata_only == ("celeb-real/id99_0000",)
+    assert "are those of 'simswap_cdf.json'" in summary.notes[0]
 
 
 def test_df40_reals_as_the_original_videos(tmp_path):
     root = df40(tmp_path, SMALL)
     before = rows("df40", root)
     for folder in ("Celeb-real", "YouTube-real"):
-        for place in list((root / "Celeb-DF-v2" / folder / "frames").iterdir()):
-            fill(root, [f"Celeb-DF-v2/{folder}/{place.name}.mp4"])
+        for path in list((root / "Celeb-DF-v2" / folder / "frames").iterdir()):
+            fill(root, [f"Celeb-DF-v2/{folder}/{path.name}.mp4"])
         shutil.rmtree(root / "Celeb-DF-v2" / folder / "frames")
     after = rows("df40", root)
     assert Counter(
@@ -104,9 +103,9 @@ def test_df40_only_the_celebdf_domain_of_the_papers_methods(tmp_path):
         ],
     )
     shutil.rmtree(root / "DF40/lia/cdf")
-    found = rows("df40", root)
+    videos = rows("df40", root)
     assert not any(
-        "/ff/" in name or "/landmarks/" in name or "deepfacelab" in name for name in found
+        "/ff/" in name or "/landmarks/" in name or "deepfacelab" in name for name in videos
     )
     assert report("df40", root).notes == (
         "methods outside the paper's 21 left out: StyleGAN2, deepfacelab, heygen",
@@ -115,13 +114,13 @@ def test_df40_only_the_celebdf_domain_of_the_papers_methods(tmp_path):
 
 
 def test_wilddeepfake_archives_unpacked_into_folders_of_their_own(tmp_path):
-    found = rows("wilddeepfake", wilddeepfake(tmp_path / "tars", 0.1))
+    videos = rows("wilddeepfake", wilddeepfake(tmp_path / "tars", 0.1))
     root = wilddeepfake(tmp_path / "extracted", 0.1, extracted=True)
     for shard in list(root.glob("*/*")):
         shard.rename(shard.with_name("moved"))
         shard.mkdir()
         shard.with_name("moved").rename(shard / shard.name)
-    assert without_path(rows("wilddeepfake", root)) == without_path(found)
+    assert without_path(rows("wilddeepfake", root)) == without_path(videos)
 
 
 def test_wilddeepfake_a_true_gzip_is_read_too(tmp_path):
@@ -200,10 +199,15 @@ def test_dfeval_one_name_in_two_folders(tmp_path):
 def test_manifest_paths_of_windows_and_names_with_spaces_and_letters(tmp_path):
     names = ["clips/a b.mp4", "clips/été 日本.mp4", "clips/100%,'x'.mp4"]
     fill(tmp_path, names)
-    written = "\ufeffpath,label\r\nclips\\a b.mp4,real\r\n.\\clips\\été 日本.mp4,fake\r\n\"clips/100%,'x'.mp4\",1\r\n"
+    written = (
+        "\ufeffpath,label\r\n"
+        "clips\\a b.mp4,real\r\n"
+        ".\\clips\\été 日本.mp4,fake\r\n"
+        "\"clips/100%,'x'.mp4\",1\r\n"
+    )
     write(tmp_path, {"manifest.csv": written})
-    found = {row["path"]: row["label"] for row in rows("itw", tmp_path).values()}
-    assert found == dict(zip(names, (0, 1, 1), strict=True))
+    label_of = {row["path"]: row["label"] for row in rows("itw", tmp_path).values()}
+    assert label_of == dict(zip(names, (0, 1, 1), strict=True))
 
 
 def test_manifest_links_out_of_the_root_are_refused_but_inside_it_they_work(tmp_path):

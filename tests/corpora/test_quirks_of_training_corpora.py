@@ -1,4 +1,4 @@
-"""Quirks of the corpora that train, each told by users or found in the official files."""
+"""Quirks of the corpora that train, each reported by users or seen in the official files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from support.official_trees import (
     forgerynet,
     write,
 )
-from support.quirks import SMALL, report, rows, without_path
+from support.quirks import SMALL, report, without_path
+from support.trees import rows
 
 
 def test_ffpp_raw_is_also_called_c0(tmp_path):
-    found = rows("ffpp", ffpp(tmp_path / "script", SMALL, ["raw"]), compression="raw")
+    videos = rows("ffpp", ffpp(tmp_path / "script", SMALL, ["raw"]), compression="raw")
     again = rows("ffpp", ffpp(tmp_path / "other", SMALL, ["c0"]), compression="raw")
-    assert {name.replace("/c0/", "/raw/") for name in again} == set(found) and len(found) == 12 * 9
+    assert {name.replace("/c0/", "/raw/") for name in again} == set(videos) and len(
+        videos
+    ) == 12 * 9
     (tmp_path / "other/original_sequences/youtube/raw").mkdir()  # an empty folder hides nothing
     assert rows("ffpp", tmp_path / "other", compression="raw") == again
     assert {row["compression"] for row in again.values()} == {"raw"}
@@ -32,17 +35,18 @@ def test_ffpp_raw_is_also_called_c0(tmp_path):
 
 def test_ffpp_all_levels_triple_the_counts_with_pairs_inside_a_level(tmp_path):
     root = ffpp(tmp_path, SMALL, ["c0", "c23", "c40"])
-    found, one = rows("ffpp", root, compression="all"), rows("ffpp", root)
-    assert len(found) == 3 * len(one) and Counter(row["compression"] for row in found.values()) == {
-        level: len(one) for level in ("raw", "c23", "c40")
-    }
-    fakes = [row for row in found.values() if row["label"]]
+    videos = rows("ffpp", root, compression="all")
+    one = rows("ffpp", root)
+    assert len(videos) == 3 * len(one) and Counter(
+        row["compression"] for row in videos.values()
+    ) == {level: len(one) for level in ("raw", "c23", "c40")}
+    fakes = [row for row in videos.values() if row["label"]]
     assert all(
-        found[row["pair_key"].partition("/")[2]]["compression"] == row["compression"]
+        videos[row["pair_key"].partition("/")[2]]["compression"] == row["compression"]
         for row in fakes
     )
     # The levels of one video never straddle a split.
-    assert len({(row["group"], row["split"]) for row in found.values()}) == len(
+    assert len({(row["group"], row["split"]) for row in videos.values()}) == len(
         {row["group"] for row in one.values()}
     )
     shutil.rmtree(root / "original_sequences/youtube/c40")
@@ -76,8 +80,8 @@ def test_ffpp_deepfakes_by_another_case_and_frames_instead_of_videos(tmp_path):
     level = root / "manipulated_sequences/Face2Face/c23"
     fill(level, [f"frames/{path.stem}/000.png" for path in (level / "videos").iterdir()])
     shutil.rmtree(level / "videos")
-    found = Counter((row["manipulation"], row["kind"]) for row in rows("ffpp", root).values())
-    assert found["deepfakes", "video"] == found["face2face", "frames"] == 18
+    counts = Counter((row["manipulation"], row["kind"]) for row in rows("ffpp", root).values())
+    assert counts["deepfakes", "video"] == counts["face2face", "frames"] == 18
 
 
 def test_ffpp_preprocessed_folders_beside_the_videos_count_once(tmp_path):
@@ -88,15 +92,15 @@ def test_ffpp_preprocessed_folders_beside_the_videos_count_once(tmp_path):
     assert rows("ffpp", root) == before
 
 
-@pytest.mark.parametrize("place", ["splits/conversion_dict.json", "conversion_dict.json"])
-def test_ffpp_youtube_ids_only_from_the_users_own_file(tmp_path, place):
+@pytest.mark.parametrize("path", ["splits/conversion_dict.json", "conversion_dict.json"])
+def test_ffpp_youtube_ids_only_from_the_users_own_file(tmp_path, path):
     root = ffpp(tmp_path, SMALL)
     assert {row["attrs"] for row in rows("ffpp", root).values()} == {"{}"}
-    write(root, {place: json.dumps({"071": "--b1Ua-kWJE 0", "054": "--b1Ua-kWJE 1"})})
-    found = rows("ffpp", root)
-    fake = found["manipulated_sequences/FaceSwap/c23/videos/071_054"]
+    write(root, {path: json.dumps({"071": "--b1Ua-kWJE 0", "054": "--b1Ua-kWJE 1"})})
+    videos = rows("ffpp", root)
+    fake = videos["manipulated_sequences/FaceSwap/c23/videos/071_054"]
     assert json.loads(fake["attrs"]) == {"youtube_id": "--b1Ua-kWJE"}
-    assert found["original_sequences/youtube/c23/videos/087"]["attrs"] == "{}"
+    assert videos["original_sequences/youtube/c23/videos/087"]["attrs"] == "{}"
 
 
 def test_ffpp_straddling_sequences_are_named_where_both_are_indexed(tmp_path):
@@ -244,18 +248,14 @@ def test_dfdc_kaggle_sets_are_refused_alone_and_left_out_beside(tmp_path):
     root = dfdc(tmp_path / "official", 0.005)
     before = rows("dfdc", root)
     fill(root, ["test_videos/aassnaulhq.mp4", "train_sample_videos/aagfhgtpmv.mp4"])
-    write(
-        root,
-        {
-            "train_sample_videos/metadata.json": '{"aagfhgtpmv.mp4": {"label": "FAKE", "original": "x.mp4"}}'
-        },
-    )
+    entries = {"aagfhgtpmv.mp4": {"label": "FAKE", "original": "x.mp4"}}
+    write(root, {"train_sample_videos/metadata.json": json.dumps(entries)})
     assert rows("dfdc", root) == before
     assert report("dfdc", root).notes == (
         "Kaggle's sets, which are not official, left out: train_sample_videos, test_videos",
     )
-    for place in ("train", "validation", "test"):
-        shutil.rmtree(root / place)
+    for folder in ("train", "validation", "test"):
+        shutil.rmtree(root / folder)
     with pytest.raises(
         FileNotFoundError, match="Kaggle's train_sample_videos and test_videos are other sets"
     ):
@@ -279,26 +279,26 @@ def test_dfdc_an_incomplete_test_set_is_reported(tmp_path):
 
 def test_fakeavceleb_file_names_repeat_over_types_and_people(tmp_path):
     root = fakeavceleb(tmp_path, 0.1)
-    found = rows("fakeavceleb", root)
-    stems = Counter(row["path"].rpartition("/")[2] for row in found.values())
+    videos = rows("fakeavceleb", root)
+    stems = Counter(row["path"].rpartition("/")[2] for row in videos.values())
     twice = {
         row["path"].rpartition("/")[2]: set()
-        for row in found.values()
+        for row in videos.values()
         if stems[row["path"].rpartition("/")[2]] > 1
     }
-    for row in found.values():
+    for row in videos.values():
         if row["path"].rpartition("/")[2] in twice:
             twice[row["path"].rpartition("/")[2]].add(row["manipulation"])
     assert any({"wav2lip", "fsgan-wav2lip"} <= methods for methods in twice.values())
 
 
 def test_fakeavceleb_races_with_brackets_and_odd_names(tmp_path):
-    found = rows("fakeavceleb", fakeavceleb(tmp_path, 0.2))
-    odd = [row for name, row in found.items() if "-12)" in name]
+    videos = rows("fakeavceleb", fakeavceleb(tmp_path, 0.2))
+    odd = [row for name, row in videos.items() if "-12)" in name]
     assert odd and all(
         row["label"] == 1 and row["pair_key"] and row["manipulation"] != "unknown" for row in odd
     )
-    assert any("/Caucasian (European)/women/" in name for name in found)
+    assert any("/Caucasian (European)/women/" in name for name in videos)
 
 
 def test_fakeavceleb_columns_by_position_because_path_is_the_file_name(tmp_path):
@@ -328,7 +328,7 @@ def test_forgerynet_lists_of_reversed_polarity_are_counted_not_believed(tmp_path
     before = without_path(rows("forgerynet", root))
     listing = root / "Validation/video_list.txt"
     turned = [
-        cells[:-3] + [str(1 - int(cells[-3]))] + cells[-2:]
+        [*cells[:-3], str(1 - int(cells[-3])), *cells[-2:]]
         for cells in map(str.split, listing.read_text().splitlines())
     ]
     listing.write_text("\n".join(map(" ".join, turned)))

@@ -10,26 +10,22 @@ from support.trees import make
 
 def video(**changes: object) -> Video:
     """A valid real row with some fields changed."""
-    return Video(
-        **{
-            **dict(
-                video_id="x/a",
-                path="a.mp4",
-                kind="video",
-                label=0,
-                manipulation="real",
-                category="REAL",
-                dataset="x",
-                split="test",
-                split_source="user",
-            ),
-            **changes,
-        }
-    )
+    row = {
+        "video_id": "x/a",
+        "path": "a.mp4",
+        "kind": "video",
+        "label": 0,
+        "manipulation": "real",
+        "category": "REAL",
+        "dataset": "x",
+        "split": "test",
+        "split_source": "user",
+    }
+    return Video(**row | changes)
 
 
 def test_index_table_sorts_and_clears_pairs_that_are_absent():
-    fake = dict(label=1, manipulation="deepfakes", category="FS")
+    fake = {"label": 1, "manipulation": "deepfakes", "category": "FS"}
     table = index_table(
         [
             video(video_id="x/c", path="c", pair_key="x/gone", **fake),
@@ -46,12 +42,12 @@ def test_index_table_sorts_and_clears_pairs_that_are_absent():
 @pytest.mark.parametrize(
     "second, message",
     [
-        (dict(video_id="x/a", path="b.mp4"), "listed twice"),
-        (dict(video_id="x/a", path="b.mp4", label=1, category="FS"), "two labels"),
-        (dict(video_id="x/b", label=1, category="FS"), "two labels"),
-        (dict(video_id="x/b", path="b", label=1), "contradicts category REAL"),
-        (dict(video_id="x/b", path="b", label=2), "label '2'"),
-        (dict(video_id="x/b", path="b", split="dev"), "split 'dev'"),
+        ({"video_id": "x/a", "path": "b.mp4"}, "listed twice"),
+        ({"video_id": "x/a", "path": "b.mp4", "label": 1, "category": "FS"}, "two labels"),
+        ({"video_id": "x/b", "label": 1, "category": "FS"}, "two labels"),
+        ({"video_id": "x/b", "path": "b", "label": 1}, "contradicts category REAL"),
+        ({"video_id": "x/b", "path": "b", "label": 2}, "label '2'"),
+        ({"video_id": "x/b", "path": "b", "split": "dev"}, "split 'dev'"),
     ],
 )
 def test_index_table_refuses(second, message):

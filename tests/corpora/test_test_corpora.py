@@ -35,14 +35,15 @@ def df40(tmp_path) -> Path:
                 ),
                 b"x",
             ),
-            "Celeb-DF-v2/List_of_testing_videos.txt": "1 Celeb-real/id0_0000.mp4\n1 YouTube-real/00170.mp4\n"
+            "Celeb-DF-v2/List_of_testing_videos.txt": "1 Celeb-real/id0_0000.mp4\n"
+            "1 YouTube-real/00170.mp4\n"
             "0 Celeb-synthesis/id0_id1_0000.mp4",
         },
     )
 
 
 def test_df40_methods_reals_and_pairs(df40):
-    found = rows("df40", df40)
+    videos = rows("df40", df40)
     assert {
         name: (
             row["manipulation"],
@@ -50,7 +51,7 @@ def test_df40_methods_reals_and_pairs(df40):
             row["label"],
             row["pair_key"].rpartition("/")[2],
         )
-        for name, row in found.items()
+        for name, row in videos.items()
     } == {
         "Celeb-DF-v2/Celeb-real/frames/id0_0000": ("real", "REAL", 0, ""),
         "Celeb-DF-v2/YouTube-real/frames/00170": ("real", "REAL", 0, ""),
@@ -58,7 +59,7 @@ def test_df40_methods_reals_and_pairs(df40):
         "DF40/inswapper/cdf/frames/id0_id2_0000": ("inswap", "FS", 1, "id0_0000"),
         "DF40/MRAA/cdf/frames/00170": ("mraa", "RE", 1, "00170"),
     }
-    assert {(row["kind"], row["split"]) for row in found.values()} == {("frames", "test")}
+    assert {(row["kind"], row["split"]) for row in videos.values()} == {("frames", "test")}
     assert "heygen" in ADAPTERS["df40"].index(df40)[1].notes[0]
 
 
@@ -100,13 +101,13 @@ def test_wilddeepfake_archives_and_folder_names(tmp_path, between):
             ),
         },
     )
-    found = rows("wilddeepfake", tmp_path)
-    assert {name: (row["label"], row["category"]) for name, row in found.items()} == {
+    videos = rows("wilddeepfake", tmp_path)
+    assert {name: (row["label"], row["category"]) for name, row in videos.items()} == {
         "real_train/1/131": (0, "REAL"),
         "real_train/1/7": (0, "REAL"),
         "fake_test/1/131": (1, "UNK"),
     }
-    row = found["real_train/1/131"]
+    row = videos["real_train/1/131"]
     assert (
         row["path"] == f"{root.name}/real{between}train/1.tar.gz!1/real/131"
         and row["split"] == "test"
@@ -126,7 +127,7 @@ def test_wilddeepfake_inner_folder_must_agree(tmp_path):
     make(tmp_path, {"real_train/1.tar.gz": tar_bytes(["./1/fake/131/3.png"])})
     with pytest.raises(ValueError, match="expected '<shard>/real/<sequence>'"):
         rows("wilddeepfake", tmp_path)
-    make(tmp_path, {"real_train/1.tar.gz": b"this is no archive"})
+    make(tmp_path, {"real_train/1.tar.gz": b"this is not an archive"})
     with pytest.raises(ValueError, match=r"'1.tar.gz' in 'real_train' is not a readable tar"):
         rows("wilddeepfake", tmp_path)
 
@@ -192,21 +193,25 @@ def test_manifest_fields_and_unknown_columns(tmp_path):
             "clips/b.mp4": b"x",
             "crops/c/0.png": b"x",
             "loose.mp4": b"x",
-            "manifest.csv": "path,label,category,identity,source_video,place\nclips/a.mp4,Real,,p1,,\n"
-            "clips/b.mp4,1,fs,p1,clips/a.mp4,Rome\ncrops/c,manipulated,,,,\ngone.mp4,0,,,,\n",
+            "manifest.csv": "path,label,category,identity,source_video,city\n"
+            "clips/a.mp4,Real,,p1,,\n"
+            "clips/b.mp4,1,fs,p1,clips/a.mp4,Rome\n"
+            "crops/c,manipulated,,,,\n"
+            "gone.mp4,0,,,,\n",
         },
     )
     table, report = ADAPTERS["itw"].index(tmp_path)
-    found = {row["path"]: row for row in table.to_dict("records")}
-    assert {path: (row["label"], row["category"], row["kind"]) for path, row in found.items()} == {
+    videos = {row["path"]: row for row in table.to_dict("records")}
+    assert {path: (row["label"], row["category"], row["kind"]) for path, row in videos.items()} == {
         "clips/a.mp4": (0, "REAL", "video"),
         "clips/b.mp4": (1, "FS", "video"),
         "crops/c": (1, "UNK", "frames"),
     }
     assert (
-        found["clips/b.mp4"]["pair_key"] == "itw/clips/a" and found["clips/b.mp4"]["group"] == "p1"
+        videos["clips/b.mp4"]["pair_key"] == "itw/clips/a"
+        and videos["clips/b.mp4"]["group"] == "p1"
     )
-    assert json.loads(found["clips/b.mp4"]["attrs"]) == {"place": "Rome"}
+    assert json.loads(videos["clips/b.mp4"]["attrs"]) == {"city": "Rome"}
     assert (report.metadata_only, report.disk_only) == (("gone.mp4",), ("loose.mp4",))
 
 
@@ -251,12 +256,12 @@ def test_empty_and_missing_roots(tmp_path, corpus):
 def test_index_corpora_joins_and_reports_what_was_not_run(ffpp, celeb):
     index, report = index_corpora({"ffpp": ffpp, "celebdf2": str(celeb), "dfdc": None, "itw": ""})
     assert len(index) == 36 + 5 and index["video_id"].is_monotonic_increasing
-    found = {(row["corpus"], row["split"]): row for row in report.to_dict("records")}
-    assert (found["ffpp", "val"]["real"], found["ffpp", "val"]["fake"]) == (2, 10)
-    assert (found["celebdf2", "test"]["real"], found["celebdf2", "test"]["fake"]) == (2, 1)
-    assert {corpus for (corpus, _), row in found.items() if row["notes"].startswith("not run")} == (
-        set(PAPER) - {"ffpp", "celebdf2"}
-    )
+    counts = {(row["corpus"], row["split"]): row for row in report.to_dict("records")}
+    assert (counts["ffpp", "val"]["real"], counts["ffpp", "val"]["fake"]) == (2, 10)
+    assert (counts["celebdf2", "test"]["real"], counts["celebdf2", "test"]["fake"]) == (2, 1)
+    assert {
+        corpus for (corpus, _), row in counts.items() if row["notes"].startswith("not run")
+    } == (set(PAPER) - {"ffpp", "celebdf2"})
     with pytest.raises(ValueError, match="unknown corpus 'ffp'"):
         index_corpora({"ffp": ffpp})
 
@@ -264,13 +269,13 @@ def test_index_corpora_joins_and_reports_what_was_not_run(ffpp, celeb):
 def test_photographs_of_people_belong_to_no_split_and_are_cropped_by_the_detector(
     tmp_path: Path,
 ) -> None:
-    for place in (
+    for path in (
         "train/n000002/0001_01.jpg",
         "train/n000002/0002_01.jpg",
         "test/n000001/0001_01.jpg",
     ):
-        (tmp_path / "VGGFace2" / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "VGGFace2" / place).write_bytes(b"x")
+        (tmp_path / "VGGFace2" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "VGGFace2" / path).write_bytes(b"x")
     index, report = index_corpora({"vggface2": tmp_path})
     rows = index[index["dataset"] == "vggface2"]
     assert rows[["video_id", "path", "kind", "label", "split"]].values.tolist() == [

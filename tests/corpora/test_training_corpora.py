@@ -11,18 +11,18 @@ from support.trees import FFPP_METHODS, FFPP_PAIRS, make, rows
 
 
 def test_ffpp_counts_labels_and_pairs(ffpp):
-    found = rows("ffpp", ffpp)
-    assert len(found) == 36  # 12 per pair: 2 reals, 5 methods in both directions
-    fake = found["manipulated_sequences/NeuralTextures/c23/videos/071_054"]
+    videos = rows("ffpp", ffpp)
+    assert len(videos) == 36  # 12 per pair: 2 reals, 5 methods in both directions
+    fake = videos["manipulated_sequences/NeuralTextures/c23/videos/071_054"]
     assert (fake["label"], fake["manipulation"], fake["category"]) == (1, "neuraltextures", "RE")
     assert (fake["target_id"], fake["source_id"], fake["split"]) == ("071", "054", "train")
-    real = found[fake["pair_key"].removeprefix("ffpp/")]
+    real = videos[fake["pair_key"].removeprefix("ffpp/")]
     assert real["video_id"] == "ffpp/original_sequences/youtube/c23/videos/071"
     assert (real["label"], real["manipulation"], real["group"]) == (0, "real", fake["group"])
     for split, pair in FFPP_PAIRS.items():
-        assert {row["target_id"] for row in found.values() if row["split"] == split} == set(pair)
+        assert {row["target_id"] for row in videos.values() if row["split"] == split} == set(pair)
     for folder, expected in FFPP_METHODS.items():
-        these = [row for name, row in found.items() if f"/{folder}/" in name]
+        these = [row for name, row in videos.items() if f"/{folder}/" in name]
         assert {(row["manipulation"], row["category"]) for row in these} == {expected} and len(
             these
         ) == 6
@@ -68,15 +68,15 @@ def test_ffpp_stem_collision_is_an_error(ffpp):
 
 
 def test_celebdf_labels_splits_and_pairs(celeb):
-    found = rows("celebdf2", celeb)
-    assert {name: (row["label"], row["split"]) for name, row in found.items()} == {
+    videos = rows("celebdf2", celeb)
+    assert {name: (row["label"], row["split"]) for name, row in videos.items()} == {
         "Celeb-real/id0_0000": (0, "test"),
         "Celeb-real/id1_0002": (0, "train"),
         "YouTube-real/00170": (0, "test"),
         "Celeb-synthesis/id0_id1_0000": (1, "test"),
         "Celeb-synthesis/id1_id0_0002": (1, "train"),
     }
-    fake = found["Celeb-synthesis/id1_id0_0002"]
+    fake = videos["Celeb-synthesis/id1_id0_0002"]
     assert (fake["target_id"], fake["source_id"]) == ("id1", "id0")
     assert fake["pair_key"] == "celebdf2/Celeb-real/id1_0002"
 
@@ -84,8 +84,8 @@ def test_celebdf_labels_splits_and_pairs(celeb):
 def test_celebdf_with_videos_level_and_other_case(celeb):
     (celeb / "Youtube-real").mkdir()
     (celeb / "YouTube-real").rename(celeb / "Youtube-real" / "videos")
-    found = rows("celebdf2", celeb)
-    assert found["Youtube-real/videos/00170"]["split"] == "test" and len(found) == 5
+    videos = rows("celebdf2", celeb)
+    assert videos["Youtube-real/videos/00170"]["split"] == "test" and len(videos) == 5
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def dfdc(tmp_path) -> Path:
 
 
 def test_dfdc_labels_splits_and_originals(dfdc):
-    found = rows("dfdc", dfdc)
+    videos = rows("dfdc", dfdc)
     real, fake = (0, "real", "REAL"), (1, "dfdc_unknown", "FS")
     assert {
         name: (row["split"], (row["label"], row["manipulation"], row["category"]))
-        for name, row in found.items()
+        for name, row in videos.items()
     } == {
         "train/dfdc_train_part_0/awnfpubqmo": ("train", fake),
         "train/dfdc_train_part_0/lnhkjhyhvw": ("train", real),
@@ -168,7 +168,9 @@ def test_dfdc_labels_splits_and_originals(dfdc):
         "test/0/cccccccccc": ("test", fake),
         "test/1/dddddddddd": ("test", real),
     }
-    fake, real = (found[f"train/dfdc_train_part_0/{name}"] for name in ("awnfpubqmo", "lnhkjhyhvw"))
+    fake, real = (
+        videos[f"train/dfdc_train_part_0/{name}"] for name in ("awnfpubqmo", "lnhkjhyhvw")
+    )
     assert (fake["pair_key"], fake["group"]) == (real["video_id"], real["group"])
     assert ADAPTERS["dfdc"].index(dfdc)[1].metadata_only == ("dfdc_train_part_0/gonegonego.mp4",)
 
@@ -237,17 +239,17 @@ def fav(tmp_path) -> Path:
 
 
 def test_fakeavceleb_methods_pairs_and_the_dropped_type(fav):
-    found = rows("fakeavceleb", fav)
-    place = "African/men/id00076"
+    videos = rows("fakeavceleb", fav)
+    person = "African/men/id00076"
     assert {
-        name: (row["label"], row["manipulation"], row["category"]) for name, row in found.items()
+        name: (row["label"], row["manipulation"], row["category"]) for name, row in videos.items()
     } == {
-        f"RealVideo-RealAudio/{place}/00109": (0, "real", "REAL"),
-        f"FakeVideo-RealAudio/{place}/00109_1_id00476_wavtolip": (1, "wav2lip", "RE"),
-        f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip": (1, "fsgan-wav2lip", "FS"),
+        f"RealVideo-RealAudio/{person}/00109": (0, "real", "REAL"),
+        f"FakeVideo-RealAudio/{person}/00109_1_id00476_wavtolip": (1, "wav2lip", "RE"),
+        f"FakeVideo-FakeAudio/{person}/00109_1_id00476_wavtolip": (1, "fsgan-wav2lip", "FS"),
     }
-    fake = found[f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip"]
-    assert fake["pair_key"] == f"fakeavceleb/RealVideo-RealAudio/{place}/00109"
+    fake = videos[f"FakeVideo-FakeAudio/{person}/00109_1_id00476_wavtolip"]
+    assert fake["pair_key"] == f"fakeavceleb/RealVideo-RealAudio/{person}/00109"
     assert (fake["target_id"], fake["source_id"], fake["group"]) == (
         "id00076",
         "id00476",
@@ -255,7 +257,7 @@ def test_fakeavceleb_methods_pairs_and_the_dropped_type(fav):
     )
     assert (fav / fake["path"]).is_file()
     other = rows("fakeavceleb", fav, composite_category="RE")
-    assert other[f"FakeVideo-FakeAudio/{place}/00109_1_id00476_wavtolip"]["category"] == "RE"
+    assert other[f"FakeVideo-FakeAudio/{person}/00109_1_id00476_wavtolip"]["category"] == "RE"
     assert "1 RealVideo-FakeAudio videos left out" in ADAPTERS["fakeavceleb"].index(fav)[1].notes[0]
 
 
@@ -317,7 +319,8 @@ def forgery(tmp_path) -> Path:
             ),
             "Training/video_list.txt": "1 train_video_release/6/o6/i6/video.mp4 0 90 1 1 2 6\n"
             "1 train_video_release/16/r1/video.mp4 0 90 0 1 0 16\n",
-            "Validation/video_list.txt": "3 val_video_release/4/7f89/718e/video.mp4 0 10 0 10 35 1 45 30 0 1 2 4\n"
+            "Validation/video_list.txt": "3 val_video_release/4/7f89/718e/video.mp4 "
+            "0 10 0 10 35 1 45 30 0 1 2 4\n"
             "1 val_video_release/19/gone/video.mp4 0 5 0 0 0 19\n",
         },
     )
@@ -325,8 +328,8 @@ def forgery(tmp_path) -> Path:
 
 def test_forgerynet_labels_from_folders(forgery):
     table, report = ADAPTERS["forgerynet"].index(forgery)
-    found = {row["attrs"]: row for row in table.to_dict("records")}
-    by_folder = {json.loads(attrs)["folder"]: row for attrs, row in found.items()}
+    videos = {row["attrs"]: row for row in table.to_dict("records")}
+    by_folder = {json.loads(attrs)["folder"]: row for attrs, row in videos.items()}
     assert {
         n: (row["label"], row["manipulation"], row["category"]) for n, row in by_folder.items()
     } == {

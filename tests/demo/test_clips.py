@@ -1,6 +1,4 @@
-"""Rendered clips: fakes differ from their reals in the blended face only, and nothing else tells
-them apart.
-"""
+"""Rendered clips: fakes differ from their reals in the blended face and in nothing else."""
 
 from dataclasses import replace
 
@@ -20,14 +18,12 @@ TIMES = np.arange(3) / clips.FRAMES_PER_SECOND
 
 
 def one_of_each_kind():
-    """(corpus, method): a swap and a reenactment of each corpus that has both, with all colour
-    transfers.
-    """
+    """Yield (corpus, method): one swap and one reenactment of each corpus that has them."""
     for corpus in PLANNERS:
         table = RECIPES["wild" if corpus in WILD else corpus]
         for kind in ("swap", "reenact"):
-            found = [method for method, how in table.items() if how.kind == kind]
-            yield from ((corpus, method) for method in found[-1:])
+            methods = [method for method, how in table.items() if how.kind == kind]
+            yield from ((corpus, method) for method in methods[-1:])
 
 
 def take(assets, corpus, method, number=1):
@@ -126,7 +122,7 @@ def test_post_processing_keeps_size_and_depends_on_the_seed_only(step):
     )
 
 
-def test_clips_are_h264_at_eight_frames_a_second(assets, tmp_path):
+def test_clips_are_h264_at_eight_frames_per_second(assets, tmp_path):
     _, still, motion, layer = take(assets, "ffpp", "faceswap")
     times = np.arange(12) / 8
     source = list(clips.render(still, motion, layer, 7, times))
@@ -175,7 +171,7 @@ def test_a_face_crop_is_centred_and_scaled():
     assert np.ptp(xs) == pytest.approx(40 * 256 / side, abs=3)
 
 
-def test_the_face_box_holds_the_face_of_the_rendered_frame(assets):
+def test_the_face_box_encloses_the_face_of_the_rendered_frame(assets):
     """A red still with a green face: what is green in the frame is in the box."""
     _, still, motion, _ = take(assets, "dfdc", "dfdc_1")
     towards = people.stills(assets, TARGET)[-1]

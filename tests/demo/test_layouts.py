@@ -1,6 +1,4 @@
-"""The miniatures: planned clips under the official layouts, read back by the adapters that know of
-no demo.
-"""
+"""The miniatures: planned clips in the official layouts, read back by the ordinary adapters."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -44,16 +42,14 @@ SMOKE = {
 
 
 def lay_out(clips: Sequence[Clip], out: Path) -> dict[str, Path]:
-    """Stand-in for the renderer: a byte per video, two images per face sequence; then
-    ``finish``.
-    """
+    """Write a byte per video and two images per face sequence in path of rendering; ``finish``."""
     roots = {
         corpus: out / official_name(corpus)
         for corpus in dict.fromkeys(clip.corpus for clip in clips)
     }
     for clip in clips:
-        place = roots[clip.corpus] / clip.path
-        for file in (place,) if clip.kind == "video" else (place / "0.png", place / "10.png"):
+        path = roots[clip.corpus] / clip.path
+        for file in (path,) if clip.kind == "video" else (path / "0.png", path / "10.png"):
             assert not file.exists(), f"{clip.path} is planned twice"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(b"x")
@@ -63,15 +59,13 @@ def lay_out(clips: Sequence[Clip], out: Path) -> dict[str, Path]:
 
 
 def expected(clip: Clip) -> tuple:
-    """What the corpus's own metadata can tell of a clip: DFDC and the wild sets name no method."""
+    """What the corpus's metadata says about a clip: DFDC and the wild sets name no method."""
     method = {"dfdc_": "dfdc_unknown", "wild_": "unknown"}.get(clip.method[:5], clip.method)
     return clip.corpus, clip.split, clip.label, method
 
 
 def dropped(clip: Clip, clips: Sequence[Clip]) -> bool:
-    """RealVideo-FakeAudio by its folder, Unknown as the reals beyond the number that was asked
-    for.
-    """
+    """Whether adapters leave a clip out: RealVideo-FakeAudio and Deepfake-Eval-2024's last two."""
     wild = [other.path for other in clips if other.corpus == "dfeval2024"]
     return "RealVideo-FakeAudio" in clip.path or clip.path in wild[-2:]
 

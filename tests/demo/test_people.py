@@ -10,15 +10,15 @@ from support.takes import TARGET
 
 
 def test_a_sheet_is_cut_into_sixteen_pictures_row_by_row(sheet):
-    found = people.tiles(sheet)
-    assert len(found) == 16
-    assert all(200 < picture.shape[0] < 448 and 300 < picture.shape[1] < 600 for picture in found)
-    assert not any((picture.min(axis=2) > 240).mean() > 0.3 for picture in found)
-    assert np.abs(found[0].astype(int) - place(sheet, found[0], 0, 0)).max() == 0
-    assert np.abs(found[6].astype(int) - place(sheet, found[6], 1, 2)).max() == 0
+    tiles = people.tiles(sheet)
+    assert len(tiles) == 16
+    assert all(200 < picture.shape[0] < 448 and 300 < picture.shape[1] < 600 for picture in tiles)
+    assert not any((picture.min(axis=2) > 240).mean() > 0.3 for picture in tiles)
+    assert np.abs(tiles[0].astype(int) - region_like(sheet, tiles[0], 0, 0)).max() == 0
+    assert np.abs(tiles[6].astype(int) - region_like(sheet, tiles[6], 1, 2)).max() == 0
 
 
-def place(sheet, picture, row, column):
+def region_like(sheet, picture, row, column):
     """The region of a quarter-by-quarter cell of the sheet that fits ``picture`` best."""
     height, width = sheet.shape[0] // 4, sheet.shape[1] // 4
     y0, x0 = max(row * height - 60, 0), max(column * width - 60, 0)
@@ -34,9 +34,9 @@ def test_a_blank_sheet_is_an_error(grey):
 
 
 def test_stills_have_faces_of_one_height_and_differ(assets):
-    found = people.stills(assets, TARGET)
-    assert len(found) == 16 - len(people.OCCLUDED)
-    for still in found:
+    stills = people.stills(assets, TARGET)
+    assert len(stills) == 16 - len(people.OCCLUDED)
+    for still in stills:
         oval = still.points[list(OVAL)]
         assert still.points.shape == (478, 2)
         assert np.ptp(oval[:, 1]) == pytest.approx(people.FACE_HEIGHT, rel=0.01)
@@ -44,4 +44,4 @@ def test_stills_have_faces_of_one_height_and_differ(assets):
         np.testing.assert_allclose(
             still.centre, [(oval[:, i].min() + oval[:, i].max()) / 2 for i in (0, 1)]
         )
-    assert len({still.image.tobytes() for still in found}) == len(found)
+    assert len({still.image.tobytes() for still in stills}) == len(stills)

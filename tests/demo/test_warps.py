@@ -11,9 +11,8 @@ from support.takes import smooth
 
 def cloud(count=478, seed=0):
     """Landmarks about the middle of a 240 × 200 picture."""
-    return (np.random.default_rng(seed).uniform(-50, 50, (count, 2)) + (100, 120)).astype(
-        np.float32
-    )
+    offsets = np.random.default_rng(seed).uniform(-50, 50, (count, 2))
+    return (offsets + np.array((100, 120))).astype(np.float32)
 
 
 def test_identical_landmarks_leave_the_picture_alone():
@@ -25,9 +24,7 @@ def test_identical_landmarks_leave_the_picture_alone():
     "angle, scale, shift", [(0.2, 1.0, (5, -3)), (-0.3, 1.25, (0, 0)), (0.0, 0.8, (12, 7))]
 )
 def test_a_pure_similarity_is_undone(angle, scale, shift):
-    """The picture as seen through a similarity, with its landmarks moved the same way, is brought
-    back.
-    """
+    """A picture and its landmarks moved by a similarity are brought back."""
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.column_stack([turn, np.array([100, 120]) - turn @ (100, 120) + shift])
     moved = cv2.warpAffine(
@@ -114,8 +111,8 @@ def test_colour_transfer_brings_mean_and_spread_to_those_of_the_target(patches):
         lab(warps.match_colour(layer, target, mask, how), mask) for how in ("mean", "lab")
     )
     assert np.abs(lab(layer, mask).mean(0) - goal.mean(0)).max() > 10
-    for found in (by_mean, by_both):
-        assert np.abs(found.mean(0) - goal.mean(0)).max() < 3
+    for values in (by_mean, by_both):
+        assert np.abs(values.mean(0) - goal.mean(0)).max() < 3
     assert np.abs(by_both.std(0) - goal.std(0)).max() < np.abs(by_mean.std(0) - goal.std(0)).max()
 
 

@@ -186,7 +186,8 @@ def test_files_that_are_no_fsfm_checkpoint(tmp_path, spoil, what):
     place = write_fsfm(tmp_path)
     spoil(place)
     with pytest.raises(
-        ValueError, match=rf"checkpoint-400.pth is no FSFM checkpoint \({what}\); fetch it again"
+        ValueError,
+        match=rf"checkpoint-400.pth is not an FSFM checkpoint \({what}\); fetch it again",
     ) as info:
         load_fsfm(tiny(), place)
     only_line(info)
@@ -197,7 +198,7 @@ def test_files_that_are_no_safetensors(tmp_path, spoil):
     place = write_safetensors(tmp_path, encoder_state())
     spoil(place)
     with pytest.raises(
-        ValueError, match="start.safetensors is no readable safetensors file"
+        ValueError, match="start.safetensors is not a readable safetensors file"
     ) as info:
         load_safetensors(tiny(), place)
     only_line(info)
@@ -206,7 +207,7 @@ def test_files_that_are_no_safetensors(tmp_path, spoil):
 def test_a_bare_state_dict_is_no_fsfm_checkpoint(tmp_path):
     place = write_fsfm(tmp_path)
     torch.save(encoder_state(), place)
-    with pytest.raises(ValueError, match="is no FSFM checkpoint") as info:
+    with pytest.raises(ValueError, match="is not an FSFM checkpoint") as info:
         load_fsfm(tiny(), place)
     only_line(info)
 
@@ -224,7 +225,7 @@ class Shell:
 def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(tmp_path):
     trace = tmp_path / "trace"
     place = write_fsfm(tmp_path, args=Shell(f"touch {trace}"))
-    with pytest.raises(ValueError, match="is no FSFM checkpoint") as info:
+    with pytest.raises(ValueError, match="is not an FSFM checkpoint") as info:
         load_fsfm(tiny(), place)
     only_line(info)
     assert not trace.exists()

@@ -76,11 +76,12 @@ def test_published_weights_find_their_place_and_any_other_key_is_refused(small_c
         change(spoilt)
         torch.save({"model": spoilt}, tmp_path / "bad.tar")
         with pytest.raises(
-            ValueError, match=f"bad.tar is no checkpoint of this EfficientNet: 1 tensors .* {what}"
+            ValueError,
+            match=f"bad.tar is not a checkpoint of this EfficientNet: 1 tensors .* {what}",
         ):
             checkpoints.load_sbi(other, tmp_path / "bad.tar")
     (tmp_path / "page.tar").write_text("<html>")
-    with pytest.raises(ValueError, match="page.tar is no checkpoint of SBI"):
+    with pytest.raises(ValueError, match="page.tar is not an SBI checkpoint"):
         checkpoints.load_sbi(other, tmp_path / "page.tar")
     with pytest.raises(FileNotFoundError, match="sbi.weights .*none.tar not found"):
         checkpoints.load_sbi(other, tmp_path / "none.tar")

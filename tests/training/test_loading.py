@@ -13,7 +13,7 @@ from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.training.loading import (
     CropDataset,
     GlobalBatches,
-    Seeded,
+    SeededDataset,
     evaluation_loader,
     positions,
     seeded,
@@ -192,13 +192,13 @@ def test_an_epoch_that_begins_at_a_later_step_goes_on_as_the_whole_one(store):
 
 def test_a_crops_augmentation_depends_on_seed_epoch_and_crop_only(store):
     data = dataset(store, [0, 0, 1], training_transform("fsfm", 16, NORM))
-    first = Seeded(data, 0)[5, 0][0]
-    torch.rand(3), np.random.rand(), Seeded(data, 0)[5, 2]
-    assert torch.equal(Seeded(data, 0)[5, 0][0], first)
+    first = SeededDataset(data, 0)[5, 0][0]
+    torch.rand(3), np.random.rand(), SeededDataset(data, 0)[5, 2]
+    assert torch.equal(SeededDataset(data, 0)[5, 0][0], first)
     for other in (
-        Seeded(data, 0)[5, 1],
-        Seeded(data, 0)[6, 0],
-        Seeded(data, 1)[5, 0],
+        SeededDataset(data, 0)[5, 1],
+        SeededDataset(data, 0)[6, 0],
+        SeededDataset(data, 1)[5, 0],
     ):  # item 1 is the same crop
         assert not torch.equal(other[0], first)
 

@@ -8,7 +8,7 @@ import torch
 from deepfake_repro.training import loop
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.detector import over_views
-from deepfake_repro.training.loop import Best, Rate, Sums
+from deepfake_repro.training.loop import BestEpoch, StepSchedule, Sums
 from support.toy_training import RECIPE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,7 +19,7 @@ def test_a_rate_of_any_form_reaches_every_group_by_its_scale():
     optimizer = torch.optim.SGD(
         [{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}], lr=9.0
     )
-    clock = Rate(optimizer, lambda step: 0.1 * step)
+    clock = StepSchedule(optimizer, lambda step: 0.1 * step)
     for step in (3, 0, 10):
         clock.step_update(step)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
@@ -28,12 +28,12 @@ def test_a_rate_of_any_form_reaches_every_group_by_its_scale():
 
 
 def test_the_best_epoch_is_the_first_of_equals_and_a_copy():
-    best, weights = Best(), {"w": torch.zeros(2)}
+    best, weights = BestEpoch(), {"w": torch.zeros(2)}
     for epoch, value in enumerate((-0.5, -0.4, -0.4, -0.6), start=1):
         weights["w"] += 1
         best.offer(value, epoch, weights)
     assert (best.value, best.epoch, best.weights["w"].tolist()) == (-0.4, 2, [2.0, 2.0])
-    again = Best()
+    again = BestEpoch()
     again.load_state_dict(best.state_dict())
     assert vars(again) == vars(best)
 

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from ruamel.yaml import YAML
 
+from deepfake_repro.operations.stage_code import executed_notebooks
 from support.notebooks import NAMES, every_book
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,10 +33,8 @@ def passed_by_the_pipeline() -> dict[str, set[str]]:
         for command in commands
         for line in (command if isinstance(command, list) else [command])
     ]
-    found = [
-        re.search(r"deepfake_repro\.project\.notebooks run (\S+) \S+(.*)", line) for line in lines
-    ]
-    return {match[1]: set(re.findall(r"(\w+)=", match[2])) for match in found if match}
+    matches = [re.search(r" notebook (\S+) \S+(.*)", " ".join(line.split())) for line in lines]
+    return {match[1]: set(re.findall(r"(\w+)=", match[2])) for match in matches if match}
 
 
 @every_book
@@ -54,9 +53,7 @@ def test_first_cell_has_a_title_and_names_the_section_of_the_paper(path: Path) -
 
 @every_book
 def test_devices_and_precision_come_from_the_shared_loop(path: Path) -> None:
-    """``loop.this_fabric`` refuses fp16 and knows ``torchrun``; a Fabric of a notebook's own would
-    do neither.
-    """
+    """``launch_fabric`` rejects fp16 and supports ``torchrun``; another Fabric does neither."""
     assert not [cell.source for cell in code_cells(path) if re.search(r"\bFabric\(", cell.source)]
 
 
@@ -102,5 +99,4 @@ def test_parameters_cell_has_exactly_what_the_pipeline_passes(
 
 
 def test_the_pipeline_cleans_the_notebooks_that_it_runs() -> None:
-    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert set(stages["notebook"]["foreach"]) == set(passed_by_the_pipeline()) <= set(NAMES)
+    assert set(executed_notebooks()) == set(passed_by_the_pipeline()) <= set(NAMES)

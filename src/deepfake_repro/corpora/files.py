@@ -116,7 +116,7 @@ def usable(path: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> bool:
     return (
         path.suffix.lower() in suffixes
         and _wanted(path.name)
-        and _isfile(path)
+        and _is_file(path)
         and path.stat().st_size > 0
         and not os.path.exists(f"{path}{UNFINISHED}")  # noqa: PTH110 - Path raises for long names
     )
@@ -305,7 +305,7 @@ def _wanted(name: str) -> bool:
     return not (name.startswith(".") or name == "__MACOSX")
 
 
-def _isfile(path: Path | os.DirEntry) -> bool:
+def _is_file(path: Path | os.DirEntry) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - Path raises for circular links and long names
 
 
@@ -327,7 +327,7 @@ def _usable(entry: os.DirEntry, suffixes: tuple[str, ...]) -> bool:
     return (
         entry.name.lower().endswith(suffixes)
         and _wanted(entry.name)
-        and (_isfile(entry) if entry.is_symlink() else entry.is_file())
+        and (_is_file(entry) if entry.is_symlink() else entry.is_file())
         and entry.stat().st_size > 0
     )
 

@@ -26,7 +26,7 @@ from ..project.params import Profile, load
 from ..project.paths import ASSETS, Paths, corpus_roots, profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, SBI
 from ..training.detector import Detector, build_detector
-from ..training.devices import this_fabric
+from ..training.devices import launch_fabric
 from ..training.loading import seeded
 from ..training.losses import cross_entropy
 from ..training.transforms import Normalisation, training_transform
@@ -100,7 +100,7 @@ def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
     return {
         FINETUNE: (options.train, partial(build, options.train)),
         SBI: (options.sbi, partial(build, options.sbi)),
-        LNCLIP: (options.lnclip, partial(sphere.empty, options.lnclip)),
+        LNCLIP: (options.lnclip, partial(sphere.build_sphere_detector, options.lnclip)),
     }
 
 
@@ -177,7 +177,7 @@ def measure_speeds(options: Profile) -> dict[str, Speed]:
 def _images_per_second(
     build: Callable[[], Detector], recipe: Any, batch: int, learn: bool
 ) -> float:
-    fabric = this_fabric(recipe.precision)
+    fabric = launch_fabric(recipe.precision)
     detector = build().train(learn)
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True)

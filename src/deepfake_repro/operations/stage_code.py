@@ -65,13 +65,13 @@ def stage_codes(
     """Return what each stage can reach; ``source``: folder of the package."""
     lock = base / "requirements.lock"
     whole, numbers = Closure(source, lock), Closure(source, lock, DRAWING)
-    found = {}
+    codes = {}
     for stage, commands in STAGES.items():
         closure = whole if stage in DRAWING_STAGES else numbers
-        found[stage] = Code.union(
+        codes[stage] = Code.union(
             [code for command in commands for code in _codes(base, command, closure, functions)]
         )
-    return found
+    return codes
 
 
 def executed_notebooks() -> list[str]:

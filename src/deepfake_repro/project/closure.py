@@ -173,18 +173,18 @@ class Closure:
         """Return the definitions that ``node``, a part of ``module``, refers to by name."""
         inner = imported_names(node, module)
         imported = module.imports | inner
-        found = [Definition(target.module, ON_IMPORT) for target in inner.values()]
+        targets = [Definition(target.module, ON_IMPORT) for target in inner.values()]
         followed: set[int] = set()
         for part in ast.walk(node):  # yields an attribute before the expression it belongs to
             if id(part) in followed or not isinstance(part, ast.Name | ast.Attribute):
                 continue
             base, *attributes = dotted(part) or [""]
             if base in imported:
-                found.append(self._follow(imported[base], attributes))
+                targets.append(self._follow(imported[base], attributes))
                 followed |= chain(part)
             elif isinstance(part, ast.Name) and base in module.definitions:
-                found.append(Definition(module.name, base))
-        return found
+                targets.append(Definition(module.name, base))
+        return targets
 
     def _follow(self, target: Definition, attributes: list[str]) -> Definition:
         """Return the definition that ``target.attribute…`` refers to, through nested modules."""

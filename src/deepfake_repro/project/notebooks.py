@@ -57,7 +57,6 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
     """
     import papermill  # takes two seconds: import it only in stages that execute notebooks
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
     valid = papermill.inspect_notebook(str(source))
     unknown = sorted(set(parameters) - set(valid))
@@ -71,20 +70,7 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
     os.environ[LINES] = "1"
     _stream_to_terminal()
     try:
-        # IPC instead of TCP: no open port, and no race between kernels that start simultaneously.
-        # The sockets need a folder per kernel, because by default kernels of one working directory
-        # use the same names.
-        with TemporaryDirectory(prefix="kernel-") as sockets:
-            transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
-            papermill.execute_notebook(
-                str(source),
-                str(target),
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                log_output=True,
-                config=transport,
-            )
+        _execute(source, target, parameters)
     except PapermillExecutionError as error:
         raise SystemExit(
             f"{source.name} failed in cell {error.cell_index}:\n"
@@ -93,6 +79,29 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
     finally:
         if target.is_file():
             normalise(target)
+
+
+def _execute(source: Path, target: Path, parameters: dict[str, object]) -> None:
+    """Execute a notebook in a kernel that communicates by IPC.
+
+    Unlike TCP this opens no port, and kernels that start simultaneously do not race for one. The
+    sockets need a folder per kernel, because by default kernels of one working directory use the
+    same names.
+    """
+    import papermill
+    from traitlets.config import Config
+
+    with TemporaryDirectory(prefix="kernel-") as sockets:
+        transport = {"transport": "ipc", "ip": f"{sockets}/socket"}
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=True,
+            config=Config({"KernelManager": transport}),
+        )
 
 
 def normalise(path: Path) -> None:

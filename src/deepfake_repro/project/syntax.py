@@ -56,11 +56,11 @@ class Module:
     @cached_property
     def imports(self) -> dict[str, Definition]:
         """Name -> definition, of what the module imports from the package at its top level."""
-        found: dict[str, Definition] = {}
+        names: dict[str, Definition] = {}
         for statement in self.tree.body:
             if isinstance(statement, ast.Import | ast.ImportFrom | ast.If | ast.Try):
-                found |= imported_names(statement, self)
-        return found
+                names |= imported_names(statement, self)
+        return names
 
     @property
     def package(self) -> str:
@@ -150,21 +150,21 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
 
 def imported_names(node: ast.AST, module: Module) -> dict[str, Definition]:
     """Return name -> definition of every import from the package in ``node``, at whatever depth."""
-    found: dict[str, Definition] = {}
+    names: dict[str, Definition] = {}
     for part in ast.walk(node):
         if isinstance(part, ast.ImportFrom):
             base = _absolute(part, module)
             if base.partition(".")[0] == PACKAGE:
-                found |= {
+                names |= {
                     alias.asname or alias.name: Definition(base, alias.name) for alias in part.names
                 }
         elif isinstance(part, ast.Import):
             for alias in part.names:
                 if alias.name.partition(".")[0] == PACKAGE:
-                    found[alias.asname or PACKAGE] = Definition(
+                    names[alias.asname or PACKAGE] = Definition(
                         alias.name if alias.asname else PACKAGE, ""
                     )
-    return found
+    return names
 
 
 def _absolute(statement: ast.ImportFrom, module: Module) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deepfake_repro.methods.finetune.recipe import optimiser, schedule
+from deepfake_repro.methods.finetune.recipe import build_optimizer, build_schedule
 from deepfake_repro.training.detector import build_detector as build
 from support.toy_training import RECIPE
 
@@ -70,7 +70,7 @@ def test_embedding_and_logits_are_those_of_the_restated_network(
 def test_152_parameters_in_28_groups_have_maes_scales_and_decays() -> None:
     with torch.device("meta"):
         detector = build("vit_base_patch16_224", 2)
-    groups = optimiser(detector, PAPER).param_groups
+    groups = build_optimizer(detector, PAPER).param_groups
     found = {
         id(p): (group["lr_scale"], group["weight_decay"])
         for group in groups
@@ -100,7 +100,7 @@ def test_the_curve_of_30_epochs_is_maes_at_every_step() -> None:
         for weight, scale in zip(weights, (1, 0.75), strict=True)
     ]
     optimizer = torch.optim.AdamW(groups, lr=PAPER.learning_rate)
-    clock = schedule(optimizer, PAPER, 10)
+    clock = build_schedule(optimizer, PAPER, 10)
     for step in range(300):
         clock.step_update(step)
         epoch = step / 10

@@ -22,7 +22,7 @@ from deepfake_repro.methods.fsfm.masks import (
     LandmarkParser,
     RealFaces,
     crfr_p,
-    measured_normalisation,
+    measure_normalisation,
     patch_regions,
     real_faces_of,
     real_training_faces,
@@ -324,7 +324,7 @@ def test_regions_by_worker_processes_are_the_same(store: CropStore) -> None:
 
 
 def test_measured_normalisation_is_that_of_all_pixels(store: CropStore) -> None:
-    norm = measured_normalisation(store, rows())
+    norm = measure_normalisation(store, rows())
     ramp = np.arange(20) * 10 / 255
     np.testing.assert_allclose(norm.mean, [ramp.mean(), ramp.mean(), 0.0])
     np.testing.assert_allclose(norm.std, [ramp.std(), ramp.std(), 0.0], atol=1e-12)

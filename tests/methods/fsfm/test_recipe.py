@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepfake_repro.methods.fsfm.networks import FSFM, target_of
+from deepfake_repro.methods.fsfm.networks import FSFM, build_target
 from deepfake_repro.methods.fsfm.recipe import (
+    build_optimizer,
     momentum_at,
     neighbours_agree,
     normalised_patches,
-    optimiser,
     patch_errors,
     patchify,
     reconstruct,
@@ -135,7 +135,7 @@ def test_vectors_do_not_decay_frozen_tables_are_left_out_and_the_encoder_has_its
     rate: float,
 ) -> None:
     online = small()
-    groups = optimiser(online, replace(SMALL, encoder_rate=rate)).param_groups
+    groups = build_optimizer(online, replace(SMALL, encoder_rate=rate)).param_groups
     names = {id(p): name for name, p in online.named_parameters()}
     found = {
         names[id(p)]: (group["lr_scale"], group["weight_decay"])
@@ -255,7 +255,7 @@ def test_resuming_restores_the_target_too(tmp_path: Path) -> None:
     run(tmp_path, online := small())
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
     parts = saved["parts"]
-    assert set(parts["target"]) == set(target_of(online, SMALL).state_dict())
+    assert set(parts["target"]) == set(build_target(online, SMALL).state_dict())
     assert any(
         not torch.equal(tensor, parts["model"][name]) for name, tensor in parts["target"].items()
     )

@@ -1,8 +1,8 @@
 """DFDC Preview (Dolhansky et al. 2019): labels and splits from dataset.json, keyed by path.
 
 The fields of dataset.json and the names ``<swapped>_<target>_<suffix>_<n>.mp4`` are documented by
-other projects' loaders; no copy of the file was at our disposal. So each label must agree with the
-video's folder, and the report counts entries whose ``target_id`` differs from the name's.
+other projects' loaders and were not checked against the file itself. So each label must agree with
+the video's folder, and the report counts entries whose ``target_id`` differs from the name's.
 """
 
 from __future__ import annotations
