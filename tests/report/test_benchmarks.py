@@ -52,13 +52,11 @@ def test_difficulty_averages_methods_and_rows(folder):
     }
     table = benchmarks.difficulty(folder, rows).set_index("benchmark")
     assert table.index.tolist() == ["old", "mid", "new"]
-    assert table["published"].tolist()[::2] == [90.0, 70.5] and np.isnan(
-        table.loc["mid", "published"]
-    )
+    assert table["published"].tolist()[::2] == [90.0, 70.5]
+    assert np.isnan(table.loc["mid", "published"])
     assert table.loc["old", "best"] == 95
-    assert table["reproduced"].tolist()[:2] == [85.0, 60.0] and np.isnan(
-        table.loc["new", "reproduced"]
-    )
+    assert table["reproduced"].tolist()[:2] == [85.0, 60.0]
+    assert np.isnan(table.loc["new", "reproduced"])
     lines = benchmarks.markdown(table.reset_index()).splitlines()
     assert lines[2:] == [
         "| Old | 2019 | 90.0 | 95.0 | 85.0 |",
@@ -107,5 +105,5 @@ def test_a_row_of_all_thirteen_gets_their_mean_and_one_of_twelve_does_not():
 )
 def test_unknown_words_are_named(folder, line, message):
     (folder / "lnclip13.csv").write_text(f"{HEAD}{line}\n")
-    with pytest.raises(ValueError, match=rf"^lnclip13\.csv: {message} is unknown; known: "):
+    with pytest.raises(ValueError, match=rf"^lnclip13\.csv: {message} is unknown: use one of "):
         benchmarks.published(folder)

@@ -12,23 +12,19 @@ from support.reports import RUNS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_card_in_git_holds_nothing_that_another_machine_would_change() -> None:
-    scores, facts = (
-        json.loads((RUNS / "fsfm_ba-0" / f"{name}.json").read_text())
-        for name in ("scores", "provenance")
-    )
-    kept, whole = card("fsfm_ba-0", scores, facts), card("fsfm_ba-0", scores, facts, measured=True)
-    assert kept.startswith("## FSFM + BA, seed 0\n") and facts["environment_lock"][:16] in kept
-    assert (
-        f"| in-the-wild, AUC / bACC (%) | {scores['auc']['in_the_wild']} / {scores['bacc']['in_the_wild']} |"
-        in kept
-    )
-    assert (
-        facts["commit"] not in kept
-        and facts["commit"] in whole
-        and f"| {facts['seconds']} |" in whole
-    )
-    other = facts | {
+def test_card_in_git_has_nothing_that_another_machine_would_change() -> None:
+    scores = json.loads((RUNS / "fsfm_ba-0" / "scores.json").read_text())
+    provenance = json.loads((RUNS / "fsfm_ba-0" / "provenance.json").read_text())
+    kept = card("fsfm_ba-0", scores, provenance)
+    whole = card("fsfm_ba-0", scores, provenance, measured=True)
+    assert kept.startswith("## FSFM + BA, seed 0\n")
+    assert provenance["environment_lock"][:16] in kept
+    wild = f"{scores['auc']['in_the_wild']} / {scores['bacc']['in_the_wild']}"
+    assert f"| in-the-wild, AUC / bACC (%) | {wild} |" in kept
+    assert provenance["commit"] not in kept
+    assert provenance["commit"] in whole
+    assert f"| {provenance['seconds']} |" in whole
+    other = provenance | {
         "commit": "x",
         "started": "y",
         "seconds": 1,
@@ -37,13 +33,11 @@ def test_card_in_git_holds_nothing_that_another_machine_would_change() -> None:
         "versions": {},
     }
     assert card("fsfm_ba-0", scores, other) == kept
-    without = {
-        key: value for key, value in facts.items() if key != "energy_joules"
-    }  # an older record
-    assert "| energy (J) | — |" in card("fsfm_ba-0", scores, without, measured=True)
+    older = {key: value for key, value in provenance.items() if key != "energy_joules"}
+    assert "| energy (J) | — |" in card("fsfm_ba-0", scores, older, measured=True)
 
 
 def test_there_is_a_card_for_every_run() -> None:
-    found = cards(RUNS)
-    assert re.findall(r"^\| `(\S+)` \| \|$", found, flags=re.M)[0] == "sbi-0"
-    assert found.count("\n## ") == len(list(RUNS.glob("*/scores.json")))
+    text = cards(RUNS)
+    assert re.findall(r"^\| `(\S+)` \| \|$", text, flags=re.M)[0] == "sbi-0"
+    assert text.count("\n## ") == len(list(RUNS.glob("*/scores.json")))

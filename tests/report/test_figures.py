@@ -1,6 +1,4 @@
-"""Figures: same bytes twice, the right data in the axes, no trace left in the caller's
-Matplotlib.
-"""
+"""Figures: same bytes twice, the right data in the axes, Matplotlib's settings left alone."""
 
 import matplotlib
 import numpy as np
@@ -46,7 +44,7 @@ def history(losses):
 
 
 def faces():
-    """Four faces of a corpus and two of another."""
+    """Make four faces of one corpus and two of another."""
     return pd.DataFrame(
         {
             "dataset": ["ffpp"] * 4 + ["dfdc"] * 2,
@@ -61,7 +59,8 @@ def scores(a, b, c):
 
 
 def differences(profile="demo"):
-    """FSFM is 2 points above the paper on FF++ with an interval that leaves it out, 4 below on ITW;
+    """Draw FSFM 2 points above the paper on FF++, outside its interval, and 4 below on ITW.
+
     SBI was not run.
     """
     published = {"sbi": {"auc": {"ffpp": 88.2}}, "fsfm": {"auc": {"ffpp": 96.0, "itw": 82.8}}}
@@ -118,15 +117,15 @@ def test_same_figure_gives_the_same_bytes(name, suffix, tmp_path):
     figure = MAKERS[name]()
     paths = [tmp_path / folder / f"{name}{suffix}" for folder in "abc"]
     save(figure, paths[0])
-    save(figure, paths[1])  # once more, and once made anew
+    save(figure, paths[1])  # the same figure again, then a new one
     save(MAKERS[name](), paths[2])
     contents = {path.read_bytes() for path in paths}
     assert len(contents) == 1
     assert len(contents.pop()) > 1000
 
 
-def test_other_suffix_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="figure.pdf: name it .svg or .png"):
+def test_other_suffix_is_rejected(tmp_path):
+    with pytest.raises(ValueError, match=r"figure\.pdf: name it \.svg or \.png"):
         save(MAKERS["auc"](), tmp_path / "figure.pdf")
 
 
@@ -134,11 +133,8 @@ def test_each_row_has_one_colour_everywhere():
     assert list(COLOURS) == list(ROW_NAMES) and len(set(COLOURS.values())) == len(COLOURS)
     line = roc_figure(curves()).axes[0].lines[0]
     assert (line.get_label(), to_hex(line.get_color())) == ("FSFM + BA", COLOURS["fsfm_ba"])
-    bars = (
-        auc_figure({"sbi": scores(83.2, 67.6, 65.7), "fsfm_ba": scores(96.6, 86.2, 77.9)})
-        .axes[0]
-        .containers
-    )
+    rows = {"sbi": scores(83.2, 67.6, 65.7), "fsfm_ba": scores(96.6, 86.2, 77.9)}
+    bars = auc_figure(rows).axes[0].containers
     assert to_hex(bars[1][0].get_facecolor()) == COLOURS["fsfm_ba"]
 
 
@@ -151,21 +147,19 @@ def test_bars_end_at_the_average_and_a_missing_one_has_none():
 
 def test_dot_marks_the_lowest_validation_loss():
     axes = history_figure({"fsfm": history([0.9, 0.4, 0.6])}).axes[1]
-    assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"] == [
-        [[2.0, 0.4]]
-    ]
+    dots = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
+    assert dots == [[[2.0, 0.4]]]
 
 
 def test_face_sizes_rise_in_steps_to_all_faces():
     sizes, scores_ = faces_figure(faces()).axes
-    curves_ = {
-        line.get_label(): line.get_xydata()[1:] for line in sizes.lines
-    }  # the first point is minus infinity
-    assert curves_["ffpp"].tolist() == [[50, 0.25], [60, 0.5], [80, 0.75], [200, 1]]
-    assert curves_["dfdc"].tolist() == [[90, 0.5], [100, 1]] and len(scores_.lines) == 2
+    # The first point is minus infinity.
+    steps = {line.get_label(): line.get_xydata()[1:] for line in sizes.lines}
+    assert steps["ffpp"].tolist() == [[50, 0.25], [60, 0.5], [80, 0.75], [200, 1]]
+    assert steps["dfdc"].tolist() == [[90, 0.5], [100, 1]] and len(scores_.lines) == 2
 
 
-def test_sphere_shows_three_dimensional_features_up_to_a_turn():
+def test_sphere_shows_three_dimensional_features_up_to_a_rotation():
     features, labels = cloud(0)
     features = features[:, :3] / np.linalg.norm(features[:, :3], axis=1, keepdims=True)
     (axes,) = sphere_figure({"all": (features, labels)}).axes
@@ -175,9 +169,8 @@ def test_sphere_shows_three_dimensional_features_up_to_a_turn():
     assert [len(part) for part in clouds] == [10, 10]
     points = np.concatenate(clouds)
     truth = np.concatenate([features[labels == 0], features[labels == 1]])
-    np.testing.assert_allclose(
-        points @ points.T, truth @ truth.T, atol=1e-9
-    )  # turning keeps all angles
+    # A rotation keeps all angles.
+    np.testing.assert_allclose(points @ points.T, truth @ truth.T, atol=1e-9)
 
 
 def test_years_figure_draws_every_figure_of_each_method():
@@ -214,14 +207,12 @@ def test_a_history_without_triplets_leaves_that_panel_empty():
     assert [len(axes.lines) for axes in grid] == [1, 2, 0, 1]
 
 
-def test_crop_sheet_fills_lines_of_the_asked_width():
+def test_crop_sheet_fills_lines_of_the_requested_width():
     axes = MAKERS["crops"]().axes
-    shown = [[int(picture.get_array()[0, 0, 0]) for picture in place.images] for place in axes]
-    assert shown == [[0], [90], [200], [], [255], []]
-    assert [text.get_text() for place in axes for text in place.texts if text.get_text()] == [
-        "real",
-        "fake",
-    ]
+    pixels = [[int(crop.get_array()[0, 0, 0]) for crop in panel.images] for panel in axes]
+    assert pixels == [[0], [90], [200], [], [255], []]
+    names = [text.get_text() for panel in axes for text in panel.texts if text.get_text()]
+    assert names == ["real", "fake"]
     assert len(crop_sheet({"real": [image(0)]}, columns=1).axes) == 1
     with pytest.raises(ValueError, match="no image"):
         crop_sheet({"real": []})
@@ -231,11 +222,9 @@ def test_heat_map_shows_each_difference_and_what_was_not_run():
     figure = differences()
     panel = figure.axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["SBI", "FSFM"]
-    shown = {text.get_position(): (text.get_text(), text.get_fontweight()) for text in panel.texts}
-    assert shown == {
-        (0, 1): ("+2.0", "bold"),
-        (10, 1): ("-4.0", "normal"),
-    }  # ITW is the eleventh column
+    cells = {text.get_position(): (text.get_text(), text.get_fontweight()) for text in panel.texts}
+    # ITW is the eleventh column.
+    assert cells == {(0, 1): ("+2.0", "bold"), (10, 1): ("-4.0", "normal")}
     drawn = panel.images[0]
     assert drawn.get_clim() == (-4, 4) and drawn.get_array().mask.sum() == 2 * 13 - 2
     above, below = (drawn.cmap(drawn.norm(value))[:3] for value in (4, -4))
@@ -244,15 +233,13 @@ def test_heat_map_shows_each_difference_and_what_was_not_run():
 
 
 def test_a_picture_of_few_colours_is_smaller_and_the_same_each_time():
-    small, again, full = (
-        picture(differences(), colours=64),
-        picture(differences(), colours=64),
-        picture(differences()),
-    )
+    small = picture(differences(), colours=64)
+    again = picture(differences(), colours=64)
+    full = picture(differences())
     assert small.data == again.data and len(small.data) < len(full.data)
 
 
-def test_callers_settings_are_left_alone():
+def test_the_callers_settings_are_left_alone():
     before = dict(matplotlib.rcParams)
     with style():
         assert matplotlib.rcParams["svg.hashsalt"] == "deepfake-repro"

@@ -1,6 +1,4 @@
-"""Decisions and paper map: everything they name exists, and the measured effects are those of the
-files.
-"""
+"""Decisions and paper map: everything they name exists; measured effects agree with the files."""
 
 from __future__ import annotations
 
@@ -34,24 +32,24 @@ PARAMS = params.read_yaml(ROOT / "params.yaml")
 
 
 def value(key: str) -> Any:
-    """Value of a dotted key of ``params.yaml``; ``KeyError`` if there is none."""
-    found = PARAMS
+    """Look up a dotted key of ``params.yaml``; ``KeyError`` if it does not exist."""
+    node = PARAMS
     for name in key.split("."):
-        found = found[name]
-    return found
+        node = node[name]
+    return node
 
 
 def resolve(name: str) -> object:
-    """The object ``module.name`` or ``module.Class.method`` of the package."""
+    """Import the object ``module.name`` or ``module.Class.method`` of the package."""
     parts = name.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         try:
-            found = importlib.import_module(".".join(["deepfake_repro", *parts[:cut]]))
+            target = importlib.import_module(".".join(["deepfake_repro", *parts[:cut]]))
         except ModuleNotFoundError:
             continue
         for part in parts[cut:]:
-            found = getattr(found, part)
-        return found
+            target = getattr(target, part)
+        return target
     raise ModuleNotFoundError(name)
 
 
@@ -73,10 +71,10 @@ def test_everything_that_the_paper_map_names_exists(entry: Statement) -> None:
         resolve(name)
     for key in entry.keys:
         value(key)
-    for place in entry.tests:
-        file, _, name = place.partition("::")
+    for test in entry.tests:
+        file, _, name = test.partition("::")
         tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, place
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
     if entry.notebook:
         notebook, _, heading = entry.notebook.partition(" § ")
         assert heading in headings(notebook), entry.notebook
@@ -90,22 +88,18 @@ def test_everything_that_the_paper_map_names_exists(entry: Statement) -> None:
         ("looses.batch_all", ModuleNotFoundError),
     ],
 )
-def test_a_name_that_is_gone_does_not_resolve(name: str, error: type[Exception]) -> None:
-    assert resolve("corpora.adapters.df40.read").__name__ == "read" and resolve(
-        "training.detector.Detector.embed"
-    )
+def test_a_removed_name_does_not_resolve(name: str, error: type[Exception]) -> None:
+    assert resolve("corpora.adapters.df40.read").__name__ == "read"
+    assert resolve("training.detector.Detector.embed")
     with pytest.raises(error):
         resolve(name)
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision.question[:40])
-def test_each_decision_is_what_params_or_the_code_have(decision: Decision) -> None:
-    assert (
-        decision.question.endswith("?")
-        and len(decision.options) >= 2
-        and decision.evidence
-        and decision.default
-    )
+def test_each_decision_agrees_with_params_or_the_code(decision: Decision) -> None:
+    assert decision.question.endswith("?")
+    assert len(decision.options) >= 2
+    assert decision.evidence and decision.default
     assert bool(decision.key) != bool(decision.where)
     if decision.where:
         resolve(decision.where)
@@ -132,9 +126,7 @@ def test_studies_of_the_ledger_stay_cheap() -> None:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A study of two rows, one of them with two seeds; the second option lacks a row and an
-    average.
-    """
+    """A study of two rows, one with two seeds; the second option lacks a row and an average."""
 
     def write(option: str, run: str, auc: dict[str, float], bacc: dict[str, float]) -> None:
         folder = tmp_path / "results" / "studies" / "margin" / option / run
@@ -182,7 +174,7 @@ def test_the_spread_over_seeds_is_the_range_of_one_row(tmp_path: Path) -> None:
             json.dumps({"auc": scores, "bacc": scores | {"df40": bacc}})
         )
     assert (
-        "The row FSFM alone, over 3 seeds of the same options, differs by in-dist. 4.4 / 4.4, "
+        "Over 3 seeds of the same options, the row FSFM alone varies by in-dist. 4.4 / 4.4, "
         "out-of-dist. 4.4 / 5.5, in the wild 0.0 / 0.0"
     ) in spread_over_seeds(tmp_path)
     assert spread_over_seeds(tmp_path) in decisions_markdown([], tmp_path)
@@ -193,7 +185,7 @@ def test_a_study_without_results_says_so(base: Path, tmp_path: Path) -> None:
     decision = Decision("Why?", "x", ("a", "b|c"), "a", key="run.seeds", study="another")
     text = decisions_markdown([decision], base)
     assert text.splitlines()[-1] == "| Why? | x | a; b\\|c | a | `run.seeds` | not run |"
-    assert "no reproduction of the paper's" in text
+    assert "not a reproduction of the paper's" in text
 
 
 def test_a_claim_about_a_study_is_judged_on_its_options(base: Path) -> None:
@@ -202,7 +194,7 @@ def test_a_claim_about_a_study_is_judged_on_its_options(base: Path) -> None:
     assert verdicts([claim], {}, base, Replicates((), {}))["x"].word == "holds"
 
 
-def test_the_paper_map_is_a_table_with_a_line_a_statement() -> None:
+def test_the_paper_map_is_a_table_with_one_line_per_statement() -> None:
     lines = paper_map_markdown(STATEMENTS).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(STATEMENTS)
     assert {line.count(" | ") for line in lines if line.startswith("|")} == {5}

@@ -1,6 +1,4 @@
-"""The report as one page: what stands in its files stands in it, escaped; a browser on a phone
-shows all of it.
-"""
+"""The report as one page: the content of its files, escaped; a phone's browser shows all of it."""
 
 from __future__ import annotations
 
@@ -12,20 +10,23 @@ from pathlib import Path
 import pytest
 
 from deepfake_repro.report.cards import cards
-from deepfake_repro.report.html import data_uri, page, rendered
+from deepfake_repro.report.html import data_uri, page, render_markdown
 from deepfake_repro.report.page import SECTIONS, report_page
 from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 from support.reports import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "results" / "demo" / "report"
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="300"><rect width="900" height="300"/></svg>'
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="900" height="300">'
+    '<rect width="900" height="300"/></svg>'
+)
 MARKDOWN = "# Top\n\nA sentence.\n\n| a | b |\n| - | -: |\n| c | 1 |\n"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report's own tables and cards, and a drawing in place of each figure."""
+    """The report's own tables and cards, and a simple drawing in place of each figure."""
     folder = tmp_path_factory.mktemp("report")
     for name in (name for files in SECTIONS.values() for name in files):
         (folder / name).write_text(SVG if name.endswith(".svg") else MARKDOWN)
@@ -78,39 +79,31 @@ def test_the_same_files_give_the_same_page_and_a_missing_one_is_named(
 
 def test_html_in_markdown_is_text_except_line_breaks() -> None:
     table = "| a | b |\n| --- | ---: |\n| 1<br>2 | <i>x</i> |\n"
-    found = rendered(f'<script>alert("x")</script> & [a](javascript:b)\n\n{table}', '"q"')
-    assert "<script" not in found and "&lt;script&gt;" in found and 'href="javascript' not in found
-    assert (
-        "<td>1<br>2</td>" in found
-        and "&lt;i&gt;x" in found
-        and 'aria-label="&quot;q&quot;"' in found
-    )
-    assert ElementTree.fromstring(f"<div>{found.replace('<br>', '<br/>')}</div>").findall(
-        ".//table/tbody/tr"
-    )
+    html = render_markdown(f'<script>alert("x")</script> & [a](javascript:b)\n\n{table}', '"q"')
+    assert "<script" not in html and "&lt;script&gt;" in html and 'href="javascript' not in html
+    assert "<td>1<br>2</td>" in html
+    assert "&lt;i&gt;x" in html
+    assert 'aria-label="&quot;q&quot;"' in html
+    tree = ElementTree.fromstring(f"<div>{html.replace('<br>', '<br/>')}</div>")
+    assert tree.findall(".//table/tbody/tr")
 
 
 def test_links_to_files_beside_the_page_are_plain_text() -> None:
-    shown = rendered(
-        "[the file](../runs/a.json) and [the paper](https://doi.org/10.1145/3746275.3762208)",
-        "words",
-    )
-    assert (
-        shown
-        == '<p>the file and <a href="https://doi.org/10.1145/3746275.3762208">the paper</a></p>\n'
-    )
+    paper = "https://doi.org/10.1145/3746275.3762208"
+    html = render_markdown(f"[the file](../runs/a.json) and [the paper]({paper})", "words")
+    assert html == f'<p>the file and <a href="{paper}">the paper</a></p>\n'
 
 
 def test_headings_go_below_the_sections_and_long_cells_get_room() -> None:
-    found = rendered(f"# Top\n\n## Part\n\n| a |\n| - |\n| {'word ' * 20}|\n| short |\n", "t")
-    assert "Top" not in found and "<h3>Part</h3>" in found and found.count('<td class="long">') == 1
+    html = render_markdown(f"# Top\n\n## Part\n\n| a |\n| - |\n| {'word ' * 20}|\n| short |\n", "t")
+    assert "Top" not in html and "<h3>Part</h3>" in html and html.count('<td class="long">') == 1
 
 
 def test_a_heading_spans_the_empty_ones_after_it_and_the_corner_stays_empty() -> None:
-    found = rendered(
+    html = render_markdown(
         "|  | in |  |  | out |\n| --- | ---: | ---: | ---: | --- |\n| a | 1 |  | 3 | 4 |\n", "t"
     )
-    table = ElementTree.fromstring(found).find(".//table")
+    table = ElementTree.fromstring(html).find(".//table")
     heads = [(cell.text or "", cell.get("colspan")) for cell in table.findall("thead/tr/th")]
     assert heads == [("", None), ("in", "3"), ("out", None)]
     assert [cell.text or "" for cell in table.findall("tbody/tr/td")] == ["a", "1", "", "3", "4"]
@@ -122,15 +115,13 @@ def test_title_is_escaped_and_pictures_are_whole(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(bytes(range(256)))
     head, _, content = data_uri(tmp_path / "x.png").partition(",")
     assert head == "data:image/png;base64" and base64.b64decode(content) == bytes(range(256))
-    with pytest.raises(ValueError, match=r"^x\.pdf is no picture"):
+    with pytest.raises(ValueError, match=r"^x\.pdf is not an image"):
         data_uri(tmp_path / "x.pdf")
 
 
 @needs_browser
 def test_a_phone_shows_the_page_without_an_error(text: str, tmp_path: Path) -> None:
-    """No message, all pictures drawn, nothing wider than the screen but tables, which scroll by
-    themselves.
-    """
+    """No message, all images drawn, and only tables, which scroll, are wider than the screen."""
     (tmp_path / "report.html").write_text(text)
     phone = {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 2, "is_mobile": True}
     with new_page(tmp_path, **phone) as page:
@@ -155,7 +146,7 @@ def test_a_phone_shows_the_page_without_an_error(text: str, tmp_path: Path) -> N
 
 
 @needs_browser
-def test_paper_holds_the_whole_width_of_the_tables(text: str, tmp_path: Path) -> None:
+def test_printed_pages_show_the_whole_width_of_the_tables(text: str, tmp_path: Path) -> None:
     (tmp_path / "print.html").write_text(text)
     paper = {"width": 1032, "height": 700}  # CSS pixels: A4 landscape less its margins
     with new_page(tmp_path, viewport=paper) as page:

@@ -1,4 +1,4 @@
-"""The shortcut audit: properties of a video by hand, and what the audit of the demo found."""
+"""The shortcut audit: properties of a video by hand, and the audit of the demo."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_shortcuts_of_a_hand_made_table():
-    """Bytes tell the fakes (small: 1 - AUC), seconds tell nothing, frames tell three pairs in
-    four.
-    """
+    """Bytes separate the fakes (small: 1 - AUC), seconds do not, frames do in 3 of 4 pairs."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {
@@ -37,8 +35,8 @@ def test_shortcuts_of_a_hand_made_table():
         {"dataset": "b", "label": np.arange(2000) % 2}
         | {n: rng.normal(size=2000) for n in FEATURES}
     )
-    found = shortcuts(pd.concat([table, many])).set_index("dataset")
-    assert found.loc["a"].to_dict() == {
+    result = shortcuts(pd.concat([table, many])).set_index("dataset")
+    assert result.loc["a"].to_dict() == {
         "file_bytes": 1.0,
         "bit_rate": 1.0,
         "seconds": 0.5,
@@ -47,7 +45,7 @@ def test_shortcuts_of_a_hand_made_table():
         "colour": 0.875,
         "sharpness": 0.75,
     }
-    assert (found.loc["b"] < 0.55).all() and (found.loc["b"] >= 0.5).all()
+    assert (result.loc["b"] < 0.55).all() and (result.loc["b"] >= 0.5).all()
 
 
 def test_features_of_a_video_by_hand(make_clip, tmp_path):
@@ -57,33 +55,29 @@ def test_features_of_a_video_by_hand(make_clip, tmp_path):
     path = make_clip(tmp_path / "a.mp4", [image] * 12, rate=8)
     boxes = pd.DataFrame({"frame": [0, 1], "x0": 32.0, "y0": 22.0, "x1": 88.0, "y1": 68.0})
     video = pd.DataFrame([{"video_id": "v", "kind": "video", "path": "a.mp4"}])
-    found = features(next(video.itertuples()), tmp_path, {"v": boxes})
+    values = features(next(video.itertuples()), tmp_path, {"v": boxes})
     size = path.stat().st_size
-    assert [found[name] for name in ("file_bytes", "frames", "seconds")] == [size, 12, 1.5]
-    assert found["bit_rate"] == pytest.approx(size * 8 / 1.5)
-    assert found["brightness"] == pytest.approx(60, abs=3) and found["colour"] == pytest.approx(
-        0, abs=3
-    )
-    assert found["sharpness"] < 10
+    assert [values[name] for name in ("file_bytes", "frames", "seconds")] == [size, 12, 1.5]
+    assert values["bit_rate"] == pytest.approx(size * 8 / 1.5)
+    assert values["brightness"] == pytest.approx(60, abs=3)
+    assert values["colour"] == pytest.approx(0, abs=3)
+    assert values["sharpness"] < 10
 
 
 def test_the_demos_own_audit_found_no_shortcut():
-    place = ROOT / "results" / "demo" / "audit" / "shortcuts.csv"
-    if not place.is_file():
+    path = ROOT / "results" / "demo" / "audit" / "shortcuts.csv"
+    if not path.is_file():
         pytest.skip("needs results/demo/audit, which the pipeline's audit stage writes")
-    table = pd.read_csv(place).set_index("dataset")
+    table = pd.read_csv(path).set_index("dataset")
     assert list(table.columns) == list(FEATURES) and set(table.index) - {"sbi"} == set(PLANNERS)
     assert table.stack()[table.stack() > LIMIT].empty
 
 
-def test_no_property_of_the_whole_crop_tells_the_pairs_apart(tmp_path, one_thread):
-    """Paired images: brightness, colour and sharpness outside the face are the same but for JPEG
-    over the edge.
-    """
+def test_no_property_of_the_whole_crop_distinguishes_the_pairs(tmp_path, one_thread):
+    """In a pair, brightness, colour and sharpness outside the face differ only by JPEG blocks."""
     toy = toy_faces(tmp_path)
     rows = pd.DataFrame(pair_features(toy))
-    found = shortcuts(rows).set_index("dataset").loc["sbi"]
+    result = shortcuts(rows).set_index("dataset").loc["sbi"]
     assert rows["label"].tolist() == [0, 1] * len(toy)
-    assert (found[["seconds", "frames"]] == 0.5).all() and (
-        found[["brightness", "colour", "sharpness"]] < LIMIT
-    ).all()
+    assert (result[["seconds", "frames"]] == 0.5).all()
+    assert (result[["brightness", "colour", "sharpness"]] < LIMIT).all()

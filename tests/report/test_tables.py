@@ -11,8 +11,8 @@ from deepfake_repro.project import params
 from deepfake_repro.project.params import load
 from deepfake_repro.project.vocabulary import ROW_NAMES, SET_NAMES, SETS
 from deepfake_repro.report.tables import (
-    beside,
     comparison,
+    comparison_markdown,
     csv,
     markdown,
     notes,
@@ -48,7 +48,7 @@ def test_published_table_is_the_papers():
         "In-the-wild",
     ]
     assert cells(lines[2])[0] == "**AUC (%)**" and cells(lines[2])[1] == "**FF++**"
-    # Two rows as they stand in the paper, one of each block.
+    # Two rows as printed in the paper, one of each block.
     assert cells(lines[6]) == (
         [
             "FSFM + BA",
@@ -101,7 +101,7 @@ def test_rows_come_in_the_papers_order_and_missing_cells_are_dashes():
     assert [note.strip() for note in notes] == ["Demo profile.", "ITW is private."]
 
 
-def test_csv_holds_the_same_cells():
+def test_csv_has_the_same_cells():
     rows = {"fsfm": {"auc": {"ffpp": 96.04}, "bacc": {"in_the_wild": 71.2}}}
     table = pd.read_csv(io.StringIO(table3_csv(rows)), na_values="—").set_index(["row", "metric"])
     assert list(table.columns) == list(SETS)
@@ -154,7 +154,7 @@ def test_a_cell_shows_published_reproduced_difference_interval_and_spread_over_s
     reproduced = {"fsfm": {"auc": {"ffpp": 95.17}, "sd": {"auc": {"ffpp": 0.42}}, "videos": counts}}
     columns = ["row", "metric", "set", "low", "high"]
     intervals = pd.DataFrame([("fsfm", "auc", "ffpp", 93.24, 96.9)], columns=columns)
-    text = beside(comparison(published, reproduced, intervals), reproduced, ["Note."])
+    text = comparison_markdown(comparison(published, reproduced, intervals), reproduced, ["Note."])
     lines = [cells(line) for line in text.splitlines()]
     assert lines[2][:2] == ["SBI", "88.2 → —"]
     assert lines[3][:2] == ["FSFM", "96.0 → 95.2<br>-0.8<br>[93.2, 96.9]<br>± 0.4"]
@@ -174,14 +174,14 @@ def test_what_was_not_run_is_named_with_its_reason():
             "videos": {"scored": {"ffpp": 8}, "unscored": {}},
         }
     }
-    found = notes("paper", load().profile("paper"), rows)
-    assert "SBI: — (not run in this profile)." in found
-    assert "ITW: — (the authors' own collection, not released)." in found
-    assert "WDF: — (a corpus of it is not there)." in found
-    assert not [line for line in found if line.startswith(("FF++", "DFDC", "**"))]
+    lines = notes("paper", load().profile("paper"), rows)
+    assert "SBI: — (not run in this profile)." in lines
+    assert "ITW: — (the authors' own collection, not released)." in lines
+    assert "WDF: — (a corpus of this column is missing)." in lines
+    assert not [line for line in lines if line.startswith(("FF++", "DFDC", "**"))]
 
 
-def test_unknown_row_and_empty_folders_are_refused(tmp_path):
+def test_unknown_row_and_empty_folders_are_rejected(tmp_path):
     with pytest.raises(ValueError, match="row 'fsfm_xx' is not a row of Table 3"):
         table3({"fsfm_xx": {}})
     with pytest.raises(FileNotFoundError, match="run the stage score first"):
@@ -197,7 +197,7 @@ def test_names_are_the_papers():
     assert list(ROW_NAMES.values())[:4] == ["SBI", "ImageNet pretrained", "FSFM", "FSFM + BA"]
 
 
-def test_lnclip_stands_below_the_papers_ten_rows_and_the_notes_say_that_it_is_not_theirs():
+def test_lnclip_is_below_the_papers_ten_rows_and_the_notes_say_that_it_is_not_theirs():
     row = {
         "auc": {"in_distribution": 90.0},
         "bacc": {"in_distribution": 80.0},
@@ -227,8 +227,8 @@ def test_a_row_with_its_own_protocol_is_shown_under_both():
         "sbi": {"auc": {"itw": 50.0}, "bacc": {"itw": 25.0}, "own_protocol": own},
     }
     lines = protocols(rows).splitlines()
-    place = 1 + list(SET_NAMES).index("itw")
-    assert [cells(line)[place] for line in lines] == [
+    column = 1 + list(SET_NAMES).index("itw")
+    assert [cells(line)[column] for line in lines] == [
         "ITW",
         "---:",
         "50.0",

@@ -27,7 +27,7 @@ from ..project.provenance import file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector, by_view, over_views, probabilities
-from ..training.devices import shown, this_fabric
+from ..training.devices import launch_fabric, with_progress
 from ..training.labels import p_fake
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions
 from ..training.manifest import Manifest
@@ -43,7 +43,7 @@ def probability_batches(
 ) -> Iterator[np.ndarray]:
     """Yield softmax probabilities float32 ``[b, C]`` per batch, averaged over each crop's views."""
     detector.eval()
-    for images, *_ in shown(loader, what, len(loader), fabric):
+    for images, *_ in with_progress(loader, what, len(loader), fabric):
         images = fabric.to_device(images)
         with fabric.autocast():
             _, logits = by_view(detector, images)
@@ -154,7 +154,7 @@ def predict_row(profile: str, variant: str, seed: int) -> dict[str, Path]:
     """
     paths = profile_paths(profile)
     options = load().profile(profile).predict
-    fabric = this_fabric(options.precision)
+    fabric = launch_fabric(options.precision)
     detector, manifest = checkpoints.load(paths.weights(variant, seed))
     fabric.to_device(detector)
     store = CropStore(paths.crops)

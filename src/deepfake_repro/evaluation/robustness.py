@@ -23,7 +23,7 @@ from ..project.paths import profile_paths
 from ..project.vocabulary import SETS, VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector
-from ..training.devices import this_fabric
+from ..training.devices import launch_fabric
 from ..training.loading import CropDataset, evaluation_loader, positions
 from ..training.manifest import Manifest
 from ..training.transforms import Transform
@@ -159,7 +159,7 @@ def run_study(profile: str, variant: str, seed: int) -> None:
     """Write the study of one run to ``results/<profile>/robustness/<variant>-<seed>.csv``."""
     paths = profile_paths(profile)
     options = load().profile(profile)
-    fabric = this_fabric(options.predict.precision)
+    fabric = launch_fabric(options.predict.precision)
     detector, manifest = checkpoints.load(paths.weights(variant, seed))
     fabric.to_device(detector)
     store = CropStore(paths.crops)

@@ -1,8 +1,8 @@
-"""LNCLIP-DF's benchmarks: published figures beside our rows, and whether newer benchmarks are harder.
+"""LNCLIP-DF's benchmarks: published figures beside our rows, and their trend over the years.
 
-``results/published/lnclip13.csv`` holds only figures that are printed somewhere, each with its
-source; ``benchmarks.csv`` the benchmarks with their years. A benchmark that is in Table 3 as well
-has the same key there.
+``results/published/lnclip13.csv`` contains only figures that are printed somewhere, each with its
+source; ``benchmarks.csv`` lists the benchmarks with their years. A benchmark that is also in Table
+3 has the same key there.
 """
 
 from __future__ import annotations
@@ -30,62 +30,66 @@ METHODS = {
 
 
 def benchmarks(folder: Path) -> pd.DataFrame:
-    """``benchmark, name, year`` in the order of the years; ``folder`` is ``results/published``."""
-    return pd.read_csv(folder / "benchmarks.csv").sort_values(
-        ["year", "benchmark"], ignore_index=True
-    )
+    """Read ``benchmark, name, year`` in the order of the years from ``results/published``."""
+    table = pd.read_csv(folder / "benchmarks.csv")
+    return table.sort_values(["year", "benchmark"], ignore_index=True)
 
 
 def published(folder: Path) -> pd.DataFrame:
-    """Published video-level AUROCs: ``benchmark, method, auroc`` (percent), ``origin, source, name, year``.
+    """Read published video-level AUROCs (percent).
 
-    ``origin``: the authors' ``own``, a ``third party``'s report, or a ``re-run``. Averages (benchmark ``lnclip13``)
-    have no year. Raises ``ValueError`` for a figure with an unknown benchmark, method or origin.
+    Columns ``benchmark, method, auroc, origin, source, name, year``. ``origin``: the authors'
+    ``own``, a ``third party``'s report, or a ``re-run``. Averages (benchmark ``lnclip13``) have no
+    year. Raises ``ValueError`` for a figure with an unknown benchmark, method or origin.
     """
     figures = pd.read_csv(folder / "lnclip13.csv")
-    known = {
+    allowed = {
         "benchmark": {*benchmarks(folder)["benchmark"], "lnclip13"},
-        "method": METHODS,
-        "origin": ORIGINS,
+        "method": set(METHODS),
+        "origin": set(ORIGINS),
     }
-    for column, values in known.items():
-        if wrong := sorted(set(figures[column]) - set(values)):
+    for column, values in allowed.items():
+        unknown = sorted(set(figures[column]) - values)
+        if unknown:
             raise ValueError(
-                f"lnclip13.csv: {column} {wrong[0]!r} is unknown; known: {', '.join(sorted(values))}"
+                f"lnclip13.csv: {column} {unknown[0]!r} is unknown: "
+                f"use one of {', '.join(sorted(values))}"
             )
     return figures.merge(benchmarks(folder), on="benchmark", how="left")
 
 
 def average(auc: Mapping[str, float]) -> tuple[float, int]:
-    """Mean AUROC over those of the thirteen that are in ``auc`` (percent by key), and how many these are.
+    """Average the AUROC over those of the thirteen benchmarks in ``auc``; also return how many.
 
-    NaN where none is. The paper's "average cross-dataset AUROC" is that of all thirteen, for a
-    training set that is none of them; a mean over fewer must be told as such.
+    Percent by key; NaN if there is none. The paper's "average cross-dataset AUROC" is over all
+    thirteen, for a training set outside them; a mean over fewer must be reported as such.
     """
-    found = [auc[key] for key in LNCLIP13 if key in auc]
-    return (sum(found) / len(found) if found else float("nan")), len(found)
+    values = [auc[key] for key in LNCLIP13 if key in auc]
+    if not values:
+        return float("nan"), 0
+    return sum(values) / len(values), len(values)
 
 
 def difficulty(folder: Path, rows: Mapping[str, Mapping]) -> pd.DataFrame:
-    """A line per benchmark, the oldest first: ``benchmark, name, year, published, best, reproduced``.
+    """Tabulate one row per benchmark, the oldest first.
 
-    ``published``: mean over the methods' figures (of one method its mean), ``best`` the highest printed one,
-    ``reproduced`` the mean AUC of our ``rows`` (content of ``scores.json`` by row key). NaN where there is none.
+    Columns ``benchmark, name, year, published, best, reproduced``. ``published``: mean over methods
+    of each method's mean figure; ``best``: the highest printed figure; ``reproduced``: mean AUC of
+    our ``rows`` (content of ``scores.json`` by row key). NaN where there is none.
     """
     figures = published(folder).dropna(subset="year")
-    of_method = figures.groupby(["benchmark", "method"])["auroc"].mean()
-    ours = pd.DataFrame(
-        {row: scores["auc"] for row, scores in rows.items() if "auc" in scores}
-    ).mean(axis=1)
-    return benchmarks(folder).assign(
-        published=lambda t: t["benchmark"].map(of_method.groupby("benchmark").mean()),
-        best=lambda t: t["benchmark"].map(figures.groupby("benchmark")["auroc"].max()),
-        reproduced=lambda t: t["benchmark"].map(ours),
-    )
+    method_means = figures.groupby(["benchmark", "method"])["auroc"].mean()
+    ours = {row: scores["auc"] for row, scores in rows.items() if "auc" in scores}
+    table = benchmarks(folder)
+    keys = table["benchmark"]
+    table["published"] = keys.map(method_means.groupby("benchmark").mean())
+    table["best"] = keys.map(figures.groupby("benchmark")["auroc"].max())
+    table["reproduced"] = keys.map(pd.DataFrame(ours).mean(axis=1))
+    return table
 
 
 def trend(table: pd.DataFrame, column: str) -> tuple[float, int]:
-    """Spearman correlation of year and AUROC over the benchmarks that have both, and their number.
+    """Correlate year and AUROC (Spearman) over the benchmarks that have both; also return how many.
 
     Negative: newer benchmarks are harder. NaN for fewer than three benchmarks.
     """
@@ -96,7 +100,7 @@ def trend(table: pd.DataFrame, column: str) -> tuple[float, int]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """:func:`difficulty` as Markdown, percent with one decimal; a missing cell is a dash."""
+    """Print :func:`difficulty` as Markdown, percent with one decimal; a missing cell is a dash."""
     lines = [
         "| Benchmark | Year | Published, mean of methods | Best published | Ours, mean of rows |",
         "| --- | ---: | ---: | ---: | ---: |",

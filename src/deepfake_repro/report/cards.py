@@ -1,8 +1,8 @@
-"""Report card of a run: what was trained on what, and what came of it, as Markdown (Section 5).
+"""Report card of a run as Markdown: its data, parameters and results (Section 5).
 
-Cards in git hold what the same inputs give again. What a run took (seconds, memory, energy,
-machine, commit) differs each time: it stays in ``provenance.json`` and is printed by ``python -m
-deepfake_repro card``.
+Cards in git contain only what the same inputs reproduce. What differs each time (seconds, memory,
+energy, machine, commit) stays in ``provenance.json`` and is printed by ``python -m deepfake_repro
+card``.
 """
 
 from __future__ import annotations
@@ -27,45 +27,33 @@ _MEASURED = {
 }
 
 
-def card(run: str, scores: Mapping, facts: Mapping, measured: bool = False) -> str:
-    """Markdown of one run, a section with one table.
+def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False) -> str:
+    """Print the card of one run as Markdown: a section with one table.
 
-    ``run``: ``<row>-<seed>``; ``scores``, ``facts``: content of its ``scores.json`` and ``provenance.json``;
-    ``measured`` adds what the run took. What an older record does not hold is a dash.
+    ``run``: ``<row>-<seed>``; ``scores``, ``provenance``: content of its ``scores.json`` and
+    ``provenance.json``; ``measured`` adds what differs each time. A value that an older record
+    lacks is a dash.
     """
     row, _, seed = run.rpartition("-")
-    lines = [
-        (
-            f"{name}, AUC / bACC (%)",
-            " / ".join(str(scores[metric].get(key, MISSING)) for metric in METRIC_NAMES),
-        )
-        for key, name in SCENARIOS.items()
-    ]
-    lines += [
-        (f"videos {kind}", sum(scores["videos"][kind].values())) for kind in ("scored", "unscored")
-    ]
-    lines += [(name.replace("_", " "), value) for name, value in facts["params"].items()]
-    lines += [
-        (name, f"`{digest[:16]}`")
-        for name, digest in {"environment lock": facts["environment_lock"], **facts["data"]}.items()
-    ]
+    lines: list[tuple[str, object]] = []
+    for key, name in SCENARIOS.items():
+        values = [str(scores[metric].get(key, MISSING)) for metric in METRIC_NAMES]
+        lines.append((f"{name}, AUC / bACC (%)", " / ".join(values)))
+    for kind in ("scored", "unscored"):
+        lines.append((f"videos {kind}", sum(scores["videos"][kind].values())))
+    for name, value in provenance["params"].items():
+        lines.append((name.replace("_", " "), value))
+    digests = {"environment lock": provenance["environment_lock"], **provenance["data"]}
+    lines += [(name, f"`{digest[:16]}`") for name, digest in digests.items()]
     if measured:
-        lines += [(name, facts.get(key)) for key, name in _MEASURED.items()]
+        lines += [(name, provenance.get(key)) for key, name in _MEASURED.items()]
+    title = f"## {ROW_NAMES.get(row, row)}, seed {seed}"
     table = [f"| {name} | {_text(value)} |" for name, value in lines]
-    return "\n".join(
-        [
-            f"## {ROW_NAMES.get(row, row)}, seed {seed}",
-            "",
-            f"| `{run}` | |",
-            "| --- | --- |",
-            *table,
-            "",
-        ]
-    )
+    return "\n".join([title, "", f"| `{run}` | |", "| --- | --- |", *table, ""])
 
 
 def run_card(profile: str, variant: str, seed: int) -> str:
-    """The whole card of one run in git; ``FileNotFoundError`` names a run that is not there."""
+    """Print the whole card of one run in git; ``FileNotFoundError`` if it has no scores."""
     folder = profile_paths(profile).runs / f"{variant}-{seed}"
     if not (folder / "scores.json").is_file():
         raise FileNotFoundError(
@@ -75,7 +63,7 @@ def run_card(profile: str, variant: str, seed: int) -> str:
 
 
 def cards(runs: Path) -> str:
-    """The cards of all runs below ``runs``, in Table 3's order."""
+    """Print the cards of all runs below ``runs``, in Table 3's order."""
     order = list(ROW_NAMES)
     folders = sorted(
         (path.parent for path in runs.glob("*/scores.json")),
@@ -89,13 +77,13 @@ def cards(runs: Path) -> str:
 
 
 def _records(folder: Path) -> tuple[dict, dict]:
-    return tuple(
-        json.loads((folder / f"{name}.json").read_text()) for name in ("scores", "provenance")
-    )
+    scores = json.loads((folder / "scores.json").read_text())
+    provenance = json.loads((folder / "provenance.json").read_text())
+    return scores, provenance
 
 
 def _text(value: object) -> str:
-    """A value as one cell: nested keys and lists joined by commas."""
+    """Print a value as one cell; nested keys and lists are joined by commas."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""All figures of the compendium in one style; each function returns a Matplotlib figure (Section 5).
+"""The figures of the compendium in one style; each function returns a Matplotlib figure.
 
 A row of Table 3 has the same colour everywhere. :func:`save` writes the same bytes for the same
 figure, so that figures can be kept in git.
@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -19,12 +20,15 @@ import PIL.Image
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from ..project.vocabulary import METRIC_NAMES, ROW_NAMES, SCENARIOS, SET_NAMES
 
-# Ten colours that people with any colour vision tell apart, in Table 3's order; near-black for
-# LNCLIP-DF.
+if TYPE_CHECKING:
+    from IPython.display import Image
+
+# Ten colours, distinct for any colour vision, in Table 3's order; near-black for LNCLIP-DF.
 PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
 COLOURS = dict(zip(ROW_NAMES, itertools.cycle(PALETTE), strict=False))
 _DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
@@ -46,13 +50,13 @@ SEVERITY_UNITS = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The house style while the ``with`` block runs; leaves the caller's Matplotlib settings as they were."""
+    """Apply the common style in the ``with`` block, then restore the Matplotlib settings."""
     settings = {
         **seaborn.axes_style("whitegrid"),
         **seaborn.plotting_context("paper", font_scale=1.1),
         "figure.dpi": 100,
         "legend.frameon": False,
-        "svg.hashsalt": "deepfake-repro",  # otherwise the ids inside an SVG are random
+        "svg.hashsalt": "deepfake-repro",  # otherwise the ids in an SVG are random
         "svg.fonttype": "path",
     }
     with matplotlib.rc_context(settings):
@@ -60,61 +64,67 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as SVG or PNG, by the suffix of ``path``; the same figure gives the same bytes.
+    """Write ``figure`` as SVG or PNG, by the suffix of ``path``; same figure, same bytes.
 
-    Folders are made as needed. Raises ``ValueError`` for another suffix.
+    Creates missing folders. Raises ``ValueError`` for any other suffix.
     """
     metadata = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
     if path.suffix not in metadata:
         raise ValueError(f"cannot save {path.name}: name it .svg or .png")
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
-        settled(figure).savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
+        freeze_layout(figure)
+        figure.savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
 
 
-def picture(figure: Figure, colours: int | None = None) -> object:
-    """The figure as a PNG that a notebook shows and stores, the same bytes each time.
+def picture(figure: Figure, colours: int | None = None) -> Image:
+    """Convert the figure to a PNG that a notebook shows and stores, the same bytes each time.
 
-    ``colours``: so many at most, which makes a drawing a quarter of its size; not for photographs.
+    ``colours``: maximal number of colours, which cuts a drawing's size to a quarter; not for
+    photographs.
     """
     from IPython.display import Image  # only notebooks need it
 
     memory = io.BytesIO()
     with style():
-        settled(figure).savefig(
+        freeze_layout(figure)
+        figure.savefig(
             memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight"
         )
     if colours:
-        drawing = (
-            PIL.Image.open(memory).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE)
-        )
+        drawing = PIL.Image.open(memory).convert("RGB")
+        drawing = drawing.quantize(colours, dither=PIL.Image.Dither.NONE)
         memory = io.BytesIO()
         drawing.save(memory, format="png", optimize=True)
     return Image(memory.getvalue(), alt="figure")
 
 
 def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """ROC curves, one per row, from tables of :func:`.evaluation.metrics.roc`; the diagonal is chance."""
+    """Draw one ROC curve per row, from tables of :func:`.evaluation.metrics.roc`."""
     with style():
-        figure, axes = canvas(6.4, 4.0)
+        figure, axes = new_axes(6.4, 4.0)
         for number, (row, curve) in enumerate(curves.items()):
-            places = curve["false_positive_rate"], curve["true_positive_rate"]
-            axes.plot(*places, color=_colour(row, number), label=_name(row))
+            axes.plot(
+                curve["false_positive_rate"],
+                curve["true_positive_rate"],
+                color=_colour(row, number),
+                label=_name(row),
+            )
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
         axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         figure.legend(loc="outside right upper")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Training histories, one line per row: both losses, share of active triplets, learning rate over epochs.
+    """Draw training histories, one line per row: losses, active triplets and learning rate.
 
     Each table has ``epoch, train_loss, validation_loss, active_fraction, learning_rate``. A dot
     marks the lowest validation loss, whose checkpoint is kept (Section 4.3).
     """
     with style():
-        figure, grid = canvas(7.2, 5.0, rows=2, columns=2)
+        figure, grid = new_grid(7.2, 5.0, rows=2, columns=2)
         for number, (row, history) in enumerate(histories.items()):
             colour = _colour(row, number)
             for axes, column in zip(grid.flat, _HISTORY, strict=True):
@@ -124,15 +134,16 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
             grid[0, 1].plot(best["epoch"], best["validation_loss"], "o", color=colour, markersize=5)
         for axes, title in zip(grid.flat, _HISTORY.values(), strict=True):
             axes.set(xlabel="epoch", ylabel=title)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper")
-        return settled(figure)
+            use_whole_ticks(axes)
+        _add_legend(figure, grid[0, 0])
+        return freeze_layout(figure)
 
 
 def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> Figure:
-    """Contact sheet: the crops (uint8 RGB ``[H, W, 3]``) of each named group, ``columns`` to a line.
+    """Draw a contact sheet of the crops (uint8 RGB ``[H, W, 3]``) of each group.
 
-    Raises ``ValueError`` when there is no image.
+    Each group starts a new line, with its name, of ``columns`` crops. Raises ``ValueError`` if
+    there is no image.
     """
     lines = [
         (name if start == 0 else "", group[start : start + columns])
@@ -142,104 +153,95 @@ def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> 
     if not lines:
         raise ValueError("no image to show: give at least one group with a crop")
     with style():
-        figure, grid = canvas(columns + 1, len(lines), rows=len(lines), columns=columns)
-        for (name, group), places in zip(
-            lines, np.reshape(grid, (len(lines), columns)), strict=True
-        ):
-            places[0].text(-0.1, 0.5, name, transform=places[0].transAxes, ha="right", va="center")
-            for axes in places:
+        figure, grid = new_grid(columns + 1, len(lines), rows=len(lines), columns=columns)
+        for (name, crops), panels in zip(lines, grid, strict=True):
+            panels[0].text(-0.1, 0.5, name, transform=panels[0].transAxes, ha="right", va="center")
+            for axes in panels:
                 axes.set_axis_off()
-            for axes, image in zip(places, group, strict=False):
-                axes.imshow(image, interpolation="nearest")
-        return settled(figure)
+            for axes, crop in zip(panels, crops, strict=False):
+                axes.imshow(crop, interpolation="nearest")
+        return freeze_layout(figure)
 
 
 def faces_figure(faces: pd.DataFrame) -> Figure:
-    """Sizes and scores of the faces of each corpus, as the share of its faces below a value (Section 4.1).
+    """Draw the distributions of face size and detector score in each corpus (Section 4.1).
 
-    ``faces`` as of :func:`.crops.report.faces_of_corpora`. A corpus that stands apart was filmed,
-    compressed or detected in another way: a shortcut that a detector could learn.
+    ``faces`` as returned by :func:`.crops.report.faces_of_corpora`; each curve is the share of
+    faces below a value. A corpus apart from the others was filmed, compressed or detected
+    differently: a shortcut that a detector could learn.
     """
     with style():
-        figure, grid = canvas(7.2, 3.0, columns=2)
-        for number, (dataset, some) in enumerate(faces.groupby("dataset")):
-            for axes, column in zip(grid, ("side", "score"), strict=True):
-                axes.ecdf(some[column], color=_colour(dataset, number), label=dataset)
-        grid[0].set(
+        figure, grid = new_grid(7.2, 3.0, rows=1, columns=2)
+        sizes, scores = grid[0]
+        for number, (dataset, group) in enumerate(faces.groupby("dataset")):
+            colour = _colour(dataset, number)
+            sizes.ecdf(group["side"], color=colour, label=dataset)
+            scores.ecdf(group["score"], color=colour, label=dataset)
+        sizes.set(
             xlabel="longer side of the face (pixels)", ylabel="share of faces below", xscale="log"
         )
-        grid[0].xaxis.set(
+        sizes.xaxis.set(
             major_locator=MaxNLocator(5), major_formatter="{x:.0f}", minor_formatter=NullFormatter()
         )
-        grid[1].set(xlabel="score of the face detector")
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper")
-        return settled(figure)
+        scores.set(xlabel="score of the face detector")
+        _add_legend(figure, sizes)
+        return freeze_layout(figure)
 
 
 def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
-    """Average AUC (percent) of each row in-distribution, out-of-distribution and in-the-wild (Table 3).
+    """Draw the average AUC (percent) of each row in the three scenarios (Table 3).
 
-    ``rows``: content of ``scores.json`` by row key. Bars stand on chance, 50 %; an average that is missing
+    ``rows``: content of ``scores.json`` by row key. Bars start at chance, 50 %; a missing average
     has no bar.
     """
     with style():
-        figure, axes = canvas(7.2, 3.4)
+        figure, axes = new_axes(7.2, 3.4)
         width = 0.85 / max(1, len(rows))
         for number, (row, scores) in enumerate(rows.items()):
             values = np.array([scores["auc"].get(key, np.nan) for key in SCENARIOS])
-            places = np.arange(len(SCENARIOS)) + (number - (len(rows) - 1) / 2) * width
+            centres = np.arange(len(SCENARIOS)) + (number - (len(rows) - 1) / 2) * width
             colour = _colour(row, number)
-            axes.bar(places, values - 50, 0.92 * width, bottom=50, color=colour, label=_name(row))
+            axes.bar(centres, values - 50, 0.92 * width, bottom=50, color=colour, label=_name(row))
         axes.axhline(50, color="0.3", linewidth=1)
         axes.set(
             ylabel="AUC (%)", xticks=range(len(SCENARIOS)), xticklabels=list(SCENARIOS.values())
         )
         axes.grid(axis="x", visible=False)
         figure.legend(loc="outside right upper")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
-    """Heat map of reproduced - published, a panel a metric, in percentage points (Table 3).
+    """Draw heat maps of reproduced minus published, one panel per metric, percentage points.
 
-    ``cells`` as of :func:`.report.tables.comparison`. Orange is below the paper, purple above it,
-    which people with any colour vision tell apart; bold where the published value is outside the
-    reproduced one's interval; a cell that was not run is grey. Of another profile than ``paper``
-    the title says that it is no reproduction.
+    ``cells`` as returned by :func:`.report.tables.comparison`. Orange is below the paper and purple
+    above it, distinct for any colour vision; a number is bold if the published value is outside the
+    interval of the reproduced one; a cell that was not run is grey. For a profile other than
+    ``paper`` the title says that it is not a reproduction.
     """
     with style():
-        figure, panels = canvas(8.0, 8.0, rows=2, columns=1)
-        reach = float(np.nanmax([1.0, *cells["difference"].abs()]))
+        figure, grid = new_grid(8.0, 8.0, rows=2, columns=1)
+        panels = list(grid[:, 0])
+        limit = float(np.nanmax([1.0, *cells["difference"].abs()]))
         for axes, (metric, title) in zip(panels, METRIC_NAMES.items(), strict=True):
-            part = cells[cells["metric"] == metric]
-            rows = [row for row in ROW_NAMES if row in set(part["row"])]
-            grid = part.pivot(index="row", columns="set", values="difference").reindex(
-                index=rows, columns=SET_NAMES
-            )
-            shown = axes.imshow(grid, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto")
-            outside = (part["published"] < part["low"]) | (part["published"] > part["high"])
-            _write_cells(
-                axes,
-                grid,
-                set(part.loc[outside, ["row", "set"]].itertuples(index=False, name=None)),
-            )
+            heat_map = _draw_differences(axes, cells[cells["metric"] == metric], limit)
             axes.set_title(f"{title}, reproduced − published")
             axes.grid(visible=False)
-        figure.colorbar(shown, ax=list(panels), label="percentage points", shrink=0.6)
+        figure.colorbar(heat_map, ax=panels, label="percentage points", shrink=0.6)
         if profile != "paper":
             figure.suptitle(f"profile {profile}: no reproduction of the paper's figures")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def robustness_figure(means: pd.DataFrame) -> Figure:
-    """Mean AUC (percent) of each row as its test crops get worse, a panel a perturbation (not in the paper).
+    """Draw the mean AUC (percent) of each row over severity, one panel per perturbation.
 
-    ``means`` as of :func:`.evaluation.breakdown.by_condition`, whose first line is the clean
-    crops': the first point of each curve. Severities stand at equal steps.
+    ``means`` as returned by :func:`.evaluation.breakdown.by_condition`, whose first line is the
+    clean crops: the first point of each curve. Severities are evenly spaced. Not in the paper.
     """
     kinds = [kind for kind in means["perturbation"].unique() if kind in SEVERITY_UNITS]
     with style():
-        figure, grid = canvas(7.2, 5.0, rows=2, columns=2)
+        figure, grid = new_grid(7.2, 5.0, rows=2, columns=2)
         for axes, kind in zip(grid.flat, kinds, strict=False):
             part = pd.concat([means.iloc[:1], means[means["perturbation"] == kind]])
             ticks = ["clean", *(f"{severity:g}" for severity in part["severity"].iloc[1:])]
@@ -261,35 +263,81 @@ def robustness_figure(means: pd.DataFrame) -> Figure:
             )
         for axes in grid.flat[len(kinds) :]:
             axes.set_axis_off()
-        figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside right upper")
-        return settled(figure)
+        _add_legend(figure, grid[0, 0])
+        return freeze_layout(figure)
 
 
 def reliability_figure(bins: Mapping[str, pd.DataFrame]) -> Figure:
-    """Reliability diagram: share of fakes over mean P(fake), a line a row; on the diagonal a score is a probability.
+    """Draw a reliability diagram: share of fakes over mean P(fake), one line per row.
 
-    ``bins``: of :func:`.evaluation.thresholds.reliability` by row. A larger dot holds more of the weight.
+    ``bins``: tables of :func:`.evaluation.thresholds.reliability` by row. A larger dot is a bin of
+    more weight; a calibrated row is on the diagonal.
     """
     with style():
-        figure, axes = canvas(6.4, 4.0)
+        figure, axes = new_axes(6.4, 4.0)
         for number, (row, table) in enumerate(bins.items()):
-            places, colour = (table["confidence"], table["fakes"]), _colour(row, number)
-            axes.plot(*places, color=colour, linewidth=1, label=_name(row))
-            axes.scatter(*places, s=150 * table["weight"], color=colour)
+            confidence = table["confidence"]
+            fakes = table["fakes"]
+            colour = _colour(row, number)
+            axes.plot(confidence, fakes, color=colour, linewidth=1, label=_name(row))
+            axes.scatter(confidence, fakes, s=150 * table["weight"], color=colour)
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
         axes.set(
             xlabel="mean P(fake) of the videos in a bin", ylabel="share of fakes", aspect="equal"
         )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         figure.legend(loc="outside right upper")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
-def _write_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]]) -> None:
-    """Names of rows and columns, and in each cell its number."""
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make a figure (inches) with one panel, outside pyplot, which would keep it in memory."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def new_grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Make a figure (inches) like :func:`new_axes`, with an array ``[rows, columns]`` of panels."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def freeze_layout(figure: Figure) -> Figure:
+    """Lay the figure out once; Matplotlib's constrained layout would shift with every drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def use_whole_ticks(axes: Axes) -> None:
+    """Put the ticks of the horizontal axis at whole numbers: epochs, years."""
+    locator = axes.xaxis.get_major_locator()
+    assert isinstance(locator, MaxNLocator)  # the default of a linear axis
+    locator.set_params(integer=True)
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Add a legend of the curves in one panel, for all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+
+
+def _draw_differences(axes: Axes, cells: pd.DataFrame, limit: float) -> AxesImage:
+    """Draw one metric's heat map, its colours from ``-limit`` to ``limit``."""
+    rows = [row for row in ROW_NAMES if row in set(cells["row"])]
+    grid = cells.pivot(index="row", columns="set", values="difference")
+    grid = grid.reindex(index=rows, columns=SET_NAMES)
+    heat_map = axes.imshow(grid, cmap=_DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
+    outside = (cells["published"] < cells["low"]) | (cells["published"] > cells["high"])
+    bold = set(cells.loc[outside, ["row", "set"]].itertuples(index=False, name=None))
+    _label_cells(axes, grid, bold, limit)
+    return heat_map
+
+
+def _label_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]], limit: float) -> None:
+    """Write the names of rows and columns, and each cell's number."""
     axes.set(yticks=range(len(grid)), yticklabels=[_name(row) for row in grid.index])
     axes.set_xticks(range(grid.shape[1]), list(SET_NAMES.values()), rotation=30, ha="right")
-    reach = axes.images[0].get_clim()[1]
     for (y, row), (x, key) in itertools.product(enumerate(grid.index), enumerate(grid.columns)):
         value = grid.loc[row, key]
         if not np.isnan(value):
@@ -301,27 +349,12 @@ def _write_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]]) -> 
                 va="center",
                 fontsize=7,
                 fontweight="bold" if (row, key) in bold else "normal",
-                color="white" if abs(value) > 0.6 * reach else "black",
+                color="white" if abs(value) > 0.6 * limit else "black",
             )
 
 
-def canvas(
-    width: float, height: float, rows: int = 1, columns: int = 1
-) -> tuple[Figure, Axes | np.ndarray]:
-    """A figure (inches) outside pyplot, so none stays open in memory, and its axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns)
-
-
-def settled(figure: Figure) -> Figure:
-    """Lay the figure out once and for all: Matplotlib's constrained layout moves on with every drawing."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return figure
-
-
 def _colour(key: str, number: int) -> str:
-    """A row's own colour; other curves (a test set, a method) take the palette in their order."""
+    """Return a row's own colour; other curves take the palette's colours in their order."""
     return COLOURS.get(key, PALETTE[number % len(PALETTE)])
 
 

@@ -4,90 +4,134 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 STYLE = """
-:root { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; }
-body { margin: 0 auto; padding: 1rem; max-width: 75rem; overflow-wrap: break-word; }
-h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #bbb; } h1, h2, h3 { break-after: avoid; }
-p, li { max-width: 45rem; } a { color: #0050a0; } code { font-size: .9em; }
+:root {
+  font: 16px/1.5 system-ui, sans-serif;
+  color: #1a1a1a;
+  background: #fff;
+}
+body {
+  margin: 0 auto;
+  padding: 1rem;
+  max-width: 75rem;
+  overflow-wrap: break-word;
+}
+h1 { line-height: 1.2; }
+h2 { margin-top: 3rem; border-bottom: 1px solid #bbb; }
+h1, h2, h3 { break-after: avoid; }
+p, li { max-width: 45rem; }
+a { color: #0050a0; }
+code { font-size: .9em; }
 nav ul { columns: 16rem; padding-left: 1.2rem; }
-figure { margin: 1rem 0; break-inside: avoid; } img { max-width: 100%; height: auto; } figcaption { color: #555; }
-.table { overflow-x: auto; margin: 1rem 0; } .table:focus { outline: 2px solid #0050a0; }
+figure { margin: 1rem 0; break-inside: avoid; }
+img { max-width: 100%; height: auto; }
+figcaption { color: #555; }
+.table { overflow-x: auto; margin: 1rem 0; }
+.table:focus { outline: 2px solid #0050a0; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top; overflow-wrap: normal; }
+th, td {
+  padding: .25rem .5rem;
+  border-bottom: 1px solid #ddd;
+  vertical-align: top;
+  overflow-wrap: normal;
+}
 th { border-bottom: 2px solid #888; text-align: left; }
-th:first-child, td:first-child { position: sticky; left: 0; background: #fff; min-width: 5rem; max-width: 45vw;
-  overflow-wrap: anywhere; }
-td.long { min-width: 16rem; } td[style*="right"] { white-space: nowrap; }
-@media (max-width: 40rem) { :root { font-size: 15px; } body { padding: .6rem; } h2 { margin-top: 2rem; } }
+th:first-child, td:first-child {
+  position: sticky;
+  left: 0;
+  background: #fff;
+  min-width: 5rem;
+  max-width: 45vw;
+  overflow-wrap: anywhere;
+}
+td.long { min-width: 16rem; }
+td[style*="right"] { white-space: nowrap; }
+@media (max-width: 40rem) {
+  :root { font-size: 15px; }
+  body { padding: .6rem; }
+  h2 { margin-top: 2rem; }
+}
 @media print {
   @page { size: A4 landscape; margin: 12mm; }
-  :root { font-size: 10pt; } body { max-width: none; padding: 0; } nav { display: none; } a { color: inherit; }
-  .table { overflow: visible; } table { font-size: 6.5pt; width: 100%; } tr { break-inside: avoid; }
-  th, td { padding: .1rem .15rem; } th, td.long { overflow-wrap: anywhere; } thead { display: table-header-group; }
-  th:first-child, td:first-child { position: static; min-width: 0; } td.long { min-width: 0; }
+  :root { font-size: 10pt; }
+  body { max-width: none; padding: 0; }
+  nav { display: none; }
+  a { color: inherit; }
+  .table { overflow: visible; }
+  table { font-size: 6.5pt; width: 100%; }
+  tr { break-inside: avoid; }
+  th, td { padding: .1rem .15rem; }
+  th, td.long { overflow-wrap: anywhere; }
+  thead { display: table-header-group; }
+  th:first-child, td:first-child { position: static; min-width: 0; }
+  td.long { min-width: 0; }
   img { max-height: 160mm; }
 }
 """
 LONG = 60
-"""Characters from which on a cell is prose and gets room to breathe."""
+"""A cell with more characters is prose and gets a wide column."""
 
 
 def page(title: str, body: str, style: str = STYLE, policy: str = "") -> str:
-    """A whole page with ``title`` (plain text) around ``body`` (HTML); ``style``: its CSS; ``policy``: what its browser
-    may load.
+    """Build a whole page with ``title`` (plain text) around ``body`` (HTML).
+
+    ``style``: its CSS; ``policy``: its content security policy, what a browser may load.
     """
-    told = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' if policy else ""
+    security = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' if policy else ""
     return (
         '<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'{told}<link rel="icon" href="data:,">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f'{security}<link rel="icon" href="data:,">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
     )
 
 
 def data_uri(file: Path) -> str:
-    """A picture as ``data:`` address; ``ValueError`` for a suffix other than those of ``MEDIA_TYPES``."""
+    """Encode an image file as a ``data:`` URI; ``ValueError`` for an unknown suffix."""
     if file.suffix not in MEDIA_TYPES:
         raise ValueError(
-            f"{file.name} is no picture for a page: give one of {', '.join(MEDIA_TYPES)}"
+            f"{file.name} is not an image for a page: give one of {', '.join(MEDIA_TYPES)}"
         )
-    return f"data:{MEDIA_TYPES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    content = base64.b64encode(file.read_bytes()).decode()
+    return f"data:{MEDIA_TYPES[file.suffix]};base64,{content}"
 
 
 def figure(file: Path, caption: str) -> str:
-    """A picture inside the page; its caption is its alternative text too."""
+    """Embed an image in the page; the caption is also the alternative text."""
     text = html.escape(caption)
     return (
         f'<figure><img src="{data_uri(file)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
     )
 
 
-def rendered(markdown: str, label: str) -> str:
-    """Markdown (CommonMark and tables) as HTML; HTML inside it is shown as text, but for ``<br>``.
+def render_markdown(markdown: str, label: str) -> str:
+    """Render Markdown (CommonMark and tables) as HTML.
 
-    Headings go one level down, below those of the page and its sections; a leading level-1 heading
-    is left out, as the section has a title of its own. Links to files beside the page become plain
-    text: the page travels alone. Tables scroll by themselves; ``label`` names them for readers that
-    hear the page.
+    HTML inside the Markdown is shown as text, except ``<br>``. Headings are moved one level down,
+    below those of the page and its sections; a leading level-1 heading is dropped, because the
+    section has its own title. Links to files beside the page become plain text, because the page is
+    read alone. Tables scroll on their own; ``label`` names them for screen readers.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
     if tokens and tokens[0].tag == "h1":
         tokens = tokens[3:]
-    for before, token in zip([None, *tokens], tokens, strict=False):
+    for token in tokens:
         if token.type.startswith("heading"):
             token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
-        if token.type == "inline" and len(token.content) > LONG and before.type == "td_open":
-            before.attrJoin("class", "long")
         token.children = list(_without_local_links(token.children or []))
+    for cell, content in itertools.pairwise(tokens):
+        if cell.type == "td_open" and len(content.content) > LONG:
+            cell.attrJoin("class", "long")
     tokens = list(_spanning(tokens))
     parser.add_render_rule("table_open", _table_open(html.escape(label)))
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
@@ -95,16 +139,17 @@ def rendered(markdown: str, label: str) -> str:
 
 
 def _spanning(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Let a column heading span the empty ones after it: Markdown has no other way to say it."""
-    heading, skipped = None, 0
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+    """Let a column heading span the empty ones after it, which Markdown cannot express."""
+    heading = None
+    skipped = 0
+    for number, token in enumerate(tokens):
         if token.type == "th_open":
-            if after.content:
+            if tokens[number + 1].content:
                 heading = token
             elif heading:
                 heading.attrSet("colspan", str(int(heading.attrGet("colspan") or 1) + 1))
                 heading.attrSet("style", "text-align:left")
-                skipped = 3  # the cell, its text, its end
+                skipped = 3  # the cell's opening, its text and its end
         elif token.type == "tr_close":
             heading = None
         if skipped:
@@ -122,8 +167,6 @@ def _without_local_links(children: Sequence[Token]) -> Iterator[Token]:
             yield child
 
 
-def _table_open(label: str) -> object:
-    def render(_self: RendererHTML, _tokens: Sequence[Token], _number: int, *_rest: object) -> str:
-        return f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>'
-
-    return render
+def _table_open(label: str) -> Callable[..., str]:
+    opening = f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>'
+    return lambda *_: opening

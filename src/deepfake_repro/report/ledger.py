@@ -1,7 +1,7 @@
-"""The ledgers that a reviewer reads: claims, decisions, and the map from the paper to the code, as Markdown.
+"""The ledgers as Markdown: claims, decisions, and the map from the paper to the code.
 
-Their content is typed once in ``results/published/*.yaml``; every number beside it comes out of
-``results/``.
+Their content is typed once, in ``results/published/*.yaml``; every number beside it is computed
+from ``results/``.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from .claims import FAILS, Claim, Verdict, draws_table, judge, point_table, trip
 from .tables import NO_REPRODUCTION, read_scores
 
 # Distances of a 3-4-5 triangle: anchor i, positive j, negative k. Any triplet without equal sides
-# tells formulas apart.
+# distinguishes the formulas.
 TRIPLET = {"ij": 3.0, "ik": 4.0, "jk": 5.0}
 NOT_RUN = "not run"
-PLAIN = "default"  # the option of a study that changes nothing
-SEEDS = ("start_over_seeds", "fsfm")  # the study and its row that say how much seeds alone change
+DEFAULT_OPTION = "default"  # the option of a study that changes nothing
+SEED_STUDY = "start_over_seeds"  # how much seeds alone change
+SEED_ROW = "fsfm"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A choice that the paper leaves open: what it says, the options, what we take and where to change it.
+    """A choice that the paper leaves open: what it says, the options and our default.
 
-    ``key`` and ``value``: the key of ``params.yaml`` and the value that means ``default`` (empty
-    where the choice is in the code at ``where``); ``study``: the side study that ran the options
-    against each other.
+    ``key`` and ``value``: the key of ``params.yaml`` and its value for ``default``; empty if the
+    choice is made in the code, by the function ``where``. ``study``: the side study that compared
+    the options.
     """
 
     question: str
@@ -46,7 +47,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of method in the paper, and where it stands here."""
+    """A statement about the method in the paper, and where this repository implements it."""
 
     statement: str
     section: str
@@ -57,11 +58,9 @@ class Statement:
 
 
 def study_rows(base: Path, study: str) -> dict[str, dict[str, dict]]:
-    """Option -> row -> scores (means over seeds) of a side study; empty where it has not been run."""
-    options = sorted(
-        path for path in (base / "results" / "studies" / study).glob("*") if path.is_dir()
-    )
-    return {option.name: read_scores(option) for option in options}
+    """Read a side study: option -> row -> means over seeds; empty if it was not run."""
+    folders = (base / "results" / "studies" / study).glob("*")
+    return {folder.name: read_scores(folder) for folder in sorted(folders) if folder.is_dir()}
 
 
 def verdicts(
@@ -70,25 +69,31 @@ def verdicts(
     base: Path,
     replicates: Replicates | None = None,
 ) -> dict[str, Verdict]:
-    """What the rows of a table say to each claim, by its id; without ``replicates`` numbers are taken as they stand.
+    """Judge each claim on the rows of a table; without ``replicates`` numbers are taken as exact.
 
-    A claim about a study is judged on the study's results below ``base``, without interval; one
-    about a formula is the printed text's alone: without ``replicates`` it is checked, with them it
-    has a dash.
+    A claim about a study is judged on the study's results below ``base``, without intervals. A
+    claim about a formula concerns only the printed text: it is checked without ``replicates`` and
+    is a dash with them.
     """
-    found = {}
-    for claim in claims:
-        kind, _, name = claim.table.partition(" ")
-        if kind == "distances":
-            found[claim.id] = (
-                judge(claim, triplet_table(TRIPLET)) if replicates is None else Verdict(MISSING)
-            )
-        elif kind == "study":
-            found[claim.id] = _of_study(claim, {} if replicates is None else study_rows(base, name))
-        else:
-            draws = None if replicates is None else draws_table(replicates)
-            found[claim.id] = judge(claim, point_table(rows), draws)
-    return found
+    return {claim.id: _verdict(claim, rows, base, replicates) for claim in claims}
+
+
+def _verdict(
+    claim: Claim, rows: Mapping[str, Mapping], base: Path, replicates: Replicates | None
+) -> Verdict:
+    kind, _, study = claim.table.partition(" ")
+    if kind == "distances":
+        return judge(claim, triplet_table(TRIPLET)) if replicates is None else Verdict(MISSING)
+    if kind == "study":
+        options = {} if replicates is None else study_rows(base, study)
+        return judge(claim, point_table(_only_rows(options)))
+    draws = None if replicates is None else draws_table(replicates)
+    return judge(claim, point_table(rows), draws)
+
+
+def _only_rows(options: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Mapping]:
+    """Return option -> scores of the only row of a study; the options stand in for rows."""
+    return {option: next(iter(rows.values())) for option, rows in options.items()}
 
 
 def claims_markdown(
@@ -97,26 +102,26 @@ def claims_markdown(
     ours: Mapping[str, Verdict],
     profile: str,
 ) -> str:
-    """The claims ledger: what differs in print, then each sentence with both verdicts, then the expressions."""
+    """Print the claims ledger: differences in print, then both verdicts, then the expressions."""
     different = [claim for claim in claims if printed[claim.id].word == FAILS]
     lines = [
         "# Claims ledger",
         "",
-        f"{len(claims)} sentences, each as expressions over Table 3. *Printed*: evaluated on "
-        f"the paper's own numbers. *{profile}*: on the rows of this profile; *within the interval* means that its "
-        "videos do not suffice to say so (paired bootstrap).",
+        f"{len(claims)} sentences, each as expressions over Table 3. *Printed*: evaluated on the "
+        f"paper's own numbers. *{profile}*: on the rows of this profile; *within the interval* "
+        "means that its videos are too few to decide (paired bootstrap).",
         "",
         *_caveat(profile),
         f"## {len(different)} differences found while re-typing the table",
         "",
-        "Where a sentence and the printed table differ, both kept as printed; none changes the paper's conclusions.",
+        "Where a sentence and the printed table differ, both are kept as printed; none changes the "
+        "paper's conclusions.",
         "",
     ]
     for number, claim in enumerate(different, start=1):
-        lines.append(
-            f"{number}. Section {claim.section}: “{claim.sentence}” — {'; '.join(printed[claim.id].reasons)}."
-            f"{' ' + claim.note if claim.note else ''}"
-        )
+        reasons = "; ".join(printed[claim.id].reasons)
+        note = f" {claim.note}" if claim.note else ""
+        lines.append(f"{number}. Section {claim.section}: “{claim.sentence}” — {reasons}.{note}")
     lines += [
         "",
         "## Every sentence",
@@ -126,81 +131,74 @@ def claims_markdown(
     ]
     for claim in claims:
         reading = f" *Read as: {claim.reading}.*" if claim.reading else ""
-        lines.append(
-            _row(
-                claim.section,
-                f"{claim.sentence}{reading}",
-                printed[claim.id].word,
-                _ours(ours[claim.id], profile),
-            )
-        )
+        sentence = f"{claim.sentence}{reading}"
+        our_verdict = _with_profile(ours[claim.id], profile)
+        lines.append(_row(claim.section, sentence, printed[claim.id].word, our_verdict))
     lines += ["", "## What was checked", ""]
-    lines += [
-        f"* **{claim.id}** ({claim.table}): {'; '.join(f'`{check}`' for check in claim.checks)}"
-        for claim in claims
-    ]
+    for claim in claims:
+        checks = "; ".join(f"`{check}`" for check in claim.checks)
+        lines.append(f"* **{claim.id}** ({claim.table}): {checks}")
     return "\n".join(lines) + "\n"
 
 
 def effects(base: Path, study: str) -> list[str]:
-    """A line per option of a side study: what it changes against the default, by row, in percentage points."""
+    """List the effect of each option of a side study by row: option minus default, in points."""
     options = study_rows(base, study)
-    if PLAIN not in options:
-        return [NOT_RUN]
-    return [
-        f"{option}, {ROW_NAMES[row]}: {_change(scores, options[PLAIN][row])}"
+    default = options.pop(DEFAULT_OPTION, {})
+    lines = [
+        f"{option}, {ROW_NAMES[row]}: {_change(scores, default[row])}"
         for option, rows in options.items()
-        if option != PLAIN
         for row, scores in rows.items()
-        if row in options[PLAIN]
-    ] or [NOT_RUN]
+        if row in default
+    ]
+    return lines or [NOT_RUN]
 
 
 def spread_over_seeds(base: Path) -> str:
-    """A sentence: by how much the seeds of one row differ, against which effects are to be seen; empty without two."""
-    study, row = SEEDS
-    files = sorted((base / "results" / "studies" / study / PLAIN).glob(f"{row}-*/scores.json"))
+    """Write a sentence on how much seeds alone change one row; empty without two seeds."""
+    folder = base / "results" / "studies" / SEED_STUDY / DEFAULT_OPTION
+    files = sorted(folder.glob(f"{SEED_ROW}-*/scores.json"))
     runs = [json.loads(file.read_text()) for file in files]
     if len(runs) < 2:
         return ""
-    values = {
-        key: [[run[metric][key] for run in runs] for metric in METRICS] for key in SHORT_SCENARIOS
-    }
-    widths = ", ".join(
-        f"{name} {' / '.join(f'{max(found) - min(found):.1f}' for found in values[key])}"
-        for key, name in SHORT_SCENARIOS.items()
-    )
+    ranges = []
+    for key, name in SHORT_SCENARIOS.items():
+        by_metric = [[run[metric][key] for run in runs] for metric in METRICS]
+        widths = " / ".join(f"{max(values) - min(values):.1f}" for values in by_metric)
+        ranges.append(f"{name} {widths}")
     return (
-        f"Each was run with one seed. The row {ROW_NAMES[row]} alone, over {len(runs)} seeds of the same options, "
-        f"differs by {widths}: an effect that is not well above that may be chance."
+        f"Each was run with one seed. Over {len(runs)} seeds of the same options, the row "
+        f"{ROW_NAMES[SEED_ROW]} alone varies by {', '.join(ranges)}: an effect that is not well "
+        "above that may be chance."
     )
 
 
 def decisions_markdown(decisions: Sequence[Decision], base: Path) -> str:
-    """The decisions ledger: question, options, our default, its key, and the measured effect where both were run."""
-    told = (
-        "What the paper leaves open, and what we take. The measured effects are of side studies on the demo (`make "
-        "studies`): AUC / bACC of the option minus those of the default, in percentage points. "
+    """Print the decisions ledger: question, options, our default, its key and measured effects."""
+    introduction = (
+        "What the paper leaves open, and what we chose. The measured effects come from side "
+        "studies on the demo (`make studies`): AUC / bACC of the option minus those of the "
+        "default, in percentage points. "
     )
     lines = [
         "# Decisions ledger",
         "",
-        (told + spread_over_seeds(base)).rstrip(),
+        (introduction + spread_over_seeds(base)).rstrip(),
         "",
         *_caveat("demo"),
-        "| question | what the paper and its sources say | options | our default | key or place | measured effect |",
+        "| question | what the paper and its sources say | options | our default | key or function "
+        "| measured effect |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for decision in decisions:
         measured = "<br>".join(effects(base, decision.study)) if decision.study else MISSING
-        place = f"`{decision.key or decision.where}`"
         lines.append(
             _row(
                 decision.question,
                 decision.evidence,
                 "; ".join(decision.options),
                 decision.default,
-                place,
+                f"`{decision.key or decision.where}`",
                 measured,
             )
         )
@@ -208,55 +206,57 @@ def decisions_markdown(decisions: Sequence[Decision], base: Path) -> str:
 
 
 def paper_map_markdown(statements: Sequence[Statement]) -> str:
-    """The paper map: each statement of method, its code, notebook, tests and keys; tests check that all of them exist."""
+    """Print the paper map: each statement about the method with its code, notebook, tests, keys."""
     lines = [
         "# Paper map",
         "",
-        "Where each statement of method of the paper stands. `tests/report/test_ledger.py` "
-        "checks that every function, notebook heading, test and key named here exists.",
+        "Where this repository implements each statement of the paper about its method. "
+        "`tests/report/test_ledger.py` checks that every function, notebook heading, test and key "
+        "named here exists.",
         "",
         "| section | statement | code | notebook | test | params.yaml |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for entry in statements:
-        code, tests, keys = (
-            ", ".join(f"`{name}`" for name in names) or MISSING
-            for names in (entry.code, entry.tests, entry.keys)
-        )
         lines.append(
-            _row(entry.section, entry.statement, code, entry.notebook or MISSING, tests, keys)
+            _row(
+                entry.section,
+                entry.statement,
+                _code_names(entry.code),
+                entry.notebook or MISSING,
+                _code_names(entry.tests),
+                _code_names(entry.keys),
+            )
         )
     return "\n".join(lines) + "\n"
 
 
-def _of_study(claim: Claim, options: Mapping[str, Mapping[str, Mapping]]) -> Verdict:
-    """Judge on the only row of a study; the options take the place of the rows."""
-    return judge(
-        claim, point_table({option: next(iter(rows.values())) for option, rows in options.items()})
-    )
+def _code_names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or MISSING
 
 
-def _ours(verdict: Verdict, profile: str) -> str:
-    if verdict.word == MISSING:
-        return f"{MISSING} ({'; '.join(verdict.reasons)})" if verdict.reasons else MISSING
-    return f"{profile}: {verdict.word}"
+def _with_profile(verdict: Verdict, profile: str) -> str:
+    if verdict.word != MISSING:
+        return f"{profile}: {verdict.word}"
+    return f"{MISSING} ({'; '.join(verdict.reasons)})" if verdict.reasons else MISSING
 
 
 def _caveat(profile: str) -> list[str]:
     return [] if profile == "paper" else [NO_REPRODUCTION.format(profile), ""]
 
 
-def _change(scores: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
-    parts = []
+def _change(scores: Mapping[str, Any], default: Mapping[str, Any]) -> str:
+    changes = []
     for key in (key for key in SETS if key in SHORT_SCENARIOS):
-        both = [
-            f"{scores[metric][key] - plain[metric][key]:+.1f}"
+        by_metric = [
+            f"{scores[metric][key] - default[metric][key]:+.1f}"
             for metric in METRICS
-            if key in scores[metric] and key in plain[metric]
+            if key in scores[metric] and key in default[metric]
         ]
-        parts.append(f"{SHORT_SCENARIOS[key]} {' / '.join(both) or MISSING}")
-    return ", ".join(parts)
+        changes.append(f"{SHORT_SCENARIOS[key]} {' / '.join(by_metric) or MISSING}")
+    return ", ".join(changes)
 
 
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

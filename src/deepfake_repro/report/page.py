@@ -1,4 +1,4 @@
-"""The report of a profile as one HTML page, made of the files that the report stage has written (Section 5)."""
+"""The report of a profile as one HTML page, built from the files of the report stage."""
 
 from __future__ import annotations
 
@@ -6,51 +6,53 @@ import html
 from pathlib import Path
 
 from ..project.paths import profile_paths
-from .html import figure, page, rendered
+from .html import figure, page, render_markdown
 
-# Title of each section, and what it shows: Markdown files, and figures with what a reader without
-# eyes must know.
 SECTIONS: dict[str, dict[str, str]] = {
     "Table 3": {
         "table3.md": "Table 3 of this profile",
         "protocols.md": "Rows with a protocol of their own, under both",
-        "scenarios.svg": "Bars: average AUC of each row in-distribution, out-of-distribution and in-the-wild; "
-        "the figures are those of Table 3.",
+        "scenarios.svg": "Bars: average AUC of each row in-distribution, out-of-distribution "
+        "and in-the-wild; the numbers are those of Table 3.",
     },
-    "Beside the paper": {
+    "Compared with the paper": {
         "comparison.md": "Published and reproduced, cell by cell",
-        "differences.svg": "Heat map: reproduced minus published, a cell for each row and test set; the figures are "
-        "those of the table above.",
+        "differences.svg": "Heat map: reproduced minus published, one cell per row and test set; "
+        "the numbers are those of the table above.",
     },
     "Curves": {
         "roc.svg": "ROC curve of each row over all test videos.",
-        "history.svg": "Training loss, validation loss, share of active triplets and learning rate over epochs.",
+        "history.svg": "Training loss, validation loss, share of active triplets and learning "
+        "rate over epochs.",
     },
     "Robustness": {
         "robustness.md": "AUC on perturbed test crops",
-        "robustness.svg": "Lines: AUC against JPEG quality, resolution, blur and noise; the figures are those of the "
-        "table above.",
+        "robustness.svg": "Lines: AUC against JPEG quality, resolution, blur and noise; the "
+        "numbers are those of the table above.",
     },
     "Calibration and thresholds": {
         "calibration.md": "Balanced accuracy at three thresholds",
-        "reliability.svg": "Reliability diagram: share of fakes over mean P(fake); a calibrated row is on the diagonal.",
+        "reliability.svg": "Reliability diagram: share of fakes over mean P(fake); a calibrated "
+        "row is on the diagonal.",
     },
     "By manipulation and by group": {"breakdown.md": "AUC by manipulation and by group"},
     "What the papers say": {"claims.md": "Claims ledger"},
     "What the papers leave open": {"decisions.md": "Decisions ledger"},
-    "Where each statement stands": {"paper_map.md": "Map from the paper to the code"},
+    "Where each statement is implemented": {"paper_map.md": "Map from the paper to the code"},
     "Thirteen benchmarks": {
         "benchmarks.md": "Published figures of thirteen benchmarks",
-        "years.svg": "Published video-level AUROC of several methods over the years of the benchmarks.",
+        "years.svg": "Published video-level AUROC of several methods over the years of the "
+        "benchmarks.",
     },
     "Report cards": {"cards.md": "Report card of a run"},
 }
+"""Title of each section -> its files -> a text that names a table or describes a figure."""
 
 
 def report_page(folder: Path, profile: str) -> str:
-    """The page of the report in ``folder``; the same files give the same bytes.
+    """Build the page of the report in ``folder``; the same files give the same bytes.
 
-    Raises ``FileNotFoundError`` for a file that the report lacks.
+    Raises ``FileNotFoundError`` if a file of the report is missing.
     """
     contents = "".join(
         f'<li><a href="#s{number}">{html.escape(title)}</a></li>'
@@ -68,7 +70,7 @@ def report_page(folder: Path, profile: str) -> str:
 
 
 def write_report(profile: str) -> None:
-    """``report.html`` beside the files it is made of."""
+    """Write ``report.html`` beside the files that it is built from."""
     folder = profile_paths(profile).report
     (folder / "report.html").write_text(report_page(folder, profile), encoding="utf-8")
 
@@ -78,8 +80,6 @@ def _part(file: Path, text: str, profile: str) -> str:
         raise FileNotFoundError(
             f"{file.name} is missing in {file.parent}: run dvc repro report@{profile} first"
         )
-    return (
-        figure(file, text)
-        if file.suffix == ".svg"
-        else rendered(file.read_text(encoding="utf-8"), text)
-    )
+    if file.suffix == ".svg":
+        return figure(file, text)
+    return render_markdown(file.read_text(encoding="utf-8"), text)

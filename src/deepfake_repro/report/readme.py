@@ -1,4 +1,4 @@
-"""The results table of README.md, made of ``results/``: its numbers are never typed."""
+"""The results table of README.md, generated from ``results/``: its numbers are never typed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ README_MARKS = (
 
 
 def readme_with_results(base: Path) -> str:
-    """README.md with its results table made anew from ``results/`` (its numbers are never typed)."""
-    results, begin, end = base / "results", *README_MARKS
+    """Return README.md with its results table generated from ``results/``."""
+    results = base / "results"
+    begin, end = README_MARKS
     table = scenarios(
         read_published(results / "published" / "scores"),
         read_scores(results / "demo" / "runs"),
         "demo",
     )
-    before, _, rest = (base / "README.md").read_text(encoding="utf-8").partition(begin)
-    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    readme = (base / "README.md").read_text(encoding="utf-8")
+    before, _, rest = readme.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{table}\n{end}{after}"

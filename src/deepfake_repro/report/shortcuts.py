@@ -1,15 +1,16 @@
-"""Shortcut audit: what a manipulation does not touch must not tell real from fake.
+"""Shortcut audit: properties outside the face must not distinguish fakes from reals.
 
 A benchmark whose fakes are shorter, smaller or darker teaches a network to read file properties.
-For every corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 is no
-information. The last line, ``sbi``, is the pairs that SBI learns from: self-blended crops against
-the real ones they were made of.
+For every corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 means no
+information. The last line, ``sbi``, is for the pairs that SBI learns from: self-blended crops and
+the real ones they were made from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import av
 import cv2
@@ -30,27 +31,33 @@ from .figures import crop_sheet, save
 
 FEATURES = ("file_bytes", "bit_rate", "seconds", "frames", "brightness", "colour", "sharpness")
 LIMIT = 0.65
+"""A property above this AUC counts as a shortcut."""
 OUTSIDE = 0.47
-"""Semi-axis of the ellipse that holds the face in a published face crop, as a share of its side."""
+"""Semi-axis of the ellipse around the face in a published face crop, as a share of its side."""
+
+
+class IndexRow(Protocol):
+    """The columns of an index row that :func:`features` reads."""
+
+    video_id: str
+    kind: str
+    path: str
 
 
 def audit(profile: str) -> None:
-    """Write ``results/<profile>/audit``: ``shortcuts.csv`` and pages of example frames and crops."""
+    """Write ``results/<profile>/audit``: ``shortcuts.csv`` and a sheet of example crops."""
     paths = profile_paths(profile)
-    index, roots = pd.read_parquet(paths.index), corpus_roots(paths.roots)
+    index = pd.read_parquet(paths.index)
+    roots = corpus_roots(paths.roots)
     store = CropStore(paths.crops)
     boxes = dict(
         tuple(store.table(["video_id", "frame", "x0", "y0", "x1", "y1"]).groupby("video_id"))
     )
-    rows = [
-        {
-            "dataset": video.dataset,
-            "label": video.label,
-            **features(video, roots[video.dataset], boxes),
-        }
-        for video in track(list(index.itertuples()), "audit", len(index))
-        if video.video_id in boxes
-    ]
+    rows: list[dict[str, object]] = []
+    for video in track(list(index.itertuples()), "audit", len(index)):
+        if video.video_id in boxes:
+            values = features(video, roots[video.dataset], boxes)
+            rows.append({"dataset": video.dataset, "label": video.label, **values})
     rows += pair_features(_blended_faces(paths, store, index, load().profile(profile).sbi))
     out = paths.base / "results" / profile / "audit"
     out.mkdir(parents=True, exist_ok=True)
@@ -59,61 +66,68 @@ def audit(profile: str) -> None:
 
 
 def shortcuts(table: pd.DataFrame) -> pd.DataFrame:
-    """AUC (never below 0.5) of each property alone, per corpus: columns dataset and ``FEATURES``."""
+    """Compute the AUC (never below 0.5) of each property alone, per corpus.
 
-    def separability(group: pd.DataFrame) -> pd.Series:
-        scores = {name: auc(group["label"].to_numpy(), group[name].to_numpy()) for name in FEATURES}
-        return pd.Series({name: round(max(score, 1 - score), 3) for name, score in scores.items()})
+    ``table``: ``dataset, label`` and ``FEATURES``, one row per video. Columns ``dataset`` and
+    ``FEATURES``.
+    """
+    rows = []
+    for dataset, group in table.groupby("dataset"):
+        row: dict[str, object] = {"dataset": dataset}
+        for name in FEATURES:
+            score = auc(group["label"].to_numpy(), group[name].to_numpy())
+            row[name] = round(max(score, 1 - score), 3)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
-    return pd.DataFrame(
-        [{"dataset": name, **separability(group)} for name, group in table.groupby("dataset")]
-    )
 
+def features(video: IndexRow, root: Path, boxes: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Measure one video outside the face: bytes, bits per second, seconds, count and grey levels.
 
-def features(video: object, root: Path, boxes: dict[str, pd.DataFrame]) -> dict[str, float]:
-    """Properties of one video outside the face; bytes, bits/s, seconds, count, and grey levels."""
-    if video.kind == "video":
-        path = root / video.path
-        size = path.stat().st_size
-        with av.open(str(path)) as container:
-            count = sum(packet.size > 0 for packet in container.demux(video=0))
-            seconds = count / float(container.streams.video[0].average_rate)
-        return _named(size, seconds, count, _outside_boxes(path, boxes[video.video_id]))
-    return _sequence_features([image for _, image in face_sequence(root, video.path)])
+    ``boxes``: crops of each video, ``frame, x0, y0, x1, y1``. Raises ``ValueError`` for a video
+    stream without a frame rate.
+    """
+    if video.kind != "video":
+        return _sequence_features([image for _, image in face_sequence(root, video.path)])
+    path = root / video.path
+    with av.open(str(path)) as container:
+        count = sum(packet.size > 0 for packet in container.demux(video=0))
+        rate = container.streams.video[0].average_rate
+    if not rate:
+        raise ValueError(f"{path} has no frame rate: encode it again")
+    seconds = count / float(rate)
+    images = _outside_boxes(path, boxes[video.video_id])
+    return _named(path.stat().st_size, seconds, count, images)
 
 
 def _sequence_features(images: list[np.ndarray]) -> dict[str, float]:
+    """Measure a face sequence: one second per face, bytes as PNG."""
     size = sum(cv2.imencode(".png", image)[1].size for image in images)
-    return _named(
-        size,
-        float(len(images)),
-        len(images),
-        ((image, _outside_ellipse(image)) for image in images),
-    )
+    masked = ((image, _outside_ellipse(image)) for image in images)
+    return _named(size, float(len(images)), len(images), masked)
 
 
 def _named(
-    size: int,
-    seconds: float,
-    count: int,
-    pictures: Iterable[tuple[np.ndarray, np.ndarray]],
+    size: int, seconds: float, count: int, images: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
-    looks = np.mean([_look(image, outside) for image, outside in pictures], axis=0)
+    looks = np.mean([_look(image, outside) for image, outside in images], axis=0)
     return dict(zip(FEATURES, (size, size * 8 / seconds, seconds, count, *looks), strict=True))
 
 
-def pair_features(faces: RealCrops) -> list[dict[str, float]]:
-    """Properties of self-blended pairs of ``faces``, each image a face sequence of one: rows of ``shortcuts``."""
+def pair_features(faces: RealCrops) -> list[dict[str, object]]:
+    """Measure self-blended pairs of ``faces``, each image a face sequence of one.
+
+    Returns rows for :func:`shortcuts`.
+    """
     torch.manual_seed(0)  # which hulls are drawn
-    rows = []
+    rows: list[dict[str, object]] = []
     for number in track(range(len(faces)), "self-blended pairs"):
         image, hull, _ = faces[number]
-        pair = self_blend(
-            image[None], hull[None], faces.blend, Draws(torch.Generator().manual_seed(number), 1)
-        )
-        for label, picture in enumerate((pair.real, pair.fake)):
-            values = _sequence_features([np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())])
-            rows.append({"dataset": "sbi", "label": label, **values})
+        draws = Draws(torch.Generator().manual_seed(number), 1)
+        pair = self_blend(image[None], hull[None], faces.blend, draws)
+        for label, images in enumerate((pair.real, pair.fake)):
+            pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())
+            rows.append({"dataset": "sbi", "label": label, **_sequence_features([pixels])})
     return rows
 
 
@@ -128,16 +142,12 @@ def _blended_faces(paths: Paths, store: CropStore, index: pd.DataFrame, recipe: 
 
 
 def _outside_boxes(path: Path, boxes: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Sampled frames and the pixels outside every crop taken from them."""
+    """Yield each sampled frame and a mask of the pixels outside all crops taken from it."""
     for number, (_, image) in enumerate(frames(path)):
         outside = np.ones(image.shape[:2], bool)
-        for box in (
-            boxes.loc[boxes["frame"] == number, ["x0", "y0", "x1", "y1"]]
-            .to_numpy()
-            .round()
-            .astype(int)
-        ):
-            outside[max(box[1], 0) : box[3], max(box[0], 0) : box[2]] = False
+        corners = boxes.loc[boxes["frame"] == number, ["x0", "y0", "x1", "y1"]].to_numpy()
+        for x0, y0, x1, y1 in corners.round().astype(int):
+            outside[max(y0, 0) : y1, max(x0, 0) : x1] = False
         if outside.any():
             yield image, outside
 
@@ -149,7 +159,7 @@ def _outside_ellipse(image: np.ndarray) -> np.ndarray:
 
 
 def _look(image: np.ndarray, outside: np.ndarray) -> tuple[float, float, float]:
-    """Brightness, colour (red minus blue) and sharpness (variance of the Laplacian) of the pixels outside."""
+    """Measure brightness, colour (red minus blue) and sharpness (variance of the Laplacian)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     pixels = image[outside].astype(np.float32)
     return (
@@ -162,19 +172,18 @@ def _look(image: np.ndarray, outside: np.ndarray) -> tuple[float, float, float]:
 def _example_crops(
     index: pd.DataFrame, store: CropStore, each: int = 4
 ) -> dict[str, list[np.ndarray]]:
-    """For every corpus ``each`` real crops, then ``each`` fake ones, from videos spread over the corpus."""
+    """Pick ``each`` real and ``each`` fake crops per corpus, from videos spread over the corpus."""
     examples = {}
     for dataset, videos in index.groupby("dataset"):
-        picked = [
+        names = [
             name
             for label in (0, 1)
-            for name in _spread(videos.loc[videos["label"] == label, "video_id"], each)
+            for name in _evenly_spaced(videos.loc[videos["label"] == label, "video_id"], each)
         ]
-        examples[f"{dataset}: real, then fake"] = [
-            store.image(int(store.rows_of(name)[0])) for name in picked
-        ]
+        crops = [store.image(int(store.rows_of(name)[0])) for name in names]
+        examples[f"{dataset}: real, then fake"] = crops
     return examples
 
 
-def _spread(names: pd.Series, count: int) -> list[str]:
+def _evenly_spaced(names: pd.Series, count: int) -> list[str]:
     return names.iloc[np.linspace(0, len(names) - 1, count).round().astype(int)].tolist()

@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -22,148 +23,178 @@ from ..project.vocabulary import (
 
 NO_REPRODUCTION = (
     "**Profile `{}`: an embedded miniature benchmark of synthetic people and a small network. "
-    "These figures are no reproduction of the paper's and no claim about them.**"
+    "These numbers are not a reproduction of the paper's and say nothing about them.**"
 )
-# Why a column can have no figure even where everything else was run.
+# Why a column can be empty although everything else was run.
 _COLUMN_REASONS = {
     "itw": "the authors' own collection, not released",
     "forgerynet": "its test labels are not released",
 }
 
 
-def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
-    """Table 3 as Markdown: a block of AUC, then one of balanced accuracy, in percent with one decimal.
+class Cell(NamedTuple):
+    """One cell of Table 3 as published and as reproduced; the columns of :func:`comparison`.
 
-    ``rows``: content of ``scores.json`` by row key, printed in the paper's order; a missing cell is a dash;
-    ``notes`` are lines under the table. Raises ``ValueError`` for a row key without a name.
+    Percent and percentage points; NaN where there is no value.
     """
-    heads = [
-        name if place == 0 else ""
-        for name, group in COLUMN_GROUPS.items()
-        for place in range(len(group))
-    ]
-    lines = [_line("", heads), _line("---", ["---:"] * len(SET_NAMES))]
+
+    row: str
+    metric: str
+    set: str
+    published: float
+    reproduced: float
+    difference: float
+    low: float
+    high: float
+    sd: float
+
+
+def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
+    """Print Table 3 as Markdown: a block of AUC, then one of balanced accuracy, one decimal.
+
+    ``rows``: content of ``scores.json`` by row key, percent, printed in the paper's order; a
+    missing cell is a dash; ``notes`` are lines under the table. Raises ``ValueError`` for a row key
+    without a name.
+    """
+    groups: list[str] = []
+    for name, group in COLUMN_GROUPS.items():
+        groups += [name, *[""] * (len(group) - 1)]
+    lines = [_line("", groups), _line("---", ["---:"] * len(SET_NAMES))]
     for metric, title in METRIC_NAMES.items():
         lines.append(_line(f"**{title}**", [f"**{name}**" for name in SET_NAMES.values()]))
         for row in _ordered(rows):
             cells = rows[row].get(metric, {})
             lines.append(_line(ROW_NAMES[row], [_percent(cells.get(key)) for key in SET_NAMES]))
-    return "\n".join(lines + _counted(rows)) + "\n" + _below(notes)
+    return "\n".join(lines + _counts(rows)) + "\n" + _below(notes)
 
 
-def beside(cells: pd.DataFrame, rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
-    """Table 3 as Markdown with everything that belongs to a cell; percent and percentage points.
+def comparison_markdown(
+    table: pd.DataFrame, rows: Mapping[str, Mapping], notes: Sequence[str] = ()
+) -> str:
+    """Print Table 3 as Markdown with everything that belongs to a cell.
 
-    ``cells`` as of :func:`comparison`. Each cell reads *published → reproduced*, then the
+    ``table`` as returned by :func:`comparison`. Each cell reads *published → reproduced*, then the
     difference, the 95 % bootstrap interval of the reproduced value over videos, and the standard
-    deviation over seeds where several were run. Below: videos scored and without a score, from
-    ``rows``, and the ``notes``.
+    deviation over seeds if several were run. Below: the numbers of videos with and without a score,
+    from ``rows``, and the ``notes``.
     """
-    found = {(cell.row, cell.metric, cell.set): cell for cell in cells.itertuples()}
+    cells = {(cell.row, cell.metric, cell.set): cell for cell in _cells(table)}
     lines = []
     for metric, title in METRIC_NAMES.items():
-        lines += [
-            _line(f"**{title}**", list(SET_NAMES.values())),
-            _line("---", ["---:"] * len(SET_NAMES)),
-        ]
-        for row in _ordered(cells["row"]):
-            lines.append(
-                _line(ROW_NAMES[row], [_whole(found.get((row, metric, key))) for key in SET_NAMES])
-            )
-        lines += [*_counted(rows), ""]
+        lines.append(_line(f"**{title}**", list(SET_NAMES.values())))
+        lines.append(_line("---", ["---:"] * len(SET_NAMES)))
+        for row in _ordered(table["row"]):
+            texts = [_cell_lines(cells.get((row, metric, key))) for key in SET_NAMES]
+            lines.append(_line(ROW_NAMES[row], texts))
+        lines += [*_counts(rows), ""]
     return "\n".join(lines) + _below(notes)
 
 
 def scenarios(
     published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping], name: str
 ) -> str:
-    """Markdown of the three scenario averages of AUC and balanced accuracy, published beside those of ``name``.
+    """Print the scenario averages as Markdown, the paper's beside those of ``name``.
 
-    A row that only one side has is printed too, last if it is LNCLIP-DF, which has no row in the
-    paper.
+    A row that only one side has is printed too; LNCLIP-DF, which has no row in the paper, is last.
     """
-    titles = [f"{who}: {title}" for who in ("paper", name) for title in SHORT_SCENARIOS.values()]
+    titles = [
+        f"{source}: {title}" for source in ("paper", name) for title in SHORT_SCENARIOS.values()
+    ]
     lines = [_line("AUC / bACC (%)", titles), _line("---", ["---:"] * len(titles))]
     for row in _ordered({**published, **reproduced}):
-        cells = [
-            f"{_percent(source.get(row, {}).get('auc', {}).get(key))} / "
-            f"{_percent(source.get(row, {}).get('bacc', {}).get(key))}"
-            for source in (published, reproduced)
-            for key in SHORT_SCENARIOS
-        ]
+        cells = []
+        for source in (published, reproduced):
+            auc = source.get(row, {}).get("auc", {})
+            bacc = source.get(row, {}).get("bacc", {})
+            cells += [
+                f"{_percent(auc.get(key))} / {_percent(bacc.get(key))}" for key in SHORT_SCENARIOS
+            ]
         lines.append(_line(ROW_NAMES[row], cells))
     return "\n".join(lines).replace(f"{MISSING} / {MISSING}", MISSING) + "\n"
 
 
 def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[str]:
-    """What a reader must know before reading the table of a profile: scope, starts, videos without a score."""
+    """Write the notes under a profile's table: scope, start weights, missing rows and videos."""
     lines = []
     if profile != "paper":
         lines.append(NO_REPRODUCTION.format(profile))
     if options.start.imagenet == options.start.fsfm:
         lines.append(
             "The FSFM rows start from the same general weights as the ImageNet row "
-            f"(`{Path(options.start.fsfm).name}`): FSFM pre-training does not run in this profile yet."
+            f"(`{Path(options.start.fsfm).name}`): this profile does not pre-train FSFM yet."
         )
     for row in PAPER_ROWS:
         if not rows.get(row):
             lines.append(f"{ROW_NAMES[row]}: — (not run in this profile).")
     if rows.get("lnclip"):
         lines.append(
-            f"{ROW_NAMES['lnclip']}, below the ten rows of the paper's Table 3, is the method of another paper "
-            "(arXiv:2508.06248), trained here on the same sample."
+            f"{ROW_NAMES['lnclip']}, below the ten rows of the paper's Table 3, is the method of "
+            "another paper (arXiv:2508.06248), trained here on the same sample."
         )
-    ran = {key for row in rows for key in rows[row].get("auc", {})}
-    for key in (key for key in SET_NAMES if ran and key not in ran):
-        lines.append(
-            f"{SET_NAMES[key]}: — ({_COLUMN_REASONS.get(key, 'a corpus of it is not there')})."
-        )
-    unscored = sum(sum(rows[row]["videos"]["unscored"].values()) for row in rows if rows[row])
-    scored = {row: sum(rows[row]["videos"]["scored"].values()) for row in rows if rows[row]}
-    if scored:
-        lines.append(
-            f"Test videos scored: {max(scored.values())} a row; without a score, over all rows: {unscored}."
-        )
-    return lines
+    return [*lines, *_missing_columns(rows), *_video_totals(rows)]
+
+
+def _missing_columns(rows: Mapping[str, Mapping]) -> list[str]:
+    present = {key for row in rows.values() for key in row.get("auc", {})}
+    if not present:
+        return []
+    return [
+        f"{name}: — ({_COLUMN_REASONS.get(key, 'a corpus of this column is missing')})."
+        for key, name in SET_NAMES.items()
+        if key not in present
+    ]
+
+
+def _video_totals(rows: Mapping[str, Mapping]) -> list[str]:
+    videos = [row["videos"] for row in rows.values() if row]
+    if not videos:
+        return []
+    scored = max(sum(counts["scored"].values()) for counts in videos)
+    unscored = sum(sum(counts["unscored"].values()) for counts in videos)
+    return [f"Test videos scored: {scored} per row; without a score, over all rows: {unscored}."]
 
 
 def protocols(rows: Mapping[str, Mapping]) -> str:
-    """The rows that bring a protocol of their own, each under both: this paper's mean over all faces and theirs.
+    """Print the rows with a protocol of their own under both protocols, as Markdown.
 
-    ``rows`` as for :func:`table3`; SBI's ``own_protocol`` takes the highest face of each frame,
-    then the mean.
+    ``rows`` as for :func:`table3`. The paper's protocol is the mean over all faces; SBI's
+    ``own_protocol`` takes the highest face of each frame, then the mean.
     """
     lines = [_line("", SET_NAMES.values()), _line("---", ["---:"] * len(SET_NAMES))]
     for row in _ordered(row for row in rows if "own_protocol" in rows[row]):
+        by_protocol = {
+            "mean over all faces": rows[row],
+            "own protocol": rows[row]["own_protocol"],
+        }
         for metric, title in METRIC_NAMES.items():
-            for protocol, cells in (
-                ("mean over all faces", rows[row]),
-                ("own protocol", rows[row]["own_protocol"]),
-            ):
-                shown = [_percent(cells[metric].get(key)) for key in SET_NAMES]
-                lines.append(_line(f"{ROW_NAMES[row]}, {title}, {protocol}", shown))
+            for protocol, cells in by_protocol.items():
+                values = [_percent(cells[metric].get(key)) for key in SET_NAMES]
+                lines.append(_line(f"{ROW_NAMES[row]}, {title}, {protocol}", values))
     return "\n".join(lines) + "\n"
 
 
 def table3_csv(rows: Mapping[str, Mapping]) -> str:
-    """Table 3 as CSV text: ``row, metric`` and one column per test-set key; a missing cell is a dash.
+    """Print Table 3 as CSV: ``row, metric`` and one column per test-set key.
 
-    Values in percent as they stand in ``rows``. Errors as for :func:`table3`.
+    Values in percent as in ``rows``; a missing cell is a dash. Errors as for :func:`table3`.
     """
     records = [
-        {"row": row, "metric": metric}
-        | {key: rows[row].get(metric, {}).get(key) for key in SET_NAMES}
+        {"row": row, "metric": metric, **_all_sets(rows[row].get(metric, {}))}
         for metric in METRIC_NAMES
         for row in _ordered(rows)
     ]
     return csv(pd.DataFrame(records, columns=["row", "metric", *SET_NAMES]))
 
 
-def stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Put the tables of all rows below each other, with the row's key in a first column ``row``: DVC's plots read it."""
+def _all_sets(cells: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: cells.get(key) for key in SET_NAMES}
+
+
+def stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Concatenate the tables of all rows, with their keys in a first column, for DVC's plots."""
     parts = [table.assign(row=row) for row, table in tables.items()]
-    stack = pd.concat(parts, ignore_index=True)
-    return stack[["row", *(name for name in stack if name != "row")]]
+    stacked = pd.concat(parts, ignore_index=True)
+    return stacked[["row", *(name for name in stacked if name != "row")]]
 
 
 def comparison(
@@ -171,79 +202,71 @@ def comparison(
     reproduced: Mapping[str, Mapping],
     intervals: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Published beside reproduced, cell by cell.
+    """Tabulate published beside reproduced, one row per :class:`Cell`.
 
-    Columns ``row, metric, set, published, reproduced, difference`` (reproduced - published), ``low,
-    high`` (of ``intervals``, as of :func:`.evaluation.statistics.intervals`) and ``sd`` over seeds.
-    Percent and percentage points, two decimals. Holds each cell that either side has; NaN where
-    there is nothing.
+    ``difference`` is reproduced minus published, ``low, high`` come from ``intervals`` (as returned
+    by :func:`.evaluation.statistics.intervals`), ``sd`` is over seeds; two decimals. Contains each
+    cell that either side has.
     """
     records = []
     for metric in METRIC_NAMES:
         for row in _ordered({**published, **reproduced}):
-            theirs, ours = (
-                source.get(row, {}).get(metric, {}) for source in (published, reproduced)
-            )
+            theirs = published.get(row, {}).get(metric, {})
+            ours = reproduced.get(row, {}).get(metric, {})
+            sd = reproduced.get(row, {}).get("sd", {}).get(metric, {})
             records += [
-                (
-                    row,
-                    metric,
-                    key,
-                    theirs.get(key),
-                    ours.get(key),
-                    _spread(reproduced, row, metric, key),
-                )
+                (row, metric, key, theirs.get(key), ours.get(key), sd.get(key))
                 for key in SET_NAMES
                 if key in theirs or key in ours
             ]
     cell = ["row", "metric", "set"]
-    table = pd.DataFrame(records, columns=[*cell, "published", "reproduced", "sd"])
-    table = table.astype({"published": "float64", "reproduced": "float64", "sd": "float64"})
-    table.insert(5, "difference", (table["reproduced"] - table["published"]).round(2))
-    none = pd.DataFrame(columns=[*cell, "low", "high"])
-    table = table.merge(none if intervals is None else intervals, on=cell, how="left")
-    return table[[*(name for name in table if name != "sd"), "sd"]]
+    numbers = ["published", "reproduced", "sd"]
+    table = pd.DataFrame(records, columns=[*cell, *numbers])
+    table = table.astype(dict.fromkeys(numbers, "float64"))
+    table["difference"] = (table["reproduced"] - table["published"]).round(2)
+    if intervals is None:
+        intervals = pd.DataFrame(columns=[*cell, "low", "high"])
+    return table.merge(intervals, on=cell, how="left")[list(Cell._fields)]
 
 
 def csv(table: pd.DataFrame) -> str:
-    """A table as CSV text; a missing value is a dash."""
+    """Print a table as CSV; a missing value is a dash."""
     return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
 
 
 def markdown(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> str:
-    """Any table as Markdown: numbers right and with one decimal, whole ones without, a missing value a dash.
+    """Print any table as Markdown.
 
-    ``names``: titles of columns, and words for cells, in place of their keys.
+    Numbers are right-aligned with one decimal, integers without; a missing value is a dash.
+    ``names`` replaces keys by words, in column titles and in cells.
     """
     names = names or {}
-    cells = [
-        [names.get(cell, _cell(cell)) if isinstance(cell, str) else _cell(cell) for cell in row]
-        for row in table.itertuples(index=False)
-    ]
-    sides = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
-    lines = [[str(names.get(key, key)) for key in table], sides, *cells]
+    titles = [str(names.get(key, key)) for key in table]
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    cells = [[_text(cell, names) for cell in row] for row in table.itertuples(index=False)]
+    lines = [titles, rules, *cells]
     return "\n".join(_line(line[0], line[1:]) for line in lines) + "\n"
 
 
 def read_published(folder: Path) -> dict[str, dict]:
-    """The paper's rows from ``<folder>/<row>.json``, in the paper's order.
+    """Read the paper's rows from ``<folder>/<row>.json``, in the paper's order.
 
     Raises ``FileNotFoundError`` for an empty folder, ``ValueError`` for a row key without a name.
     """
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    if not found:
+    rows = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    if not rows:
         raise FileNotFoundError(
             f"no <row>.json in {folder}: give the folder results/published/scores"
         )
-    return {row: found[row] for row in _ordered(found)}
+    return {row: rows[row] for row in _ordered(rows)}
 
 
 def read_scores(folder: Path) -> dict[str, dict]:
-    """Our rows from ``<folder>/<variant>-<seed>/scores.json``: means over seeds, in the paper's order.
+    """Read our rows from ``<folder>/<variant>-<seed>/scores.json``, in the paper's order.
 
-    A cell that one seed lacks is left out; the key ``seeds`` lists the seeds found, ``sd`` holds
-    the standard deviation of each cell over them where there are several. Raises
-    ``FileNotFoundError`` when there is no run, ``ValueError`` for a folder that is not named so.
+    Cells are means over seeds. A cell that one seed lacks is left out; the key ``seeds`` lists the
+    seeds, and ``sd`` has the standard deviation of each cell over them if there are several. Raises
+    ``FileNotFoundError`` if there is no run, ``ValueError`` for a folder with another kind of name.
     """
     by_row: dict[str, dict[int, dict]] = {}
     for path in sorted(folder.glob("*/scores.json")):
@@ -259,37 +282,40 @@ def read_scores(folder: Path) -> dict[str, dict]:
 
 
 def _over_seeds(by_seed: Mapping[int, Mapping]) -> dict:
-    runs = [by_seed[seed] for seed in sorted(by_seed)]
-    row = _leaves(runs, _mean) | {"seeds": sorted(by_seed)}
+    seeds = sorted(by_seed)
+    runs = [by_seed[seed] for seed in seeds]
+    row = _reduce_leaves(runs, _mean) | {"seeds": seeds}
     if len(runs) > 1:
-        row["sd"] = _leaves(
-            [{name: run[name] for name in METRIC_NAMES} for run in runs], statistics.stdev
-        )
+        metrics = [{name: run[name] for name in METRIC_NAMES} for run in runs]
+        row["sd"] = _reduce_leaves(metrics, statistics.stdev)
     return row
 
 
-def _leaves(trees: Sequence[Mapping], over: Callable[[Sequence[float]], float]) -> dict:
-    """Leaf by leaf ``over`` nested mappings, two decimals; keys that one of them lacks are left out."""
-    result = {}
-    for key in (key for key in trees[0] if all(key in tree for tree in trees)):
+def _reduce_leaves(trees: Sequence[Mapping], reduce: Callable[[Sequence[float]], float]) -> dict:
+    """Reduce nested mappings leaf by leaf, to two decimals; drop keys that one of them lacks."""
+    result: dict[str, Any] = {}
+    for key in trees[0]:
+        if not all(key in tree for tree in trees):
+            continue
         values = [tree[key] for tree in trees]
-        result[key] = (
-            _leaves(values, over) if isinstance(values[0], Mapping) else round(over(values), 2)
-        )
+        if isinstance(values[0], Mapping):
+            result[key] = _reduce_leaves(values, reduce)
+        else:
+            result[key] = round(reduce(values), 2)
     return result
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Counts are the same for all seeds and stay whole numbers."""
+    """Average; equal values, such as counts, keep their type."""
     return values[0] if len(set(values)) == 1 else sum(values) / len(values)
 
 
-def _spread(rows: Mapping[str, Mapping], row: str, metric: str, key: str) -> float | None:
-    return rows.get(row, {}).get("sd", {}).get(metric, {}).get(key)
+def _cells(table: pd.DataFrame) -> list[Cell]:
+    return [Cell(*values) for values in table.itertuples(index=False, name=None)]
 
 
-def _whole(cell: object) -> str:
-    """``published → reproduced``, difference, interval and spread of one cell, a line each."""
+def _cell_lines(cell: Cell | None) -> str:
+    """Print one cell on separate lines: both values, difference, interval and spread over seeds."""
     if cell is None:
         return MISSING
     lines = [f"{_percent(cell.published)} → {_percent(cell.reproduced)}"]
@@ -302,21 +328,20 @@ def _whole(cell: object) -> str:
     return "<br>".join(lines)
 
 
-def _counted(rows: Mapping[str, Mapping]) -> list[str]:
-    """Videos scored, and without a score, under each column; the most of any row, as all rows see the same videos."""
-    counts = [rows[row]["videos"] for row in rows if rows[row].get("videos")]
-    known = {key for count in counts for key in count["scored"]}
-    return [
-        _line(
-            title,
-            [
-                str(max(count[name].get(key, 0) for count in counts)) if key in known else ""
-                for key in SET_NAMES
-            ],
-        )
-        for title, name in (("*videos scored*", "scored"), ("*without a score*", "unscored"))
-        if counts
-    ]
+def _counts(rows: Mapping[str, Mapping]) -> list[str]:
+    """Count the videos with and without a score under each column.
+
+    All rows see the same videos: the highest count of any row is printed.
+    """
+    counts = [row["videos"] for row in rows.values() if row.get("videos")]
+    if not counts:
+        return []
+    sets = {key for count in counts for key in count["scored"]}
+    lines = []
+    for title, name in (("*videos scored*", "scored"), ("*without a score*", "unscored")):
+        highest = {key: max(count[name].get(key, 0) for count in counts) for key in sets}
+        lines.append(_line(title, [str(highest.get(key, "")) for key in SET_NAMES]))
+    return lines
 
 
 def _below(notes: Sequence[str]) -> str:
@@ -324,21 +349,23 @@ def _below(notes: Sequence[str]) -> str:
 
 
 def _ordered(rows: Iterable[str]) -> list[str]:
-    given = set(rows)
-    unknown = sorted(given.difference(ROW_NAMES))
+    keys = set(rows)
+    unknown = sorted(keys.difference(ROW_NAMES))
     if unknown:
         raise ValueError(
             f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(ROW_NAMES)}"
         )
-    return [row for row in ROW_NAMES if row in given]
+    return [row for row in ROW_NAMES if row in keys]
 
 
 def _line(first: str, cells: Iterable[str]) -> str:
     return f"| {' | '.join([first, *cells])} |"
 
 
-def _cell(value: object) -> str:
-    return _percent(value) if value is None or isinstance(value, float) else str(value)
+def _text(value: object, names: Mapping[str, str]) -> str:
+    if value is None or isinstance(value, float):
+        return _percent(value)
+    return names.get(value, value) if isinstance(value, str) else str(value)
 
 
 def _percent(value: float | None) -> str:
