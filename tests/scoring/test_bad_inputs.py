@@ -1,5 +1,4 @@
-"""Bad inputs, generated: each ends in a score or a message, nothing crashes, nothing is written but
-the reports.
+"""Generated bad inputs: each gives a score or a message, and only the reports are written.
 
 The suite takes a few of each kind; ``make bench`` more than a thousand.
 """
@@ -7,7 +6,6 @@ The suite takes a few of each kind; ``make bench`` more than a thousand.
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -22,36 +20,35 @@ pytestmark = pytest.mark.usefixtures("assets", "one_thread")
 
 
 def tree(folder: Path) -> set[str]:
-    return {os.path.join(place, name) for place, _, names in os.walk(folder) for name in names}
+    return {str(path) for path in folder.rglob("*") if not path.is_dir()}
 
 
 def check(
     tmp_path: Path, count: int, seed: int, capfd: pytest.CaptureFixture[str]
 ) -> dict[str, int]:
-    """Score ``count`` bad inputs each by its path; how many got a score, and reasons of the
-    others.
-    """
+    """Score ``count`` bad inputs; count those with a score, and the others by reason."""
     weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
     bad = bad_inputs.make_all(tmp_path / "made", count, seed)
     paths = [path for path in sorted(bad.iterdir()) if not path.is_dir()]
-    before, out = tree(tmp_path), tmp_path / "out"
+    before = tree(tmp_path)
+    out = tmp_path / "out"
     code = score_to(paths, weights, out, Limits(seconds=60, silence=20))
     assert code in (SOME, NONE)
     written = tree(tmp_path) - before
-    assert all(Path(file).parent == out for file in written), (
-        "nothing outside the folder of results"
-    )
+    assert all(Path(file).parent == out for file in written), "only results are written"
     records = [json.loads(file.read_text()) for file in out.glob("*.json")]
-    assert len(records) == len(paths) and len(list(out.glob("*.html"))) == len(paths)
+    assert len(records) == len(paths)
+    assert len(list(out.glob("*.html"))) == len(paths)
     for record in records:
         assert record["p_fake"] is not None or record["skipped"], record
-        assert all(one["detail"].isprintable() for one in record["skipped"])
+        assert all(skip["detail"].isprintable() for skip in record["skipped"])
     for page in out.glob("*.html"):
         assert not re.search(r"<script|<img(?! alt=\"face\" src=\"data:)", page.read_text()), (
             page.name
         )
     printed = capfd.readouterr().out
-    assert "\x1b]" not in printed and printed.count("\n") == len(paths)
+    assert "\x1b]" not in printed
+    assert printed.count("\n") == len(paths)
     reasons = [
         record["skipped"][0]["reason"] if record["p_fake"] is None else "scored"
         for record in records
@@ -60,13 +57,16 @@ def check(
 
 
 def test_a_few_of_each_kind(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    found = check(tmp_path, 64, 0, capfd)
-    assert found["undecodable"] > 10 and found["unreadable"] >= 2
+    counts = check(tmp_path, 64, 0, capfd)
+    assert counts["undecodable"] > 10
+    assert counts["unreadable"] >= 2
 
 
 @pytest.mark.bench
 def test_more_than_a_thousand(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    found = check(tmp_path, 1100, 1, capfd)
+    counts = check(tmp_path, 1100, 1, capfd)
     with capfd.disabled():
-        print(f"\n1100 bad inputs: {found}, peak memory of the scoring process {peak_memory()} MiB")
+        print(
+            f"\n1100 bad inputs: {counts}, peak memory of the scoring process {peak_memory()} MiB"
+        )
     assert peak_memory() < 2500

@@ -1,6 +1,4 @@
-"""Heat maps: rollout against timm's own attention, gradients against finite differences, places
-against the views.
-"""
+"""Rollout against timm's attention, gradients against finite differences, maps against views."""
 
 from __future__ import annotations
 
@@ -24,12 +22,14 @@ def vit() -> Detector:
 
 
 def test_rollout_is_the_product_of_timms_own_attention(vit: Detector) -> None:
-    images, seen = torch.randn(2, 3, 56, 56), []
+    images = torch.randn(2, 3, 56, 56)
+    seen = []
     for block in vit.encoder.blocks:
-        block.attn.fused_attn = (
-            False  # then the softmaxed attention passes through the module attn_drop
+        # Without the fused kernel the softmaxed attention passes through the module attn_drop.
+        block.attn.fused_attn = False
+        block.attn.attn_drop.register_forward_hook(
+            lambda module, inputs, output: seen.append(inputs[0])
         )
-        block.attn.attn_drop.register_forward_hook(lambda module, given, out: seen.append(given[0]))
     with torch.no_grad():
         vit.encoder.forward_features(images)
     for image in range(2):
@@ -46,7 +46,7 @@ def test_gradient_is_the_finite_difference() -> None:
     torch.manual_seed(0)
     network = build_detector("efficientnet_b0", 2, head_std=0.5).eval().double()
     images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
-    found = saliency.gradient(network, images)
+    slopes = saliency.gradient(network, images)
 
     def score(change: torch.Tensor) -> float:
         with torch.no_grad():
@@ -57,16 +57,14 @@ def test_gradient_is_the_finite_difference() -> None:
         step = torch.zeros_like(images)
         step[0, colour, 5, 9] = 1e-4
         expected += abs(score(step) - score(-step)) / 2e-4
-    assert found[0, 5, 9].item() == pytest.approx(expected, rel=1e-3)
+    assert slopes[0, 5, 9].item() == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("views", ["windows", "fsfm", "lnclip"])
-def test_maps_lie_where_the_views_came_from(
+def test_maps_are_placed_where_the_views_came_from(
     vit: Detector, views: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network that looks at bright pixels only must light up the bright corner of the crop,
-    through any view.
-    """
+    """Use a network that sees bright pixels only: the map must show the bright part of the crop."""
     crop = np.zeros((128, 128, 3), np.uint8)
     crop[64:96, 32:64] = 255
     monkeypatch.setattr(

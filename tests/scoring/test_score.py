@@ -1,6 +1,4 @@
-"""Scoring own videos: the pipeline's own scores, people apart, anything as input, nothing done
-twice.
-"""
+"""Scoring own videos: the pipeline's scores, tracks, any input, and no work done twice."""
 
 from __future__ import annotations
 
@@ -31,10 +29,8 @@ from deepfake_repro.training import checkpoints
 from support import scoring_model, squares
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS, CORPORA = (
-    ROOT / "results" / "demo" / "weights" / "fsfm_ba-0",
-    ROOT / "data" / "corpora" / "demo",
-)
+WEIGHTS = ROOT / "results" / "demo" / "weights" / "fsfm_ba-0"
+CORPORA = ROOT / "data" / "corpora" / "demo"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -44,7 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def known(weights: Path) -> Model:
+def model(weights: Path) -> Model:
     return read_model(weights)
 
 
@@ -52,19 +48,18 @@ def known(weights: Path) -> Model:
 def clips(
     tile: np.ndarray, make_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with a clip of one person, one of two side by side, and a file that is no video."""
+    """Make a clip of one person, one of two side by side, and a file that is not a video."""
     folder = tmp_path_factory.mktemp("clips")
     make_clip(folder / "one.mp4", [np.roll(tile, 3 * i, axis=1) for i in range(30)])
-    make_clip(
-        folder / "two.mp4", [np.concatenate([tile, tile[:, ::-1] // 2], axis=1) for _ in range(30)]
-    )
+    side_by_side = np.concatenate([tile, tile[:, ::-1] // 2], axis=1)
+    make_clip(folder / "two.mp4", [side_by_side] * 30)
     (folder / "broken <b>.mp4").write_bytes(b"no video at all")
     return folder
 
 
 @pytest.fixture(scope="module")
-def two(clips: Path, known: Model) -> score.Scored:
-    (scored,) = score_videos([clips / "two.mp4"], known)
+def two(clips: Path, model: Model) -> score.Scored:
+    (scored,) = score_videos([clips / "two.mp4"], model)
     return scored
 
 
@@ -73,8 +68,9 @@ def test_scores_are_those_of_the_pipeline(
 ) -> None:
     options = params.load().profile("demo")
     row = {"video_id": "v", "path": "two.mp4", "kind": "video", "attrs": ""}
-    found, _ = extract(row, clips, preprocess.detector_factory(options.crops)(), options.crops)
-    write_part(tmp_path / "part.arrow", found)
+    detect = preprocess.detector_factory(options.crops)()
+    crops, _ = extract(row, clips, detect, options.crops)
+    write_part(tmp_path / "part.arrow", crops)
     store = CropStore(tmp_path)
     rows = store.table(prediction.CROP_KEY).assign(
         dataset="x", manipulation="x", category="FS", label=1
@@ -90,10 +86,8 @@ def test_scores_are_those_of_the_pipeline(
         tmp_path / "set.parquet",
     )
     expected = metrics.video_scores(pd.read_parquet(file)).loc[0]
-    assert (
-        two.p_fake == pytest.approx(expected["p_fake"], abs=1e-6)
-        and len(two.crops) == expected["crops"] == 6
-    )
+    assert two.p_fake == pytest.approx(expected["p_fake"], abs=1e-6)
+    assert len(two.crops) == expected["crops"] == 6
 
 
 @pytest.mark.skipif(
@@ -101,37 +95,35 @@ def test_scores_are_those_of_the_pipeline(
 )
 def test_scores_of_demo_test_videos_are_the_stored_predictions() -> None:
     stored = WEIGHTS.parents[1] / "predictions" / WEIGHTS.name / "celebdf2.parquet"
-    expected = (
-        metrics.video_scores(pd.read_parquet(stored)).set_index("video_id")["p_fake"].iloc[[0, -1]]
-    )
+    videos = metrics.video_scores(pd.read_parquet(stored)).set_index("video_id")
+    expected = videos["p_fake"].iloc[[0, -1]]
     files = [
         CORPORA / "Celeb-DF-v2" / f"{name.removeprefix('celebdf2/')}.mp4" for name in expected.index
     ]
     detector, manifest = checkpoints.load(WEIGHTS)
-    found = [
-        scored.p_fake for scored in score_videos(files, Model(detector, manifest, WEIGHTS, "", "demo"))
-    ]
-    assert found == pytest.approx(expected.tolist(), abs=1e-6)
+    model = Model(detector, manifest, WEIGHTS, "", "demo")
+    scores = [scored.p_fake for scored in score_videos(files, model)]
+    assert scores == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_people_are_told_apart(two: score.Scored) -> None:
+def test_people_have_tracks_of_their_own(two: score.Scored) -> None:
     assert [track["faces"] for track in two.tracks] == [3, 3]
     means = [
         np.mean([crop["p_fake"] for crop in two.crops if crop["track"] == track])
         for track in (0, 1)
     ]
-    assert two.highest_track == pytest.approx(max(means)) and two.p_fake == pytest.approx(
-        np.mean(means)
-    )
+    assert two.highest_track == pytest.approx(max(means))
+    assert two.p_fake == pytest.approx(np.mean(means))
     sides = {crop["track"]: crop["box"][0] < 440 for crop in two.crops}
-    assert sorted(sides.values()) == [False, True] and set(two.portraits) == {0, 1}
+    assert sorted(sides.values()) == [False, True]
+    assert set(two.portraits) == {0, 1}
 
 
-def test_a_demo_model_says_that_it_knows_only_the_demo(two: score.Scored) -> None:
+def test_a_demo_model_warns_that_it_knows_only_the_demo(two: score.Scored) -> None:
     assert two.warnings[0].startswith("This model was trained on the demo alone")
 
 
-def test_quality_warnings_name_what_is_wrong(clips: Path, known: Model) -> None:
+def test_quality_warnings_name_what_is_wrong(clips: Path, model: Model) -> None:
     crop = {
         "frame": 0,
         "seconds": 999.0,
@@ -141,9 +133,9 @@ def test_quality_warnings_name_what_is_wrong(clips: Path, known: Model) -> None:
         "box": [0, 0, 30, 40],
         "size": [1280, 720],
     }
-    poor = score.Scored(clips / "one.mp4", p_fake=0.5, highest_track=0.9, crops=[crop])
-    found = [text.split(":")[0] for text in score._warnings(poor, known)]
-    assert found == [
+    poor = score.Scored(clips / "one.mp4", crops=[crop])
+    warnings = score._warnings(poor, 0.5, 0.9, model)
+    assert [text.split(":")[0] for text in warnings] == [
         "This model was trained on the demo alone",
         "Only 1 face(s) were scored",
         "The people differ",
@@ -153,45 +145,44 @@ def test_quality_warnings_name_what_is_wrong(clips: Path, known: Model) -> None:
     ]
 
 
-def test_a_limit_ends_a_video_and_is_told(clips: Path, known: Model) -> None:
-    (scored,) = score_videos([clips / "one.mp4"], known, Limits(frames=2))
+def test_a_limit_ends_a_video_and_is_reported(clips: Path, model: Model) -> None:
+    (scored,) = score_videos([clips / "one.mp4"], model, Limits(frames=2))
     assert len(scored.crops) == 2
     assert scored.skipped == [
         {"reason": "limit", "detail": "only the first 2 sampled frames: more than 2 frames"}
     ]
 
 
-def test_pictures_that_are_kept_do_not_grow_with_the_video() -> None:
-    moments = [({"p_fake": i % 97 / 97, "track": i % 5}, None, None) for i in range(500)]
+def test_the_number_of_kept_pictures_is_bounded() -> None:
+    image = np.empty(0)
+    moments = [score.Moment({"p_fake": i % 97 / 97, "track": i % 5}, image) for i in range(500)]
     kept = score._highest(moments)
-    assert (
-        len(kept) == score.MOMENTS
-        and max(np.bincount([crop["track"] for crop, _, _ in kept])) <= score.OF_ONE
-    )
-    assert kept[0][0]["p_fake"] == 96 / 97
+    assert len(kept) == score.MOMENTS
+    per_track = np.bincount([moment.crop["track"] for moment in kept])
+    assert max(per_track) <= score.MOMENTS_PER_TRACK
+    assert kept[0].crop["p_fake"] == 96 / 97
 
 
-def test_command_line_scores_reports_resumes_and_answers(
+def test_command_line_scores_reports_and_resumes(
     clips: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads, out = [], tmp_path / "out"
+    out = tmp_path / "out"
+    loads = []
     load = checkpoints.load
     monkeypatch.setattr(checkpoints, "load", lambda folder: loads.append(folder) or load(folder))
     command = ["score", str(clips), "--weights", str(weights), "--out", str(out)]
-    assert main(command) == SOME and len(loads) == 1
+    assert main(command) == SOME
+    assert len(loads) == 1
     table = {Path(line["file"]).name: line for line in csv.DictReader((out / "scores.csv").open())}
     assert set(table) == {"one.mp4", "two.mp4", "broken <b>.mp4"}
-    assert table["broken <b>.mp4"]["p_fake"] == "" and table["broken <b>.mp4"][
-        "verdict"
-    ].startswith("No score: undecod")
+    broken = table["broken <b>.mp4"]
+    assert broken["p_fake"] == ""
+    assert broken["verdict"].startswith("No score: undecod")
     record = json.loads((out / table["two.mp4"]["report"]).with_suffix(".json").read_text())
-    assert (
-        record["p_fake"] == pytest.approx(float(table["two.mp4"]["p_fake"]), abs=1e-4)
-        and len(record["tracks"]) == 2
-    )
-    assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md"} and len(
-        list(out.iterdir())
-    ) == 8
+    assert record["p_fake"] == pytest.approx(float(table["two.mp4"]["p_fake"]), abs=1e-4)
+    assert len(record["tracks"]) == 2
+    assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md"}
+    assert len(list(out.iterdir())) == 8
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with monkeypatch.context() as patch:  # a second run has nothing to do
         patch.setattr(batch, "score_video", None)
@@ -221,14 +212,12 @@ def test_wrong_arguments_end_with_one_line(
 ) -> None:
     assert main(["score", *arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert (
-        error.startswith(f"error: {words}")
-        and error.count("\n") == 1
-        and not (tmp_path / "out").exists()
-    )
+    assert error.startswith(f"error: {words}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_call_that_a_library_has_dropped_is_no_verdict_on_a_video(
+def test_a_call_that_a_library_has_dropped_is_not_blamed_on_the_video(
     clips: Path,
     weights: Path,
     tmp_path: Path,
@@ -238,25 +227,14 @@ def test_a_call_that_a_library_has_dropped_is_no_verdict_on_a_video(
     """Exit code 3: neither the 1 of some scored files nor the 2 of none."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")]))
     monkeypatch.setattr(score, "detector_factory", lambda options: squares.dropped_by_the_decoder)
-    assert (
-        main(
-            [
-                "score",
-                str(clips / "one.mp4"),
-                "--weights",
-                str(weights),
-                "--out",
-                str(tmp_path / "out"),
-            ]
-        )
-        == 3
-    )
-    error = capsys.readouterr().err.splitlines()[-1]  # under the progress bar
-    assert (
-        error.startswith("error: TypeError: ")
-        and "unexpected keyword argument 'metadata_errors'" in error
-    )
-    assert "make environment" in error and not list((tmp_path / "out").glob("*.html"))
+    out = tmp_path / "out"
+    command = ["score", str(clips / "one.mp4"), "--weights", str(weights), "--out", str(out)]
+    assert main(command) == 3
+    error = capsys.readouterr().err.splitlines()[-1]  # below the progress bar
+    assert error.startswith("error: TypeError: ")
+    assert "unexpected keyword argument 'metadata_errors'" in error
+    assert "make environment" in error
+    assert not list(out.glob("*.html"))
 
 
 def test_calibration_of_other_weights_is_refused(weights: Path, tmp_path: Path) -> None:
@@ -268,7 +246,7 @@ def test_calibration_of_other_weights_is_refused(weights: Path, tmp_path: Path) 
         read_model(tmp_path)
 
 
-def test_inputs_are_found_once_and_in_order(tmp_path: Path) -> None:
+def test_inputs_are_collected_once_and_in_order(tmp_path: Path) -> None:
     for name in ("b.mp4", "a.PNG", "notes.txt", ".hidden.mp4", "sub/c.webm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -279,29 +257,26 @@ def test_inputs_are_found_once_and_in_order(tmp_path: Path) -> None:
     ]
     assert names == ["a.PNG", "b.mp4", "sub/c.webm"]
     assert [file.name for file in inputs.collect([f"{tmp_path}/*.mp4"])] == ["b.mp4"]
-    assert inputs.collect([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"], (
-        "what is named is tried"
-    )
+    notes = tmp_path / "notes.txt"
+    assert inputs.collect([notes]) == [notes], "a file that is named is tried"
 
 
 def test_names_are_harmless(tmp_path: Path) -> None:
     bad = Path("../x/<script>\n\x1b]0;\udcff;rm -rf.mp4")
-    assert inputs.printable(bad).isprintable() and "\\udcff" in inputs.printable(bad)
-    assert inputs.slug(bad).startswith("script_0_rm_-rf-") and inputs.slug(bad) != inputs.slug(
-        Path("x") / bad.name
-    )
+    assert inputs.printable(bad).isprintable()
+    assert "\\udcff" in inputs.printable(bad)
+    assert inputs.slug(bad).startswith("script_0_rm_-rf-")
+    assert inputs.slug(bad) != inputs.slug(Path("x") / bad.name)
     assert inputs.slug(Path("....")).startswith("file-")
 
 
-def test_pipes_and_devices_are_refused(tmp_path: Path, known: Model) -> None:
+def test_pipes_and_devices_are_refused(tmp_path: Path, model: Model) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "device.mp4").symlink_to("/dev/zero")
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing")
-    for scored in score_videos([tmp_path], known):
-        assert scored.p_fake is None and scored.skipped[0]["detail"] in (
-            "not a regular file",
-            "no such file",
-        )
+    for scored in score_videos([tmp_path], model):
+        assert scored.p_fake is None
+        assert scored.skipped[0]["detail"] in ("not a regular file", "no such file")
 
 
 def test_the_decoding_process_gets_no_more_than_its_memory() -> None:
@@ -316,4 +291,5 @@ def test_the_decoding_process_gets_no_more_than_its_memory() -> None:
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
-    assert run.returncode == 1 and "MemoryError" in run.stderr
+    assert run.returncode == 1
+    assert "MemoryError" in run.stderr

@@ -1,6 +1,4 @@
-"""A seeded generator of inputs that mean harm or are broken: content (``corrupt_files``), pictures,
-names, links.
-"""
+"""Generate broken and malicious inputs from a seed: damaged videos and pictures, names, links."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ NAMES = (
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
-    """A PNG whose header claims any size."""
+    """Make a PNG whose header claims any size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -57,49 +55,38 @@ def png(width: int, height: int, data: bytes) -> bytes:
 
 
 def bomb(folder: Path, name: str, rng: np.random.Generator) -> None:
-    """A picture that claims up to 2^31 pixels a side, and one that really unpacks to far more than
-    it weighs.
-    """
+    """Write a picture that claims up to 2^31 pixels per side, or one that unpacks to far more."""
     side = int(rng.choice([6000, 50_000, 2**31 - 1]))
     data = bytes(6000 * 3 * 6000 // 10) if side == 6000 else rng.bytes(50)
     (folder / f"{name}.png").write_bytes(png(side, side, data))
 
 
 def odd_picture(folder: Path, name: str, rng: np.random.Generator) -> None:
-    """A picture cut off, damaged, of one pixel, of extreme shape, or of another kind than its name
-    says.
-    """
+    """Write a damaged, truncated or misnamed picture, possibly of one pixel or an extreme shape."""
     shape = [(1, 1), (1, 3000), (3000, 1), (64, 64), (7, 5)][int(rng.integers(5))]
-    kind, pixels = (
-        str(rng.choice([".png", ".jpg", ".webp"])),
-        rng.integers(0, 255, (*shape, 3), np.uint8),
-    )
+    kind = str(rng.choice([".png", ".jpg", ".webp"]))
+    pixels = rng.integers(0, 255, (*shape, 3), np.uint8)
     data = cv2.imencode(kind, pixels)[1].tobytes()
-    damage = [corrupt_files.truncated, corrupt_files.bit_flips, corrupt_files.wrong_extension][
-        int(rng.integers(3))
-    ]
-    (folder / f"{name}{rng.choice(['.png', '.jpg', '.bmp', '.webp', '.mp4'])}").write_bytes(
-        damage(data, rng)
-    )
+    damages = [corrupt_files.truncated, corrupt_files.bit_flips, corrupt_files.wrong_extension]
+    damage = damages[int(rng.integers(3))]
+    suffix = rng.choice([".png", ".jpg", ".bmp", ".webp", ".mp4"])
+    (folder / f"{name}{suffix}").write_bytes(damage(data, rng))
 
 
 def odd_name(folder: Path, name: str, rng: np.random.Generator) -> None:
-    """A name that would do harm in a page, a shell, a terminal, a spreadsheet or a path."""
+    """Write a file whose name could do harm in a page, shell, terminal, spreadsheet or path."""
     odd = NAMES[int(rng.integers(len(NAMES)))]
     (folder / f"{odd}{name}.mp4").write_bytes(rng.bytes(int(rng.integers(0, 300))))
 
 
 def undecodable_name(folder: Path, name: str, rng: np.random.Generator) -> None:
-    """Bytes that are no text."""
-    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe" + name.encode() + b".mp4")).write_bytes(
-        rng.bytes(40)
-    )
+    """Write a file whose name is not valid text."""
+    path = os.fsdecode(os.fsencode(folder) + b"/\xff\xfe" + name.encode() + b".mp4")
+    Path(path).write_bytes(rng.bytes(40))
 
 
 def no_file(folder: Path, name: str, rng: np.random.Generator) -> None:
-    """A pipe, a device, a link into the void or onto itself, a link to a system file, a folder with
-    a video's name.
-    """
+    """Make a pipe, a folder, or a link to a device, a system file, itself or nothing."""
     path = folder / f"{name}.mp4"
     make: list[Callable[[], object]] = [
         lambda: os.mkfifo(path),
@@ -112,21 +99,19 @@ def no_file(folder: Path, name: str, rng: np.random.Generator) -> None:
     make[int(rng.integers(len(make)))]()
 
 
-OWN = (bomb, odd_picture, odd_picture, odd_name, odd_name, undecodable_name, no_file, no_file)
+KINDS = (bomb, odd_picture, odd_picture, odd_name, odd_name, undecodable_name, no_file, no_file)
 
 
 def make_all(folder: Path, count: int, seed: int) -> Path:
-    """Fill ``folder / "bad"`` with ``count`` inputs, half of them damaged videos; the same seed,
-    the same inputs.
-    """
+    """Fill ``folder / "bad"`` with ``count`` inputs of this seed, half of them damaged videos."""
     half = count // 2
     files = corrupt_files.make(folder, half, seed)
-    bad, rng = folder / "bad", np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
+    bad = folder / "bad"
     bad.mkdir()
     for file in files:
-        (folder / file["path"].partition("!")[0]).rename(
-            bad / Path(file["path"].partition("!")[0]).name
-        )
+        path = folder / file["path"].partition("!")[0]
+        path.rename(bad / path.name)
     for number in range(count - half):
-        OWN[number % len(OWN)](bad, f"{number:04d}", rng)
+        KINDS[number % len(KINDS)](bad, f"{number:04d}", rng)
     return bad

@@ -1,4 +1,4 @@
-"""Notebooks of this repository and hand-made ones."""
+"""The notebooks of this repository, to parametrize tests."""
 
 from __future__ import annotations
 

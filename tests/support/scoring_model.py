@@ -1,6 +1,4 @@
-"""A tiny untrained network with calibration and provenance in a folder, as the pipeline leaves
-them.
-"""
+"""A tiny untrained network with calibration and provenance, as the pipeline writes them."""
 
 from __future__ import annotations
 
@@ -12,8 +10,7 @@ import pandas as pd
 import torch
 
 from deepfake_repro.project.provenance import file_digest
-from deepfake_repro.scoring import calibration
-from deepfake_repro.scoring.calibration import gaussian
+from deepfake_repro.scoring.calibration import fit_gaussian, fit_scores
 from deepfake_repro.training import checkpoints
 from deepfake_repro.training.detector import build_detector
 from deepfake_repro.training.manifest import Manifest
@@ -30,7 +27,7 @@ MANIFEST = Manifest(
 
 
 def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
-    """Scores that overlap, as ``validation.csv`` has them."""
+    """Make overlapping scores with the columns of ``validation.csv``."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [reals, fakes])
     scores = (1 / (1 + np.exp(-rng.normal(2.0 * labels - 1, 1)))).round(4)
@@ -45,12 +42,12 @@ def make(folder: Path) -> Path:
     (folder / "provenance.json").write_text(
         json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0})
     )
-    fitted = gaussian(np.random.default_rng(1).normal(size=(60, 384)))
-    embedding = {**fitted, "crops": 60, "quantiles": {"0.5": 1.0, "0.95": 1.2, "0.99": 1.3}}
+    gaussian = fit_gaussian(np.random.default_rng(1).normal(size=(60, 384)))
+    embedding = {**gaussian, "crops": 60, "quantiles": {"0.5": 1.0, "0.95": 1.2, "0.99": 1.3}}
     content = {
         "profile": "demo",
         "weights": file_digest(folder / "model.safetensors"),
-        **calibration.fit(validation_videos()),
+        **fit_scores(validation_videos()),
         "embedding": embedding,
     }
     (folder / "calibration.json").write_text(json.dumps(content))

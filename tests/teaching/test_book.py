@@ -1,6 +1,4 @@
-"""The book builds without a warning and holds together offline: links, pictures, search, formulas,
-results.
-"""
+"""The book builds without a warning and works offline: links, pictures, search, results."""
 
 from __future__ import annotations
 
@@ -34,17 +32,15 @@ FETCHED = {
 
 
 class Page(HTMLParser):
-    """Links, anchors, fetched files and pictures of one page."""
+    """Collect links, anchors, fetched files and pictures of one page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.links, self.fetched, self.anchors, self.pictures, self.tags = (
-            [],
-            [],
-            set(),
-            [],
-            defaultdict(int),
-        )
+        self.links = []
+        self.fetched = []
+        self.anchors = set()
+        self.pictures = []
+        self.tags = defaultdict(int)
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -61,22 +57,10 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book, built as `make book` does but without running a lesson."""
+    """Build the book as `make book` does, without running a lesson."""
     folder = tmp_path_factory.mktemp("book")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "--keep-going",
-        "-c",
-        "docs",
-        "-d",
-        str(folder / "doctrees"),
-        ".",
-        str(folder / "html"),
-    ]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs"]
+    command += ["-d", str(folder / "doctrees"), ".", str(folder / "html")]
     built = subprocess.run(
         command,
         cwd=ROOT,
@@ -91,32 +75,32 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pages(html: Path) -> dict[Path, Page]:
-    """The pages; the theme leaves templates among its static files that are none."""
+    """Parse the pages; the theme's static files contain templates, which are not pages."""
     return {
         path: Page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts
     }
 
 
 @pytest.mark.pipeline
-def test_every_link_inside_the_book_leads_to_a_file_and_a_place_in_it(
+def test_every_link_inside_the_book_leads_to_a_file_and_an_anchor_in_it(
     html: Path, pages: dict[Path, Page]
 ) -> None:
-    lost = []
+    broken = []
     for path, page in pages.items():
         for link in (*page.links, *page.fetched):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            known = pages[target].anchors if target in pages else None
-            nowhere = parts.fragment and known is not None and unquote(parts.fragment) not in known
-            if not target.is_file() or nowhere:
-                lost.append(f"{path.relative_to(html)}: {link}")
-    assert not lost
+            anchor = unquote(parts.fragment)
+            lacks_anchor = anchor and target in pages and anchor not in pages[target].anchors
+            if not target.is_file() or lacks_anchor:
+                broken.append(f"{path.relative_to(html)}: {link}")
+    assert not broken
 
 
 @pytest.mark.pipeline
-def test_nothing_is_fetched_from_elsewhere(html: Path, pages: dict[Path, Page]) -> None:
+def test_nothing_is_fetched_from_the_network(html: Path, pages: dict[Path, Page]) -> None:
     remote = [
         (path.name, link)
         for path, page in pages.items()
@@ -148,7 +132,7 @@ def test_every_document_is_a_page_and_the_readme_shows_its_picture(
 
 
 @pytest.mark.pipeline
-def test_every_notebook_is_a_page_and_every_picture_has_words(
+def test_every_notebook_is_a_page_and_every_picture_has_a_text(
     html: Path, pages: dict[Path, Page]
 ) -> None:
     books = [
@@ -167,15 +151,12 @@ def test_every_notebook_is_a_page_and_every_picture_has_words(
 
 
 @pytest.mark.pipeline
-def test_pages_hold_results_formulas_and_a_local_search(
+def test_pages_have_results_formulas_and_a_local_search(
     html: Path, pages: dict[Path, Page]
 ) -> None:
-    assert len(pages[html / "notebooks" / "07_results.html"].pictures) >= 5, (
-        "figures of the executed notebook in git"
-    )
-    assert pages[html / "notebooks" / "07_results.html"].tags["td"] > 400, (
-        "tables in its output are tables"
-    )
+    results = pages[html / "notebooks" / "07_results.html"]
+    assert len(results.pictures) >= 5, "figures of the executed notebook in git"
+    assert results.tags["td"] > 400, "tables in its output are tables"
     assert pages[html / "notebooks" / "04_triplets.html"].tags["math"] >= 4
     index = (html / "searchindex.js").read_text(encoding="utf-8")
     terms = json.loads(index[index.index("(") + 1 : index.rindex(")")])["terms"]
@@ -194,7 +175,7 @@ def picture(**metadata: dict) -> nbformat.NotebookNode:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A lesson and a run of it that Papermill made: no prose, one more cell."""
+    """Make a lesson and a run of it by Papermill: without prose, with one more cell."""
     stored(
         tmp_path / "notebooks" / "05_finetune.ipynb",
         new_markdown_cell("# Title"),
@@ -213,20 +194,18 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_page_takes_the_results_of_its_run_and_says_what_pictures_show(checkout: Path) -> None:
+def test_a_page_takes_the_results_of_its_run_and_describes_pictures(checkout: Path) -> None:
     cells = book.page(checkout / "notebooks" / "05_finetune.ipynb", checkout).cells
     assert [cell.source for cell in cells] == ["# Title", "seed = 0", "## Train\n\nwhy", "a", "b"]
     assert [len(cell.get("outputs", [])) for cell in cells] == [0, 0, 0, 1, 1]
-    words = [cell.metadata["mystnb"]["image"]["alt"] for cell in cells[3:]]
-    assert words == ["Figure of the section “Train”", "a curve"]
+    texts = [cell.metadata["mystnb"]["image"]["alt"] for cell in cells[3:]]
+    assert texts == ["Figure of the section “Train”", "a curve"]
 
 
 @pytest.mark.parametrize("change", ["other code", "no run", "fewer cells"])
 def test_a_page_without_a_run_of_its_own_code_says_so(checkout: Path, change: str) -> None:
-    source, run = (
-        checkout / "notebooks" / "05_finetune.ipynb",
-        checkout / book.EXECUTED["05_finetune"],
-    )
+    source = checkout / "notebooks" / "05_finetune.ipynb"
+    run = checkout / book.EXECUTED["05_finetune"]
     if change == "other code":
         source.write_text(source.read_text().replace('"b"', '"c"'))
     elif change == "no run":
@@ -234,12 +213,11 @@ def test_a_page_without_a_run_of_its_own_code_says_so(checkout: Path, change: st
     else:
         stored(run, new_code_cell("seed = 0"))
     cells = book.page(source, checkout).cells
-    assert cells[1].source == book.WITHOUT["notebooks"] and not any(
-        cell.get("outputs") for cell in cells
-    )
+    assert cells[1].source == book.WITHOUT_RESULTS["notebooks"]
+    assert not any(cell.get("outputs") for cell in cells)
 
 
-def test_lessons_are_run_again_when_results_change_and_only_where_their_inputs_are(
+def test_lessons_are_rerun_when_results_change_if_their_inputs_exist(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in book.LESSONS:
@@ -252,19 +230,15 @@ def test_lessons_are_run_again_when_results_change_and_only_where_their_inputs_a
     )
     book.execute_lessons(tmp_path)
     book.execute_lessons(tmp_path)
-    assert ran == ["00_start_here", "04_triplets"], (
-        "once, and 01 and 08 need data that are not there"
-    )
-    assert (
-        "01_corpora: shown without results, for data/index/demo is not there"
-        in capsys.readouterr().out
-    )
+    assert ran == ["00_start_here", "04_triplets"], "once; the other lessons lack their data"
+    message = "01_corpora: shown without results: data/index/demo does not exist"
+    assert message in capsys.readouterr().out
     (tmp_path / "dvc.lock").write_text("other results")
     book.execute_lessons(tmp_path)
     assert ran == ["00_start_here", "04_triplets"] * 2
 
 
-def test_table_of_times_is_made_from_what_was_measured() -> None:
+def test_the_table_of_times_has_the_measured_seconds() -> None:
     seconds = {"02_crops": 75.4, "04_triplets": 9.6, "solutions/04_triplets": 30.2}
     rows = times.table(seconds).splitlines()[2:]
     assert rows == [
@@ -273,16 +247,14 @@ def test_table_of_times_is_made_from_what_was_measured() -> None:
     ]
     begin, end = MARKS
     page = with_table(f"before\n{begin}old\n{end}\nafter\n", seconds)
-    assert (
-        page.startswith("before\n")
-        and page.endswith("\nafter\n")
-        and "old" not in page
-        and rows[0] in page
-    )
+    assert page.startswith("before\n")
+    assert page.endswith("\nafter\n")
+    assert "old" not in page
+    assert rows[0] in page
     assert with_table(page, seconds) == page
 
 
-def test_the_teachers_page_holds_the_measured_times() -> None:
+def test_the_teachers_page_has_the_measured_times() -> None:
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     record = json.loads((ROOT / RECORD).read_text())
     assert with_table(page, record["seconds"]) == page

@@ -1,6 +1,4 @@
-"""Every lesson and every solution runs in a clean kernel; an exercise without an answer says so;
-helpers are right.
-"""
+"""Lessons and solutions run in a clean kernel; checks of exercises and helpers are right."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ SMALL = {
     "solutions/08_embeddings": {"crops": 40},
     "solutions/04_triplets": {"crops": 24},
 }
-# The smoke pipeline has four rows only, and one test video or two a corpus.
+# The smoke pipeline has only four rows, and one or two test videos per corpus.
 SMOKE_ROWS = {
     "08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
     "10_score_your_video": {"variant": "fsfm_category_ba"},
@@ -63,10 +61,8 @@ RUN = (
 
 @pytest.fixture(scope="session")
 def made(request: pytest.FixtureRequest) -> tuple[Path, str]:
-    """A checkout with a profile that the pipeline has made: this one's demo, else a clone's
-    smoke.
-    """
-    if all((ROOT / place).exists() for place in DEMO):
+    """Return a checkout and a profile it has made: the demo here, else smoke in a clone."""
+    if all((ROOT / path).exists() for path in DEMO):
         return ROOT, "demo"
     return request.getfixturevalue("smoke"), "smoke"
 
@@ -77,9 +73,7 @@ def finished(
     made: tuple[Path, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Finished]:
-    """Every notebook that this session tests, run alone; two at a time, for a lesson is mostly
-    imports.
-    """
+    """Run every notebook of this session by itself; two at a time, as a lesson is mostly imports."""
     wanted = {
         item.callspec.params["name"]
         for item in request.session.items
@@ -95,7 +89,7 @@ def finished(
 
 
 def results(base: Path, profile: str) -> dict[Path, int]:
-    """The files of a profile's results with their times of change."""
+    """Return the files of a profile's results with their modification times."""
     return {
         file: file.stat().st_mtime_ns
         for file in (base / "results" / profile).rglob("*")
@@ -104,23 +98,19 @@ def results(base: Path, profile: str) -> dict[Path, int]:
 
 
 def run(base: Path, profile: str, name: str, target: Path) -> subprocess.CompletedProcess:
-    """Execute a notebook by hand: from its own folder, as JupyterLab does, in a new process and
-    kernel.
-    """
+    """Execute a notebook from its own folder, as JupyterLab does, in a new process and kernel."""
     source = base / "notebooks" / f"{name}.ipynb"
-    parameters = (
-        {"profile": profile}
-        | SMALL.get(name, {})
-        | (SMOKE_ROWS.get(name, {}) if profile == "smoke" else {})
-    )
+    parameters = {"profile": profile} | SMALL.get(name, {})
+    if profile == "smoke":
+        parameters |= SMOKE_ROWS.get(name, {})
     environment = {
         **os.environ,
         "PYTHONPATH": str(base / "src"),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }
-    given = [f"{key}={value}" for key, value in parameters.items()]
-    command = [sys.executable, "-c", RUN, source.name, str(target), *given]
+    arguments = [f"{key}={value}" for key, value in parameters.items()]
+    command = [sys.executable, "-c", RUN, source.name, str(target), *arguments]
     return subprocess.run(
         command, cwd=source.parent, env=environment, capture_output=True, text=True, check=False
     )
@@ -145,9 +135,7 @@ def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(
 
 @pytest.mark.parametrize("name", SOLUTIONS)
 def test_exercise_is_its_solution_without_the_answers(name: str) -> None:
-    """Same cells in the same order; only cells in which the exercise has three dots differ in
-    code.
-    """
+    """The cells are the same, except the code of those in which the exercise has three dots."""
     solution, exercise = (
         nbformat.read(NOTEBOOKS / folder / f"{Path(name).name}.ipynb", as_version=4).cells
         for folder in ("solutions", "exercises")
@@ -159,9 +147,8 @@ def test_exercise_is_its_solution_without_the_answers(name: str) -> None:
         if "..." not in e.source or "exercises.check" in e.source
     )
     answers = [e for s, e in pairs if s.source != e.source]
-    assert len(answers) >= 3 and not any(
-        "..." in s.source for s, e in pairs if s.source != e.source
-    )
+    assert len(answers) >= 3
+    assert not any("..." in s.source for s, e in pairs if s.source != e.source)
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
@@ -176,10 +163,9 @@ def test_every_exercise_has_its_check_right_after_it(name: str) -> None:
 
 
 def test_missing_input_is_one_line_that_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"weights is not there: run `dvc repro train@demo-fsfm-0` first"
-    ):
-        lessons.need(tmp_path / "weights", "dvc repro train@demo-fsfm-0")
+    words = "weights does not exist: run `dvc repro train@demo-fsfm-0` first"
+    with pytest.raises(FileNotFoundError, match=words):
+        lessons.require(tmp_path / "weights", "dvc repro train@demo-fsfm-0")
 
 
 def test_figure_with_sliders_redraws_and_has_a_static_picture() -> None:
@@ -192,7 +178,8 @@ def test_figure_with_sliders_redraws_and_has_a_static_picture() -> None:
     explorer = lessons.explore(draw, "a triplet", x=(-2.0, 2.0, 1.0), number=(0, 4, 2))
     before = explorer.children[-1].value
     explorer.children[0].value = -1.5
-    assert seen == [(1.0, 2), (-1.5, 2)] and explorer.children[-1].value != before
+    assert seen == [(1.0, 2), (-1.5, 2)]
+    assert explorer.children[-1].value != before
     bundle, metadata = explorer._repr_mimebundle_()
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
     assert metadata["image/png"]["alt"] == "a triplet"
@@ -204,48 +191,43 @@ def test_triplets_drawn_are_those_that_make_the_loss(loss: str) -> None:
     chosen = working_triplets(points, labels, 1.0, loss)
     distance = np.linalg.norm(points[:, None] - points[None], axis=2)
     total = sum(distance[i, j] - distance[i, k] + 1.0 for i, j, k in chosen)
-    wanted = losses.TRIPLET_LOSSES[loss](
-        torch.as_tensor(points), torch.as_tensor(labels), 1.0
-    ).item()
-    assert total / (len(chosen) if loss == "batch_all" else len(points)) == pytest.approx(
-        wanted, rel=1e-5
-    )
+    expected = losses.TRIPLET_LOSSES[loss](torch.as_tensor(points), torch.as_tensor(labels), 1.0)
+    count = len(chosen) if loss == "batch_all" else len(points)
+    assert total / count == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_hardest_mining_alone_collapses_to_the_margin_and_batch_all_does_not() -> None:
-    """What lesson 04 tells: all distances go to zero, all triplets stay active, the loss stays at
-    the margin.
-    """
+    """As in lesson 04: distances go to zero, triplets stay active, the loss stays at the margin."""
     points, labels = lessons.toy_batch(24, 1.0, seed=0)
     collapsed, healthy = (
-        lessons.walk(points, labels, loss, 1.0).iloc[-1]
+        lessons.train_toy_network(points, labels, loss, 1.0).iloc[-1]
         for loss in ("hard_positive_hard_negative", "batch_all")
     )
-    assert (
-        collapsed["active"] == 1
-        and collapsed["distance"] < 0.05
-        and collapsed["loss"] == pytest.approx(1, abs=0.05)
-    )
-    assert healthy["active"] < 0.6 and healthy["distance"] > 0.5
+    assert collapsed["active"] == 1
+    assert collapsed["distance"] < 0.05
+    assert collapsed["loss"] == pytest.approx(1, abs=0.05)
+    assert healthy["active"] < 0.6
+    assert healthy["distance"] > 0.5
 
 
-def test_walk_is_a_function_of_its_arguments() -> None:
+def test_toy_training_depends_on_its_arguments_only() -> None:
     points, labels = lessons.toy_batch(8, 1.0, seed=0)
     torch.manual_seed(1)
-    first = lessons.walk(points, labels, "batch_all", 1.0, steps=5)
+    first = lessons.train_toy_network(points, labels, "batch_all", 1.0, steps=5)
     torch.manual_seed(2)
-    pd.testing.assert_frame_equal(first, lessons.walk(points, labels, "batch_all", 1.0, steps=5))
+    second = lessons.train_toy_network(points, labels, "batch_all", 1.0, steps=5)
+    pd.testing.assert_frame_equal(first, second)
 
 
 def test_pair_distances_leave_out_pairs_of_one_video() -> None:
     line, labels = np.array([[0.0], [1.0], [3.0], [7.0]], np.float32), np.array([0, 0, 1, 0])
     within, between = lessons.pair_distances(line, labels, np.array(["a", "a", "b", "c"]))
-    mean = (3 + 7 + 2 + 6 + 4) / 5  # all pairs but that of video a
+    mean = (3 + 7 + 2 + 6 + 4) / 5  # all pairs except that of video a
     np.testing.assert_allclose(sorted(within * mean), [6, 7], rtol=1e-6)
     np.testing.assert_allclose(sorted(between * mean), [2, 3, 4], rtol=1e-6)
 
 
-def test_share_of_known_manipulations_by_hand() -> None:
+def test_share_of_seen_manipulations_by_hand() -> None:
     rows = [
         ("ffpp", "train", 1, "FaceSwap"),
         ("ffpp", "test", 1, "FaceSwap"),
@@ -299,7 +281,7 @@ def test_check_accepts_the_answer_and_hints_at_everything_else(
 
 
 def mean_over_all(embeddings: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
-    """The commonest mistake: the mean over all valid triplets."""
+    """The most common mistake: the mean over all valid triplets."""
     share = losses.active_fraction(embeddings, labels, margin)
     return losses.batch_all(embeddings, labels, margin) * share
 
@@ -314,7 +296,7 @@ def semi_hard_and_hard(
 def test_mistakes_are_named() -> None:
     with pytest.raises(AssertionError, match="number of valid triplets"):
         exercises.check_batch_all(mean_over_all)
-    with pytest.raises(AssertionError, match="are hard ones .* still in"):
+    with pytest.raises(AssertionError, match=r"are hard ones .* still included"):
         exercises.check_semi_hard(semi_hard_and_hard)
     with pytest.raises(AssertionError, match="never below 0"):
         exercises.check_triplet_loss(lambda d_ap, d_an, margin: d_ap - d_an + margin)
@@ -323,7 +305,7 @@ def test_mistakes_are_named() -> None:
 
 
 def flat_level(crops_of_videos: np.ndarray, target: int) -> int:
-    """Shared equally, as if no video were short."""
+    """Share equally, as if no video were short."""
     return max(1, target // len(crops_of_videos))
 
 
@@ -343,7 +325,7 @@ def test_mistakes_in_the_exercises_on_data_are_named() -> None:
         exercises.check_level(flat_level)
     with pytest.raises(AssertionError, match="one visible patch"):
         exercises.check_hidden_whole(lambda mask, groups: {"eyes"}, GROUPS)
-    with pytest.raises(AssertionError, match="they are not there"):
+    with pytest.raises(AssertionError, match="the face has none"):
         exercises.check_hidden_whole(
             lambda mask, groups: {
                 name
@@ -360,7 +342,7 @@ def test_mistakes_in_the_exercises_on_results_are_named() -> None:
         exercises.check_interval_of_difference(
             lambda a, b: np.percentile(a, ends) - np.percentile(b, ends)
         )
-    with pytest.raises(AssertionError, match="percentiles 2.5 and 97.5"):
+    with pytest.raises(AssertionError, match=r"percentiles 2\.5 and 97\.5"):
         exercises.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
     with pytest.raises(AssertionError, match="false where forgerynet speaks against it"):
         exercises.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
@@ -371,7 +353,7 @@ def test_mistakes_in_the_exercises_on_results_are_named() -> None:
 
 
 def test_mistakes_on_the_sphere_are_named() -> None:
-    with pytest.raises(AssertionError, match="no pair with itself"):
+    with pytest.raises(AssertionError, match="not a pair with itself"):
         exercises.check_alignment(
             lambda z, y: losses.distances(z).pow(2)[y[:, None] == y[None]].mean()
         )

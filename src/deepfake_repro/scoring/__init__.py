@@ -1,1 +1,1 @@
-"""One's own videos: scores, what they are worth, a page for each, export of the model."""
+"""Score your own videos: scores with their error rates, a page per video, export of a model."""

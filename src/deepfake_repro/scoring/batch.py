@@ -1,7 +1,7 @@
-"""Score many files from the command line: a report each, ``scores.csv`` over all, and it may be interrupted.
+"""Score many files from the command line: one page per file and ``scores.csv`` over all.
 
-Exit codes for scripts: 0 every file got a score, 1 some did and some did not, 2 none did (or wrong
-arguments).
+An interrupted command can be rerun: finished files are not scored again. Exit codes for scripts: 0
+every file has a score, 1 some have, 2 none has (or wrong arguments).
 """
 
 from __future__ import annotations
@@ -16,99 +16,106 @@ from ..project.closure import code_digest
 from ..project.files import replacing
 from ..project.progress import track
 from ..project.provenance import fingerprint
-from .card import card
+from ..project.vocabulary import MISSING
+from .card import model_card
 from .inputs import collect, printable, slug
 from .model import Model, read_model
-from .page import html
+from .page import video_page
 from .score import Limits, score_video
 
-ALL, SOME, NONE = 0, 1, 2
-COLUMNS = (
-    "file",
-    "p_fake",
-    "probability",
-    "highest_track",
-    "faces",
-    "tracks",
-    "verdict",
-    "skipped",
-    "warnings",
-    "report",
-)
+# Exit codes.
+ALL = 0
+SOME = 1
+NONE = 2
+
+SCORES = ("p_fake", "probability", "highest_track")
+COLUMNS = ("file", *SCORES, "faces", "tracks", "verdict", "skipped", "warnings", "report")
 
 
 def score_to(
     paths: Sequence[str | Path], weights: Path | None, out: Path, limits: Limits | None = None
 ) -> int:
-    """Score ``paths`` (files, folders, patterns) into the folder ``out``; returns the exit code.
+    """Score ``paths`` (files, folders, patterns) into the folder ``out``; return the exit code.
 
-    Per file ``<name>.html`` and ``<name>.json`` (everything), over all ``scores.csv`` and
-    ``model_card.md``. A file that an earlier run with the same model and code has finished is not
-    scored again. One line a file is printed.
+    Writes ``<name>.html`` and ``<name>.json`` (everything) per file, and ``scores.csv`` and
+    ``model_card.md`` over all. A file that an earlier run with the same model and code has finished
+    is not scored again. Prints one line per file.
     """
-    files, known, limits = collect(paths), read_model(weights), limits or Limits()
+    files = collect(paths)
+    model = read_model(weights)
+    limits = limits or Limits()
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "model_card.md", card(known))
-    code, scored = code_digest(score_to), 0
-    rows, bar = [], track(files, "score")
-    for file in bar:
-        record = _once(file, known, limits, out, code)
-        rows.append(_row(file, record))
-        scored += record["p_fake"] is not None
-        bar.write(f"{rows[-1]['p_fake'] or '—':>6}  {printable(file)}: {record['verdict']}")
+    _write(out / "model_card.md", model_card(model))
+
+    code = code_digest(score_to)
+    rows = []
+    progress = track(files, "score")
+    for file in progress:
+        record = _scored_once(file, model, limits, out, code)
+        row = _csv_row(file, record)
+        rows.append(row)
+        progress.write(f"{row['p_fake'] or MISSING:>6}  {printable(file)}: {record['verdict']}")
     _write_csv(out / "scores.csv", rows)
-    return ALL if scored == len(files) else SOME if scored else NONE
+
+    scored = sum(bool(row["p_fake"]) for row in rows)
+    if scored == len(files):
+        return ALL
+    return SOME if scored else NONE
 
 
-def _once(file: Path, known: Model, limits: Limits, out: Path, code: str) -> dict[str, Any]:
-    """The record of one file: that of an earlier run if nothing has changed since, else made and written now."""
+def _scored_once(file: Path, model: Model, limits: Limits, out: Path, code: str) -> dict[str, Any]:
+    """Return the record of one file: the stored one if nothing has changed, else a new one."""
     name = slug(file)
+    path = out / f"{name}.json"
     status = file.stat() if file.exists() else None
     state = fingerprint(
-        known.digest,
-        json.dumps(known.calibration, sort_keys=True),
+        model.digest,
+        json.dumps(model.calibration, sort_keys=True),
         limits,
         code,
         str(file.absolute()),
         status and (status.st_size, status.st_mtime_ns),
     )
-    target = out / f"{name}.json"
-    if (kept := _kept(target)) and kept.get("state") == state:
-        return kept
-    scored = score_video(file, known, limits, out)
+    stored = _stored(path)
+    if stored.get("state") == state:
+        return stored
+
+    scored = score_video(file, model, limits, out)
     record = {
         "file": printable(file),
         **scored.record(),
-        "weights": known.digest,
-        "trained_by": known.profile,
+        "weights": model.digest,
+        "trained_by": model.profile,
         "state": state,
     }
-    _write(
-        out / f"{name}.html",
-        html(scored, known, {"model card": "model_card.md", "everything as JSON": target.name}),
-    )
-    _write(target, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    links = {"model card": "model_card.md", "everything as JSON": path.name}
+    _write(out / f"{name}.html", video_page(scored, model, links))
+    _write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
 
-def _kept(target: Path) -> dict[str, Any]:
+def _stored(path: Path) -> dict[str, Any]:
+    """Read a record; empty if there is none or it is damaged."""
     try:
-        return json.loads(target.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
 
 
-def _row(file: Path, record: dict[str, Any]) -> dict[str, str]:
-    """One line of ``scores.csv``; a name that a spreadsheet would run as a formula gets an apostrophe before it."""
-    numbers = {key: "" if record[key] is None else f"{record[key]:.4f}" for key in COLUMNS[1:4]}
+def _csv_row(file: Path, record: dict[str, Any]) -> dict[str, str]:
+    """Make one row of ``scores.csv``.
+
+    A name that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     name = printable(file)
+    scores = {key: "" if record[key] is None else f"{record[key]:.4f}" for key in SCORES}
     return {
         "file": f"'{name}" if name.startswith(tuple("=+-@")) else name,
-        **numbers,
+        **scores,
         "faces": str(len(record["crops"])),
         "tracks": str(len(record["tracks"])),
         "verdict": record["verdict"],
-        "skipped": "; ".join(f"{one['reason']}: {one['detail']}" for one in record["skipped"]),
+        "skipped": "; ".join(f"{skip['reason']}: {skip['detail']}" for skip in record["skipped"]),
         "warnings": " ".join(record["warnings"]),
         "report": f"{slug(file)}.html",
     }

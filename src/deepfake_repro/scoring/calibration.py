@@ -1,14 +1,14 @@
-"""What a score means: calibrated probability, thresholds with measured error rates, distance to the training faces.
+"""Calibrate a model on its validation videos: probability, thresholds, distance to training faces.
 
 Everything is measured on the validation split, which chose the epoch and nothing else, never on a
 test set:
 
-* temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) of a video's mean score, reals
-  and fakes weighing the same, with Platt's (1999) targets so that a few well separated videos give
-  no certainty;
-* thresholds: the balanced one, and those at which 1 % and 5 % of the reals are false alarms, with exact intervals;
-* a Gaussian of few directions (Tipping & Bishop 1999) about the embeddings of the training crops, and how far
-  validation crops lie from it.
+* Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) of a
+  video's mean score. Reals and fakes have equal weight, and Platt's (1999) targets keep a few well
+  separated videos from giving certainty.
+* Thresholds: the balanced one, and those that flag 1 % and 5 % of the reals, with exact intervals.
+* A probabilistic PCA (Tipping & Bishop 1999) of the embeddings of training crops, and the distances
+  of validation crops from it.
 """
 
 from __future__ import annotations
@@ -29,32 +29,42 @@ from ..crops.store import CropStore
 from ..evaluation.prediction import embeddings
 from ..evaluation.thresholds import best_threshold
 from ..project.params import load
-from ..project.paths import profile_paths
+from ..project.paths import Paths, profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
+from ..training.detector import Detector
 from ..training.loading import CropDataset, positions
-from ..training.transforms import views_of
+from ..training.transforms import Transform
 
 FALSE_ALARMS = {"1 % false alarms": 0.01, "5 % false alarms": 0.05}
-HALF_UNIT = (
-    5e-5  # scores of videos are stored with four decimals: a threshold lies between two of them
-)
+"""Operating points by their highest false-alarm rate."""
+HALF_UNIT = 5e-5
+"""Half of the last stored decimal (scores have four): a threshold lies between two scores."""
 FEW = 100
-"""Reals below which a false-alarm rate of 1 % cannot be measured."""
-KEPT = 400  # scores of each class at most; of more, as many quantiles
-TRAINING_CROPS, DIRECTIONS = 2000, 16
+"""With fewer reals a false-alarm rate of 1 % cannot be measured."""
+STORED_SCORES = 400
+"""Stored scores per class at most; if there are more, their quantiles are stored instead."""
+MAX_CROPS = 2000
+"""Crops per split whose embeddings are used."""
+DIRECTIONS = 16
+"""Principal directions of the embeddings."""
+CLASSES = {"real": 0, "fake": 1}
+"""Class names with their labels."""
 
 Calibration = Mapping[str, Any]
 
 
-def temperature(labels: np.ndarray, scores: np.ndarray) -> float:
-    """T such that sigmoid(logit(score) / T) is best calibrated: least cross-entropy, both classes weighing the same.
+def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Find T in [0.05, 20] for which sigmoid(logit(score) / T) is best calibrated.
 
-    ``labels`` ``[N]`` 0 / 1 with both present, ``scores`` ``[N]`` in [0, 1]; T in [0.05, 20]. Below
-    1 the network is less sure than it should be.
+    It minimises the cross-entropy with equal weight for both classes. ``labels`` ``[N]`` 0 / 1,
+    both present; ``scores`` ``[N]`` in [0, 1]. T below 1: the network is less confident than it
+    should be.
     """
-    fake, logits = np.asarray(labels) == 1, _logit(scores)
-    fakes, reals = fake.sum(), (~fake).sum()
+    fake = np.asarray(labels) == 1
+    logits = _logit(scores)
+    fakes = fake.sum()
+    reals = (~fake).sum()
     target = np.where(fake, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
     weight = 1 / np.where(fake, fakes, reals)
 
@@ -62,15 +72,12 @@ def temperature(labels: np.ndarray, scores: np.ndarray) -> float:
         z = logits / np.exp(log_t)
         return float(-(weight * (target * log_expit(z) + (1 - target) * log_expit(-z))).sum())
 
-    return float(
-        np.exp(
-            minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded").x
-        )
-    )
+    bounds = (np.log(0.05), np.log(20))
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
 def calibrated(score: float, calibration: Calibration) -> float:
-    """Probability of fake of a video's ``score``, if reals and fakes were equally frequent."""
+    """Return P(fake) for a video's ``score``, if reals and fakes were equally frequent."""
     return float(expit(_logit(score) / calibration["temperature"]))
 
 
@@ -79,210 +86,248 @@ def _logit(scores: np.ndarray | float) -> np.ndarray:
 
 
 def thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Operating point -> threshold; a video is flagged from it upwards. Scores as stored, with four decimals.
+    """Return the threshold of each operating point; a score at or above it flags a video.
 
-    ``balanced``: highest balanced accuracy (``best_threshold``); ``… false alarms``: the lowest
-    that flags at most this share of the reals. Raises ``ValueError`` unless both classes are present.
+    ``scores``: as stored, with four decimals. ``balanced`` has the highest balanced accuracy
+    (``best_threshold``); ``… false alarms`` is the lowest threshold that flags at most that share
+    of the reals. Raises ``ValueError`` unless both classes are present.
     """
     balanced = best_threshold(labels, scores)
     reals = np.sort(np.asarray(scores)[np.asarray(labels) == 0])[::-1]
     alarms = {
-        name: reals[int(share * len(reals))] + HALF_UNIT for name, share in FALSE_ALARMS.items()
+        name: reals[int(rate * len(reals))] + HALF_UNIT for name, rate in FALSE_ALARMS.items()
     }
-    return {name: round(float(cut), 5) for name, cut in {"balanced": balanced, **alarms}.items()}
+    points = {"balanced": balanced, **alarms}
+    return {name: round(float(threshold), 5) for name, threshold in points.items()}
 
 
-def share(flagged: int, of: int) -> dict[str, Any]:
-    """``count``, ``of``, and the exact (Clopper-Pearson) 95 % interval ``low``, ``high`` of the true share."""
-    interval = binomtest(flagged, of).proportion_ci(0.95, "exact")
+def share_with_interval(count: int, total: int) -> dict[str, Any]:
+    """Return ``count``, ``of`` and the exact (Clopper-Pearson) 95 % interval ``low``, ``high``."""
+    interval = binomtest(count, total).proportion_ci(0.95, "exact")
     return {
-        "count": flagged,
-        "of": of,
+        "count": count,
+        "of": total,
         "low": round(interval.low, 4),
         "high": round(interval.high, 4),
     }
 
 
-def fit(videos: pd.DataFrame) -> dict[str, Any]:
-    """Temperature, operating points and sorted scores of a table of validation videos (``label, p_fake, dataset``).
+def fit_scores(videos: pd.DataFrame) -> dict[str, Any]:
+    """Fit temperature and operating points to validation videos (``label, p_fake, dataset``).
 
-    Raises ``ValueError`` unless both reals and fakes are in it.
+    The result also has the sorted scores of each class. Raises ``ValueError`` unless the table
+    contains both reals and fakes.
     """
-    labels, scores = videos["label"].to_numpy(), videos["p_fake"].to_numpy(np.float64)
+    labels = videos["label"].to_numpy()
+    scores = videos["p_fake"].to_numpy(np.float64)
+    by_class = {name: scores[labels == label] for name, label in CLASSES.items()}
     points = {
         name: {
-            "threshold": cut,
-            "false_alarms": _flagged(scores[labels == 0], cut),
-            "found": _flagged(scores[labels == 1], cut),
+            "threshold": threshold,
+            "false_alarms": _flagged(by_class["real"], threshold),
+            "found": _flagged(by_class["fake"], threshold),
         }
-        for name, cut in thresholds(labels, scores).items()
+        for name, threshold in thresholds(labels, scores).items()
     }
-    counts = {word: int((labels == label).sum()) for label, word in ((0, "real"), (1, "fake"))}
     return {
-        "temperature": round(temperature(labels, scores), 4),
+        "temperature": round(fit_temperature(labels, scores), 4),
         "points": points,
-        "videos": counts,
+        "videos": {name: len(values) for name, values in by_class.items()},
         "corpora": sorted(videos["dataset"].unique()),
-        "scores": {
-            word: _thinned(scores[labels == label]) for label, word in ((0, "real"), (1, "fake"))
-        },
-        "few": counts["real"] < FEW,
+        "scores": {name: _thinned(values) for name, values in by_class.items()},
+        "few": len(by_class["real"]) < FEW,
     }
 
 
-def _flagged(scores: np.ndarray, cut: float) -> dict[str, Any]:
-    return share(int((scores >= cut).sum()), len(scores))
+def _flagged(scores: np.ndarray, threshold: float) -> dict[str, Any]:
+    return share_with_interval(int((scores >= threshold).sum()), len(scores))
 
 
 def _thinned(scores: np.ndarray) -> list[float]:
-    kept = np.sort(scores) if len(scores) <= KEPT else np.quantile(scores, np.linspace(0, 1, KEPT))
+    """Sort the scores; keep ``STORED_SCORES`` quantiles if there are more."""
+    if len(scores) <= STORED_SCORES:
+        kept = np.sort(scores)
+    else:
+        kept = np.quantile(scores, np.linspace(0, 1, STORED_SCORES))
     return kept.round(4).tolist()
 
 
-def at_least(score: float, calibration: Calibration, word: str) -> tuple[int, int]:
-    """(how many, of how many) validation videos of class ``word`` have this ``score`` or a higher one."""
-    scores, total = np.asarray(calibration["scores"][word]), calibration["videos"][word]
+def count_at_least(score: float, calibration: Calibration, class_name: str) -> tuple[int, int]:
+    """Count a class's validation videos with this ``score`` or a higher one: (count, total)."""
+    scores = np.asarray(calibration["scores"][class_name])
+    total = calibration["videos"][class_name]
     return round(float((scores >= round(score, 4)).mean()) * total), total
 
 
-def gaussian(embedding: np.ndarray) -> dict[str, Any]:
-    """Probabilistic PCA of embeddings ``[N, D]``: mean, at most ``DIRECTIONS`` directions, variances, noise."""
-    fitted = PCA(min(DIRECTIONS, min(embedding.shape) - 1), svd_solver="full").fit(
-        embedding.astype(np.float64)
-    )
+def fit_gaussian(embedding: np.ndarray) -> dict[str, Any]:
+    """Fit a probabilistic PCA to embeddings ``[N, D]``, with at most ``DIRECTIONS`` directions.
+
+    Returns plain numbers: ``mean``, ``directions``, ``variances`` along them, and the variance
+    ``noise`` along all other directions.
+    """
+    directions = min(DIRECTIONS, min(embedding.shape) - 1)
+    pca = PCA(directions, svd_solver="full").fit(embedding.astype(np.float64))
     return {
-        "mean": _short(fitted.mean_),
-        "directions": [_short(row) for row in fitted.components_],
-        "variances": _short(fitted.explained_variance_),
-        "noise": _short(np.array([fitted.noise_variance_]))[0],
+        "mean": _short(pca.mean_),
+        "directions": [_short(row) for row in pca.components_],
+        "variances": _short(pca.explained_variance_),
+        "noise": _short(np.array([pca.noise_variance_]))[0],
     }
 
 
 def _short(values: np.ndarray) -> list[float]:
+    """Round to five significant digits."""
     return [float(f"{value:.5g}") for value in values]
 
 
-def distance(embedding: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
-    """Mahalanobis distance to ``gaussian`` of embeddings ``[N, D]``, divided by sqrt(D): about 1 for its own crops."""
-    off = np.asarray(embedding, np.float64) - fitted["mean"]
-    along = off @ np.asarray(fitted["directions"]).T
-    beside = np.maximum((off**2).sum(1) - (along**2).sum(1), 0)
-    square = (along**2 / np.asarray(fitted["variances"])).sum(1) + beside / max(
-        fitted["noise"], 1e-12
-    )
-    return np.sqrt(square / off.shape[1])
+def distance(embedding: np.ndarray, gaussian: Mapping[str, Any]) -> np.ndarray:
+    """Compute the Mahalanobis distance ``[N]`` of embeddings ``[N, D]``, divided by sqrt(D).
+
+    ``gaussian``: result of ``fit_gaussian``; the crops it was fitted to have distances of about 1.
+    """
+    centred = np.asarray(embedding, np.float64) - gaussian["mean"]
+    along = centred @ np.asarray(gaussian["directions"]).T
+    residual = np.maximum((centred**2).sum(1) - (along**2).sum(1), 0)
+    noise = max(gaussian["noise"], 1e-12)
+    squared = (along**2 / np.asarray(gaussian["variances"])).sum(1) + residual / noise
+    return np.sqrt(squared / centred.shape[1])
 
 
 def calibrate(profile: str, variant: str, seed: int) -> Path:
-    """Fit everything for one run -> ``results/<profile>/calibration/<row>-<seed>.json``, in git; prints a summary.
+    """Calibrate one run and print a summary.
 
-    Reads ``runs/<row>-<seed>/validation.csv``, the samples, the crops and the weights.
+    Reads ``runs/<row>-<seed>/validation.csv``, the samples, the crops and the weights. Writes and
+    returns ``results/<profile>/calibration/<row>-<seed>.json``, which is kept in git.
     """
-    paths, params = profile_paths(profile), load().profile(profile)
-    table = paths.runs / f"{variant}-{seed}" / "validation.csv"
+    options = load().profile(profile)
+    paths = profile_paths(profile)
+    run = f"{variant}-{seed}"
+    table = paths.runs / run / "validation.csv"
     if not table.is_file():
         raise FileNotFoundError(
-            f"{table.name} not found in {table.parent}: run dvc repro "
-            f"score@{profile}-{variant}-{seed} first"
+            f"{table.name} not found in {table.parent}: run dvc repro score@{profile}-{run} first"
         )
+    weights = paths.weights(variant, seed)
     content = {
         "profile": profile,
         "variant": variant,
         "seed": seed,
-        "weights": file_digest(paths.weights(variant, seed) / "model.safetensors"),
-        **fit(pd.read_csv(table)),
+        "weights": file_digest(weights / "model.safetensors"),
+        **fit_scores(pd.read_csv(table)),
     }
-    detector, facts = checkpoints.load(paths.weights(variant, seed))
-    view = views_of(facts)
-    store, found = CropStore(paths.crops), {}
-    for name in ("train", "validation"):
-        rows = pd.read_parquet(paths.samples / f"{name}.parquet")
-        rows = rows.sample(min(len(rows), TRAINING_CROPS), random_state=0).sort_index()
-        data = CropDataset(store, positions(store, rows), view, rows["label"])
-        found[name] = embeddings(detector, data, params.predict.batch_size, f"embed {name}")
-    fitted = gaussian(found["train"])
-    far = np.quantile(distance(found["validation"], fitted), [0.5, 0.95, 0.99])
-    content["embedding"] = {
-        **fitted,
-        "crops": len(found["train"]),
-        "quantiles": dict(zip(("0.5", "0.95", "0.99"), _short(far), strict=True)),
-    }
-    out = paths.base / "results" / profile / "calibration" / f"{variant}-{seed}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content) + "\n")
-    print(summary(content))
-    return out
+    detector, manifest = checkpoints.load(weights)
+    content["embedding"] = _fit_embeddings(
+        paths, detector, manifest.transform, options.predict.batch_size
+    )
+
+    path = paths.base / "results" / profile / "calibration" / f"{run}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content) + "\n")
+    print(operating_points_table(content))
+    return path
 
 
-def read(path: Path) -> Calibration:
-    """The content of a calibration file. Raises ``ValueError`` if it is none."""
+def _fit_embeddings(
+    paths: Paths, detector: Detector, transform: Transform, batch_size: int
+) -> dict[str, Any]:
+    """Fit the Gaussian to training crops; add quantiles of the distances of validation crops."""
+    store = CropStore(paths.crops)
+    by_split = {}
+    for split in ("train", "validation"):
+        rows = pd.read_parquet(paths.samples / f"{split}.parquet")
+        rows = rows.sample(min(len(rows), MAX_CROPS), random_state=0).sort_index()
+        crops = CropDataset(store, positions(store, rows), transform, rows["label"])
+        by_split[split] = embeddings(detector, crops, batch_size, f"embed {split}")
+
+    gaussian = fit_gaussian(by_split["train"])
+    levels = {"0.5": 0.5, "0.95": 0.95, "0.99": 0.99}
+    quantiles = np.quantile(distance(by_split["validation"], gaussian), list(levels.values()))
+    return {
+        **gaussian,
+        "crops": len(by_split["train"]),
+        "quantiles": dict(zip(levels, _short(quantiles), strict=True)),
+    }
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a calibration file. Raises ``ValueError`` if the file is not one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        (
-            content["temperature"],
-            content["points"]["balanced"]["threshold"],
-            content["scores"]["real"],
-        )
-        content["embedding"]["quantiles"]["0.99"]
+        for keys in (
+            ("temperature",),
+            ("points", "balanced", "threshold"),
+            ("scores", "real"),
+            ("embedding", "quantiles", "0.99"),
+        ):
+            value = content
+            for key in keys:
+                value = value[key]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path.name} is no calibration ({error}); make it again: python -m deepfake_repro calibrate "
-            "PROFILE ROW SEED"
+            f"{path.name} is not a calibration file ({error}); make it again: "
+            "deepfake-repro calibrate PROFILE ROW SEED"
         ) from None
     return content
 
 
-def summary(calibration: Calibration) -> str:
-    """Markdown table of the operating points with their measured error rates, and a plain word on their worth."""
+def operating_points_table(calibration: Calibration) -> str:
+    """Write operating points with error rates as Markdown, and what they were measured on."""
     lines = [
         "| operating point | threshold | false alarms among reals | fakes found |",
         "| --- | ---: | ---: | ---: |",
     ]
-    lines += [
-        f"| {name} | {point['threshold']:.4f} | {rate(point['false_alarms'])} | {rate(point['found'])} |"
-        for name, point in calibration["points"].items()
-    ]
+    for name, point in calibration["points"].items():
+        false_alarms = format_share(point["false_alarms"])
+        found = format_share(point["found"])
+        lines.append(f"| {name} | {point['threshold']:.4f} | {false_alarms} | {found} |")
     return "\n".join([*lines, "", measured_on(calibration)]) + "\n"
 
 
 def verdict(score: float, calibration: Calibration | None) -> str:
-    """One or two sentences on a video's mean score; never that it *is* fake or real."""
+    """Describe a video's mean score in one or two sentences, without calling it fake or real."""
     if calibration is None:
         return (
-            f"Score {score:.2f} on a scale from 0 (like the training reals) to 1 (like the training fakes). No error "
-            "rates are stored with this model: what the number means is not known."
+            f"Score {score:.2f} on a scale from 0 (like the training reals) to 1 (like the "
+            "training fakes). No error rates are stored with this model, so it is unknown what the "
+            "number means."
         )
-    cuts = [calibration["points"][name]["threshold"] for name in ("balanced", "5 % false alarms")]
+    points = calibration["points"]
+    cuts = [points[name]["threshold"] for name in ("balanced", "5 % false alarms")]
     if score >= max(cuts):
-        side = "More like the fakes than like the reals that this model has seen"
+        side = "More like the fakes than the reals that this model has seen"
     elif score < min(cuts):
-        side = "More like the reals than like the fakes that this model has seen, which does not make it genuine"
+        side = (
+            "More like the reals than the fakes that this model has seen, which does not make it "
+            "genuine"
+        )
     else:
-        side = "Undecided: between the thresholds, where this model's reals and fakes both lie"
-    (reals, of_reals), (fakes, of_fakes) = (
-        at_least(score, calibration, word) for word in ("real", "fake")
-    )
+        side = "Undecided: between the thresholds, where both reals and fakes occur"
+    reals, all_reals = count_at_least(score, calibration, "real")
+    fakes, all_fakes = count_at_least(score, calibration, "fake")
     return (
-        f"{side}. On held-out validation videos this score or a higher one occurred in {100 * reals / of_reals:.0f} "
-        f"% of the reals ({reals} of {of_reals}) and {100 * fakes / of_fakes:.0f} % of the fakes ({fakes} of "
-        f"{of_fakes})."
+        f"{side}. On held-out validation videos this score or a higher one occurred in "
+        f"{100 * reals / all_reals:.0f} % of the reals ({reals} of {all_reals}) and "
+        f"{100 * fakes / all_fakes:.0f} % of the fakes ({fakes} of {all_fakes})."
     )
 
 
-def rate(counted: Mapping[str, Any]) -> str:
-    """A share in words: ``1 of 10 (0–45 %)``, the interval at 95 %."""
-    return f"{counted['count']} of {counted['of']} ({100 * counted['low']:.0f}–{100 * counted['high']:.0f} %)"
+def format_share(share: Mapping[str, Any]) -> str:
+    """Write a share with its 95 % interval, such as ``1 of 10 (0–45 %)``."""
+    interval = f"{100 * share['low']:.0f}–{100 * share['high']:.0f} %"
+    return f"{share['count']} of {share['of']} ({interval})"
 
 
 def measured_on(calibration: Calibration) -> str:
-    """On which videos the error rates were measured, and what this leaves open."""
+    """Say which videos the error rates were measured on, and what remains unknown."""
     videos = calibration["videos"]
     text = (
-        f"Measured on {videos['real']} real and {videos['fake']} fake held-out validation videos of "
-        f"{', '.join(calibration['corpora'])}; intervals at 95 %."
+        f"Measured on {videos['real']} real and {videos['fake']} fake held-out validation videos "
+        f"of {', '.join(calibration['corpora'])}; intervals at 95 %."
     )
-    few = (
-        f" So few videos say little: with {videos['real']} reals not even a false-alarm rate of "
-        f"{100 * share(0, videos['real'])['high']:.0f} % can be ruled out at any threshold."
-    )
-    return text + (few if calibration["few"] else "") + " Other videos may differ in every way."
+    if calibration["few"]:
+        bound = share_with_interval(0, videos["real"])["high"]
+        text += (
+            f" This is too few for firm conclusions: with {videos['real']} reals not even a "
+            f"false-alarm rate of {100 * bound:.0f} % can be ruled out at any threshold."
+        )
+    return text + " Other videos may differ in every way."

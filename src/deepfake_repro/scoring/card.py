@@ -10,8 +10,8 @@ from .calibration import operating_points_table
 from .model import Model
 
 _DEMO_ONLY = """
-**Trained on the demo alone**: synthetic people and home-made manipulations. It knows nothing of real \
-deepfakes.
+**Trained on the demo alone**: synthetic people and home-made manipulations. It knows nothing of \
+real deepfakes.
 """
 _CARD = """# Model card: {architecture}, {classes} classes
 {demo_only}
@@ -29,9 +29,9 @@ Apache-2.0; weights inherit the licences of their initial weights and corpora).
 {test_results}
 ## Use
 
-For research and teaching, and as one indication among others. A score is not a proof: manipulations, \
-codecs and people unlike those of the training corpora give wrong scores without notice. Not for \
-decisions about persons.
+For research and teaching, and as one indication among others. A score is not a proof: \
+manipulations, codecs and people unlike those of the training corpora give wrong scores without \
+notice. Not for decisions about persons.
 """
 
 
@@ -81,7 +81,7 @@ def _training_rows(model: Model) -> list[tuple[str, object]]:
 
 
 def _test_results(model: Model) -> str:
-    """Tabulate AUC and balanced accuracy of the run in ``results/<profile>/runs``, if it is there."""
+    """Tabulate AUC and balanced accuracy of the run in ``results/<profile>/runs``, if any."""
     folder = model.folder.absolute()
     path = folder.parents[1] / "runs" / folder.name / "scores.json"
     if not path.is_file():

@@ -55,8 +55,8 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
     """Write ``model.safetensors``, ``model.json``, ``model.onnx`` and ``MODEL_CARD.md`` to ``out``.
 
     Adds ``calibration.json`` and ``provenance.json`` if the model has them. ``weights``: as for
-    ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if a probability
-    of ONNX Runtime differs from PyTorch's by more than ``TOLERANCE``.
+    ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if a
+    probability of ONNX Runtime differs from PyTorch's by more than ``TOLERANCE``.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: give a new folder")
@@ -83,7 +83,7 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
 
 
 def write_onnx(model: Model, path: Path) -> None:
-    """Write the network as ONNX: input ``images`` (any number), outputs ``OUTPUTS`` of ``Portable``."""
+    """Write the network as ONNX: input ``images`` (any number), outputs ``OUTPUTS``."""
     size = model.manifest.input_size
     axes = {name: {0: "images"} for name in ("images", *OUTPUTS)}
     with warnings.catch_warnings():

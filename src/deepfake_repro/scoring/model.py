@@ -1,4 +1,4 @@
-"""Load a trained model with its manifest, digest and calibration: from the pipeline or an export."""
+"""Load a trained model with its manifest, digest and calibration."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def default_weights() -> Path:
 def read_model(weights: Path | None = None) -> Model:
     """Read a model from a folder of the pipeline or of ``export-model``, or an FSFM ``.pth`` file.
 
-    ``weights``: None reads the demo's model. The calibration is read from ``calibration.json`` in the
-    folder, else from ``results/<profile>/calibration``. Raises ``FileNotFoundError`` and
+    ``weights``: None reads the demo's model. The calibration is read from ``calibration.json`` in
+    the folder, else from ``results/<profile>/calibration``. Raises ``FileNotFoundError`` and
     ``ValueError`` naming the culprit.
     """
     folder = default_weights() if weights is None else Path(weights)

@@ -45,8 +45,8 @@ BOX = ("x0", "y0", "x1", "y1")
 class Limits:
     """What one video may cost.
 
-    ``frames``: sampled frames; ``seconds``: of work; ``silence``: seconds without an answer from the
-    decoder.
+    ``frames``: sampled frames; ``seconds``: of work; ``silence``: seconds without an answer from
+    the decoder.
     """
 
     frames: int = 7200
@@ -74,9 +74,9 @@ class Portrait(NamedTuple):
 class Scored:
     """The result of one video.
 
-    ``p_fake``: the paper's score, None without a face; ``probability``: the calibrated one; ``tracks``:
-    one record per person, the longest first; ``crops``: one record per face; ``moments``: the faces of
-    highest score; ``portraits``: by track.
+    ``p_fake``: the paper's score, None without a face; ``probability``: the calibrated one;
+    ``tracks``: one record per person, the longest first; ``crops``: one record per face;
+    ``moments``: the faces of highest score; ``portraits``: by track.
     """
 
     path: Path
@@ -117,7 +117,8 @@ def score_videos(
     """Score files, folders and patterns one after another, on the CPU; the model is read once.
 
     ``weights``: as for ``read_model``, by default the demo's. A file that cannot be scored gives an
-    item whose ``skipped`` says why; ``FileNotFoundError`` and ``ValueError`` are for paths and weights.
+    item whose ``skipped`` says why; ``FileNotFoundError`` and ``ValueError`` are for paths and
+    weights.
     """
     model = weights if isinstance(weights, Model) else read_model(weights)
     for path in collect(paths):

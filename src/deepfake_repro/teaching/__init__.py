@@ -1,1 +1,1 @@
-"""Lessons, their figures and networks, checks of the exercises, run times, the book."""
+"""Lessons with their figures and networks, checks of the exercises, run times, and the book."""

@@ -1,7 +1,6 @@
-"""Figures that only the lessons draw: triplets in two dimensions, maps of embeddings, what a corpus holds.
+"""Figures that only the lessons draw: triplets in the plane, maps of embeddings, corpora.
 
-In the style of :mod:`.report.figures`. A class has the same colour and the same marker in every
-lesson.
+Styled like :mod:`.report.figures`. A class has the same colour and marker in every lesson.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from matplotlib.patches import Circle
 from ..report.figures import COLOURS, style
 from ..training.losses import TRIPLET_LOSSES, active_fraction, distances, kind_of_triplet
 
-REAL_COLOUR, FAKE_COLOUR = "#3b6fb6", "#c8443c"
+REAL_COLOUR = "#3b6fb6"
+FAKE_COLOUR = "#c8443c"
 KIND_COLOURS = {"hard": "#f4c7c3", "semi-hard": "#fbe8b8", "easy": "#d5ead0"}
 LOSS_NAMES = {
     "batch_all": "BA",
@@ -36,6 +36,7 @@ STEPS = (
     ("report", "07", "5"),
     ("embeddings", "08", "5.2"),
 )
+"""Step, notebook and section of the paper."""
 _LOSS_COLOURS = {
     "batch_all": COLOURS["fsfm_ba"],
     "hard_positive_hard_negative": COLOURS["fsfm_hphn"],
@@ -44,39 +45,29 @@ _LOSS_COLOURS = {
 _MARKERS = "os^DvPX*<>"
 
 
-def flow_figure(here: str = "") -> Figure:
-    """The road through the notebooks, step by step with notebook and section of the paper; ``here`` is filled."""
+def flow_figure(current: str = "") -> Figure:
+    """Draw the steps of the pipeline with notebook and section; ``current`` is filled."""
     with style():
         figure = Figure(figsize=(9.6, 1.1), layout="constrained")
         axes = figure.subplots()
-        for place, (step, notebook, section) in enumerate(STEPS):
+        for x, (step, notebook, section) in enumerate(STEPS):
             box = {
                 "boxstyle": "round",
-                "facecolor": "#f5d76e" if step == here else "white",
+                "facecolor": "#f5d76e" if step == current else "white",
                 "edgecolor": "0.4",
             }
-            axes.text(place, 0, step, ha="center", va="center", bbox=box, fontsize=9)
-            axes.text(
-                place,
-                -1,
-                f"notebook {notebook}\nSection {section}",
-                ha="center",
-                va="center",
-                fontsize=8,
-            )
-            axes.annotate(
-                "",
-                (place + 0.56, 0),
-                (place + 0.44, 0),
-                arrowprops={"arrowstyle": "->", "color": "0.4"},
-            )
+            axes.text(x, 0, step, ha="center", va="center", bbox=box, fontsize=9)
+            label = f"notebook {notebook}\nSection {section}"
+            axes.text(x, -1, label, ha="center", va="center", fontsize=8)
+            arrow = {"arrowstyle": "->", "color": "0.4"}
+            axes.annotate("", (x + 0.56, 0), (x + 0.44, 0), arrowprops=arrow)
         axes.set(xlim=(-0.6, len(STEPS) - 0.5), ylim=(-1.5, 0.5))
         axes.set_axis_off()
         return figure
 
 
 def triplet_figure(negative_x: float, negative_y: float, margin: float) -> Figure:
-    """One triplet in the plane and what it is (Fig. 2): the anchor at (0, 0), the positive at (1, 0)."""
+    """Draw one triplet and its kind (Fig. 2): the anchor at (0, 0), the positive at (1, 0)."""
     with style():
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         _draw_triplet(figure.subplots(), (negative_x, negative_y), margin)
@@ -84,12 +75,11 @@ def triplet_figure(negative_x: float, negative_y: float, margin: float) -> Figur
 
 
 def kinds_figure(margin: float) -> Figure:
-    """Fig. 2 of the paper: a hard, a semi-hard and an easy triplet side by side."""
+    """Draw Fig. 2 of the paper: a hard, a semi-hard and an easy triplet side by side."""
+    xs = (-0.6, -1 - margin / 2, -1.3 - margin)
     with style():
         figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-        for axes, x in zip(
-            figure.subplots(1, 3), (-0.6, -1 - margin / 2, -1.3 - margin), strict=True
-        ):
+        for axes, x in zip(figure.subplots(1, 3), xs, strict=True):
             _draw_triplet(axes, (x, 0.4), margin)
         return figure
 
@@ -97,67 +87,71 @@ def kinds_figure(margin: float) -> Figure:
 def mining_figure(
     points: np.ndarray, labels: np.ndarray, margin: float, moved: int | None = None
 ) -> Figure:
-    """What BA, HP-HN and EP-HN do with one batch of embeddings ``[B, 2]``, labels 0 real / 1 fake ``[B]``.
+    """Draw what BA, HP-HN and EP-HN do with one batch of embeddings ``[B, 2]``, labels ``[B]``.
 
-    Lines: the pairs in the triplets at work, grey to positives and black dots to negatives. Arrows:
-    minus the gradient, where a step of descent takes each point. ``moved``: the point to ring.
+    Lines are the pairs of the triplets in use: grey to positives, black dots to negatives. Arrows
+    are minus the gradient: where a step of descent takes each point. ``moved``: the point to ring.
     """
     with style():
         figure = Figure(figsize=(9.6, 3.7), layout="constrained")
         grid = figure.subplots(1, 3, sharex=True, sharey=True)
-        for axes, (key, name) in zip(grid, LOSS_NAMES.items(), strict=True):
-            value, step = _descent(points, labels, margin, key)
-            for anchor, positive, negative in working_triplets(points, labels, margin, key):
-                faint = 0.08 if key == "batch_all" else 0.5
-                axes.plot(
-                    *points[[anchor, positive]].T, color="0.5", linewidth=1, alpha=faint, zorder=1
-                )
-                axes.plot(*points[[anchor, negative]].T, ":k", linewidth=1, alpha=faint, zorder=1)
+        for axes, (loss, name) in zip(grid, LOSS_NAMES.items(), strict=True):
+            value, step = _descent(points, labels, margin, loss)
+            _draw_pairs(axes, points, working_triplets(points, labels, margin, loss), loss)
             _scatter_classes(axes, points, labels)
             axes.quiver(*points.T, *step.T, angles="xy", width=0.008, color="0.15", zorder=3)
             if moved is not None:
                 axes.plot(*points[moved], "o", markersize=15, markerfacecolor="none", color="0.2")
-            axes.set(
-                title=f"{name}: loss {value:.2f}",
-                aspect="equal",
-                xlim=(-2.3, 3.3),
-                ylim=(-2.3, 2.3),
-            )
+            title = f"{name}: loss {value:.2f}"
+            axes.set(title=title, aspect="equal", xlim=(-2.3, 3.3), ylim=(-2.3, 2.3))
         share = active_fraction(torch.as_tensor(points), torch.as_tensor(labels), margin)
         grid[1].set_xlabel(f"{share:.0%} of the valid triplets are active")
         grid[0].legend(loc="lower left")
         return figure
 
 
+def _draw_pairs(
+    axes: Axes, points: np.ndarray, triplets: Sequence[tuple[int, int, int]], loss: str
+) -> None:
+    alpha = 0.08 if loss == "batch_all" else 0.5
+    for anchor, positive, negative in triplets:
+        to_positive = points[[anchor, positive]].T
+        to_negative = points[[anchor, negative]].T
+        axes.plot(*to_positive, color="0.5", linewidth=1, alpha=alpha, zorder=1)
+        axes.plot(*to_negative, ":k", linewidth=1, alpha=alpha, zorder=1)
+
+
 def working_triplets(
     points: np.ndarray, labels: np.ndarray, margin: float, loss: str
 ) -> list[tuple[int, int, int]]:
-    """Triplets (anchor, positive, negative) with a loss above zero that ``loss`` chooses from the batch.
+    """List the triplets (anchor, positive, negative) of a batch that contribute to a loss.
 
-    ``loss``: a key of ``TRIPLET_LOSSES``; BA takes all active triplets, the others at most one an anchor.
+    ``loss``: a key of ``TRIPLET_LOSSES``. BA uses all active triplets, the others at most one per
+    anchor.
     """
-    found = []
-    distance = distances(torch.as_tensor(points))
-    for anchor in range(len(points)):
-        positives = [j for j in range(len(points)) if labels[j] == labels[anchor] and j != anchor]
-        negatives = [k for k in range(len(points)) if labels[k] != labels[anchor]]
+    batch = range(len(points))
+    distance = distances(torch.as_tensor(points)).numpy()
+    triplets = []
+    for anchor in batch:
+        row = distance[anchor]
+        positives = [j for j in batch if labels[j] == labels[anchor] and j != anchor]
+        negatives = [k for k in batch if labels[k] != labels[anchor]]
         if loss != "batch_all" and positives and negatives:
             choose = max if loss.startswith("hard") else min
-            positives = [choose(positives, key=lambda j, row=distance[anchor]: float(row[j]))]
-            negatives = [min(negatives, key=lambda k, row=distance[anchor]: float(row[k]))]
-        found += [
-            (anchor, j, k)
-            for j in positives
-            for k in negatives
-            if distance[anchor, j] - distance[anchor, k] + margin > 0
-        ]
-    return found
+            positives = [choose(positives, key=row.__getitem__)]
+            negatives = [min(negatives, key=row.__getitem__)]
+        for positive in positives:
+            for negative in negatives:
+                if row[positive] - row[negative] + margin > 0:
+                    triplets.append((anchor, positive, negative))
+    return triplets
 
 
-def walk_figure(walks: Mapping[str, pd.DataFrame], margin: float) -> Figure:
-    """Loss, share of active triplets and mean distance over the steps of :func:`.teaching.lessons.walk`.
+def toy_training_figure(histories: Mapping[str, pd.DataFrame], margin: float) -> Figure:
+    """Draw the columns of :func:`.teaching.lessons.train_toy_network` over its steps.
 
-    ``walks``: by key of ``TRIPLET_LOSSES``, in the colour of its row of Table 3; ``margin``: where a collapse ends.
+    ``histories``: by key of ``TRIPLET_LOSSES``, in the colours of Table 3's rows; ``margin``: the
+    loss of a collapsed network.
     """
     titles = {
         "loss": "triplet loss",
@@ -167,11 +161,10 @@ def walk_figure(walks: Mapping[str, pd.DataFrame], margin: float) -> Figure:
     with style():
         figure = Figure(figsize=(9.6, 2.9), layout="constrained")
         grid = figure.subplots(1, 3)
-        for key, steps in walks.items():
+        for loss, history in histories.items():
+            line = {"color": _LOSS_COLOURS[loss], "label": LOSS_NAMES[loss]}
             for axes, column in zip(grid, titles, strict=True):
-                axes.plot(
-                    steps["step"], steps[column], color=_LOSS_COLOURS[key], label=LOSS_NAMES[key]
-                )
+                axes.plot(history["step"], history[column], **line)
         for axes, title in zip(grid, titles.values(), strict=True):
             axes.set(xlabel="step", ylabel=title)
         grid[0].axhline(margin, color="0.3", linestyle=":", linewidth=1)
@@ -189,16 +182,16 @@ def walk_figure(walks: Mapping[str, pd.DataFrame], margin: float) -> Figure:
 
 
 def map_figure(maps: Mapping[str, np.ndarray], groups: Sequence[str]) -> Figure:
-    """Maps ``[N, 2]`` of the same N crops by several networks, a panel each, coloured by ``groups`` ``[N]``."""
-    names, groups = list(dict.fromkeys(groups)), np.asarray(groups)
+    """Draw maps ``[N, 2]`` of the same N crops, one panel per network, coloured by ``groups``."""
+    names = list(dict.fromkeys(groups))
+    group_of = np.asarray(groups)
     with style():
         figure = Figure(figsize=(9.6, 3.4), layout="constrained")
         grid = np.atleast_1d(figure.subplots(1, len(maps)))
-        for axes, (title, places) in zip(grid, maps.items(), strict=True):
+        for axes, (title, points) in zip(grid, maps.items(), strict=True):
             for number, name in enumerate(names):
-                chosen = places[groups == name]
                 axes.plot(
-                    *chosen.T,
+                    *points[group_of == name].T,
                     _MARKERS[number % len(_MARKERS)],
                     linestyle="none",
                     markersize=3.5,
@@ -207,46 +200,47 @@ def map_figure(maps: Mapping[str, np.ndarray], groups: Sequence[str]) -> Figure:
                     label=name,
                 )
             axes.set(title=title, xticks=[], yticks=[])
-        figure.legend(
-            *grid[0].get_legend_handles_labels(), loc="outside right upper", markerscale=1.6
-        )
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", markerscale=1.6)
         return figure
 
 
 def distance_figure(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Histograms of distances within a class and between the classes, a panel a network, in units of their mean."""
+    """Draw histograms of distances within a class and between classes, one panel per network.
+
+    ``pairs``: by network, results of :func:`.teaching.lessons.pair_distances`.
+    """
     with style():
         figure = Figure(figsize=(9.6, 2.9), layout="constrained")
-        for axes, (title, (within, between)) in zip(
-            np.atleast_1d(figure.subplots(1, len(pairs), sharey=True)), pairs.items(), strict=True
-        ):
+        grid = np.atleast_1d(figure.subplots(1, len(pairs), sharey=True))
+        for axes, (title, (within, between)) in zip(grid, pairs.items(), strict=True):
             bins = np.linspace(0, max(within.max(), between.max()), 40)
             axes.hist(within, bins, density=True, color="0.55", alpha=0.7, label="same class")
             axes.hist(
                 between, bins, density=True, color="k", histtype="step", label="real and fake"
             )
             axes.set(title=title, xlabel="distance / mean distance", yticks=[])
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*grid[-1].get_legend_handles_labels(), loc="outside right upper")
         return figure
 
 
 def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:
-    """Which corpus holds which manipulation: filled where it is trained on, hollow where it is only tested.
+    """Draw which corpus has which manipulation: filled if trained on, hollow if only tested.
 
-    ``index`` with ``dataset, manipulation, label, split``; names as in the corpora.
+    ``index``: columns ``dataset, manipulation, label, split``, with the corpora's own names.
     """
     fakes = index[index["label"] == 1]
-    first = fakes.assign(order=fakes["dataset"].map(list(corpora).index)).sort_values(
-        ["order", "manipulation"]
-    )
-    names = list(dict.fromkeys(first["manipulation"]))
+    columns = {corpus: x for x, corpus in enumerate(corpora)}
+    order = fakes.assign(order=fakes["dataset"].map(columns))
+    order = order.sort_values(["order", "manipulation"])
+    names = list(dict.fromkeys(order["manipulation"]))
     with style():
         figure = Figure(figsize=(5.6, 0.17 * len(names) + 1.2), layout="constrained")
         axes = figure.subplots()
         for (corpus, name), videos in fakes.groupby(["dataset", "manipulation"]):
             trained = (videos["split"] == "train").any()
             axes.plot(
-                list(corpora).index(corpus),
+                columns[corpus],
                 names.index(name),
                 "o",
                 markersize=6,
@@ -260,27 +254,30 @@ def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:
 
 
 def _draw_triplet(axes: Axes, negative: tuple[float, float], margin: float) -> None:
-    """The anchor's surroundings: hard within the positive's distance, semi-hard in the ring of width ``margin``."""
-    to_negative = float(np.hypot(*negative))
+    """Draw a triplet and the zones around its anchor.
+
+    Hard: within the positive's distance; semi-hard: in the ring of width ``margin``; easy: outside.
+    """
+    d_an = float(np.hypot(*negative))
     for radius, kind in ((9, "easy"), (1 + margin, "semi-hard"), (1, "hard")):
         axes.add_patch(
             Circle((0, 0), radius, facecolor=KIND_COLOURS[kind], edgecolor="0.6", linewidth=0.8)
         )
-    for place, name, colour in (
+    for (x, y), name, colour in (
         ((0, 0), "anchor", REAL_COLOUR),
         ((1, 0), "positive", REAL_COLOUR),
         (negative, "negative", FAKE_COLOUR),
     ):
-        axes.plot([0, place[0]], [0, place[1]], color=colour, linewidth=1)
-        axes.plot(*place, "s" if colour == FAKE_COLOUR else "o", color=colour)
-        axes.annotate(name, place, xytext=(4, 5), textcoords="offset points", fontsize=8)
-    loss = max(1 - to_negative + margin, 0)
+        axes.plot([0, x], [0, y], color=colour, linewidth=1)
+        axes.plot(x, y, "s" if colour == FAKE_COLOUR else "o", color=colour)
+        axes.annotate(name, (x, y), xytext=(4, 5), textcoords="offset points", fontsize=8)
+    loss = max(1 - d_an + margin, 0)
     axes.set(
-        title=f"{kind_of_triplet(1.0, to_negative, margin)}: loss {loss:.2f}",
+        title=f"{kind_of_triplet(1.0, d_an, margin)}: loss {loss:.2f}",
         aspect="equal",
         xlim=(-3, 3),
         ylim=(-3, 3),
-        xlabel=f"$D_{{an}}$ = {to_negative:.2f},  $D_{{ap}}$ = 1,  m = {margin:g}",
+        xlabel=f"$D_{{an}}$ = {d_an:.2f},  $D_{{ap}}$ = 1,  m = {margin:g}",
     )
     axes.grid(visible=False)
 
@@ -288,11 +285,11 @@ def _draw_triplet(axes: Axes, negative: tuple[float, float], margin: float) -> N
 def _descent(
     points: np.ndarray, labels: np.ndarray, margin: float, loss: str
 ) -> tuple[float, np.ndarray]:
-    """The loss of a batch and minus its gradient by each point ``[B, 2]``."""
-    moving = torch.tensor(points, requires_grad=True)
-    value = TRIPLET_LOSSES[loss](moving, torch.as_tensor(labels), margin)
-    value.backward()
-    return value.item(), -moving.grad.numpy()
+    """Return the loss of a batch and minus its gradient by each point ``[B, 2]``."""
+    variables = torch.tensor(points, requires_grad=True)
+    value = TRIPLET_LOSSES[loss](variables, torch.as_tensor(labels), margin)
+    (gradient,) = torch.autograd.grad(value, variables)
+    return value.item(), -gradient.numpy()
 
 
 def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
@@ -308,5 +305,5 @@ def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None
 
 
 def _group_colour(name: str, number: int) -> str:
-    """Real and fake keep their colours; other groups take Matplotlib's cycle, away from those two."""
+    """Return the colour of a group: real and fake have their own, others Matplotlib's cycle."""
     return {"real": REAL_COLOUR, "fake": FAKE_COLOUR}.get(name, f"C{number % 10}")

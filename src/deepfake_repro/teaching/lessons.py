@@ -1,6 +1,6 @@
-"""What several lessons share: figures with sliders, source beside the formula, toy batches.
+"""Helpers of several lessons: sliders, source code beside its formula, toy data.
 
-Nothing here loads a network's libraries: most lessons start in half the time without them.
+No import here loads the libraries of a network, so that most lessons start in half the time.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from ..report.figures import picture
 from ..training.losses import TRIPLET_LOSSES, active_fraction, distances
 
 
-def need(path: Path, how: str) -> Path:
-    """``path`` if it is there; else ``FileNotFoundError`` saying which command makes it."""
+def require(path: Path, command: str) -> Path:
+    """Return ``path`` if it exists, else raise ``FileNotFoundError`` naming the command to run."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there: run `{how}` first")
+        raise FileNotFoundError(f"{path} does not exist: run `{command}` first")
     return path
 
 
 def source(*functions: Callable) -> Markdown:
-    """The source of functions of the package, to stand beside the formula that they compute."""
-    return Markdown(
-        "".join(f"```python\n{inspect.getsource(function)}```\n" for function in functions)
-    )
+    """Show the source of functions of the package, to stand beside the formula they compute."""
+    blocks = [f"```python\n{inspect.getsource(function)}```\n" for function in functions]
+    return Markdown("".join(blocks))
 
 
-def shown(figure: Figure, alt: str) -> Image:
-    """The figure as a picture, described by ``alt`` for those who cannot see it."""
+def with_alt(figure: Figure, alt: str) -> Image:
+    """Render a figure as a picture with an alternative text for those who cannot see it."""
     image = picture(figure)
     image.alt = alt
     return image
 
 
 class Explorer(ipywidgets.VBox):
-    """Sliders above a picture; where no kernel is (book, nbviewer, print) the picture alone stands there."""
+    """Sliders above a picture; without a kernel (book, nbviewer, print) the picture alone."""
 
     def __init__(
         self, draw: Callable[..., Figure], alt: str, sliders: dict[str, tuple[float, float, float]]
     ) -> None:
-        self._draw, self._alt = draw, alt
+        self._draw = draw
+        self._alt = alt
         self._sliders = {name: _slider(name, *limits) for name, limits in sliders.items()}
         self._picture = ipywidgets.Image(format="png")
         for slider in self._sliders.values():
@@ -62,15 +62,15 @@ class Explorer(ipywidgets.VBox):
         self._picture.value = picture(self._draw(**values)).data
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
-        bundle = super()._repr_mimebundle_(**options)
+        widget = super()._repr_mimebundle_(**options)
         static = {"image/png": b64encode(self._picture.value).decode()}
-        return {**static, **bundle}, {"image/png": {"alt": self._alt}}
+        return {**static, **widget}, {"image/png": {"alt": self._alt}}
 
 
 def explore(
     draw: Callable[..., Figure], alt: str, **sliders: tuple[float, float, float]
 ) -> Explorer:
-    """A figure with sliders: ``draw`` is called with the value of each; a slider is (low, high, start)."""
+    """Show a figure with sliders, each (low, high, start); ``draw`` takes their values by name."""
     return Explorer(draw, alt, sliders)
 
 
@@ -81,7 +81,7 @@ def _slider(name: str, low: float, high: float, start: float) -> ipywidgets.Widg
 
 
 def toy_batch(size: int, gap: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two overlapping clouds in the plane: points float32 ``[size, 2]``, labels 0 real / 1 fake ``[size]``.
+    """Draw two overlapping clouds: points float32 ``[size, 2]``, labels 0 real / 1 fake ``[size]``.
 
     ``gap``: distance of their centres in units of their spread.
     """
@@ -91,13 +91,13 @@ def toy_batch(size: int, gap: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     return points.astype(np.float32), labels
 
 
-def walk(
+def train_toy_network(
     points: np.ndarray, labels: np.ndarray, loss: str, margin: float, steps: int = 120
 ) -> pd.DataFrame:
     """Train a small network (2 -> 16 -> 2) on one batch with a triplet loss alone (Section 3.3.1).
 
-    Columns ``step, loss, active, distance`` (the mean distance of two embeddings). ``loss`` as in
-    ``TRIPLET_LOSSES``. The same arguments give the same walk.
+    ``loss``: a key of ``TRIPLET_LOSSES``. Returns the columns ``step, loss, active, distance`` (the
+    mean distance of two embeddings). The same arguments give the same result.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -105,18 +105,14 @@ def walk(
             torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
         )
     optimiser = torch.optim.Adam(network.parameters(), lr=0.03)
-    inputs, targets, rows = torch.as_tensor(points), torch.as_tensor(labels), []
+    inputs = torch.as_tensor(points)
+    targets = torch.as_tensor(labels)
+    rows = []
     for step in range(steps):
         embeddings = network(inputs)
         value = TRIPLET_LOSSES[loss](embeddings, targets, margin)
-        rows.append(
-            (
-                step,
-                value.item(),
-                active_fraction(embeddings, targets, margin).item(),
-                distances(embeddings).mean().item(),
-            )
-        )
+        active = active_fraction(embeddings, targets, margin)
+        rows.append((step, value.item(), active.item(), distances(embeddings).mean().item()))
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
@@ -126,33 +122,37 @@ def walk(
 def pair_distances(
     embedding: np.ndarray, labels: np.ndarray, videos: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of crops within a class and between the classes, divided by the mean of all (Section 3.3).
+    """Return the distances of pairs within a class and of pairs between classes (Section 3.3).
 
-    ``embedding`` ``[N, D]``, ``labels`` and ``videos`` ``[N]``. Two crops of one video are no pair:
-    they are close for other reasons.
+    ``embedding`` ``[N, D]``, ``labels`` and ``videos`` ``[N]``. Distances are divided by their
+    mean. Pairs of one video are left out: they are close for other reasons.
     """
+    labels = np.asarray(labels)
+    videos = np.asarray(videos)
     first, second = np.triu_indices(len(labels), 1)
-    apart = np.asarray(videos)[first] != np.asarray(videos)[second]
-    first, second = first[apart], second[apart]
+    of_two_videos = videos[first] != videos[second]
+    first = first[of_two_videos]
+    second = second[of_two_videos]
     distance = distances(torch.as_tensor(embedding)).numpy()[first, second]
-    same = np.asarray(labels)[first] == np.asarray(labels)[second]
+    same = labels[first] == labels[second]
     return distance[same] / distance.mean(), distance[~same] / distance.mean()
 
 
-def method_names(manipulations: pd.Series) -> pd.Series:
-    """Names of manipulations with the corpora's spellings made one: ``FaceSwap`` and ``face-swap`` are the same."""
+def normalised_names(manipulations: pd.Series) -> pd.Series:
+    """Unify the corpora's spellings, such as ``FaceSwap`` and ``face-swap``."""
     return manipulations.str.lower().str.replace(r"[^a-z0-9]", "", regex=True)
 
 
 def seen_share(index: pd.DataFrame, corpora: Sequence[str]) -> float:
-    """Share of all fake test videos whose manipulation is among the training fakes of ``corpora`` (Section 3.1).
+    """Return the share of fake test videos whose manipulation ``corpora`` train on (Section 3.1).
 
-    By :func:`method_names`; fakes of unknown make (DFDC, in the wild) count as unseen outside their
-    own corpus.
+    Manipulations are compared by :func:`normalised_names`; unknown ones (DFDC, in the wild) count
+    as unseen outside their own corpus.
     """
-    fakes = index[index["label"] == 1].assign(
-        method=lambda table: method_names(table["manipulation"])
-    )
-    fakes.loc[fakes["method"].str.contains("unknown"), "method"] += fakes["dataset"]
-    trained = fakes.loc[(fakes["split"] == "train") & fakes["dataset"].isin(corpora), "method"]
-    return float(fakes.loc[fakes["split"] == "test", "method"].isin(trained).mean())
+    fakes = index[index["label"] == 1]
+    fakes = fakes.assign(manipulation=normalised_names(fakes["manipulation"]))
+    unknown = fakes["manipulation"].str.contains("unknown")
+    fakes.loc[unknown, "manipulation"] += fakes["dataset"]
+    is_trained = (fakes["split"] == "train") & fakes["dataset"].isin(corpora)
+    trained = fakes.loc[is_trained, "manipulation"]
+    return float(fakes.loc[fakes["split"] == "test", "manipulation"].isin(trained).mean())

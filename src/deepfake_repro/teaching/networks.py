@@ -1,4 +1,4 @@
-"""What lessons do with trained networks: embeddings of crops, one quick row of Table 3."""
+"""Trained networks in lessons: test crops to embed, and a quick row of Table 3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from ..crops.store import CropStore
 from ..evaluation import metrics, prediction
-from ..methods.finetune.recipe import fit, objective
+from ..methods.finetune.recipe import build_objective, fine_tune
 from ..project.params import Variant, load
 from ..project.paths import Paths, profile_paths
 from ..training import checkpoints
@@ -23,57 +23,70 @@ from ..training.transforms import evaluation_transform, training_transform
 
 
 def start_source(profile: str, init: str) -> str:
-    """What :func:`.training.checkpoints.load_start` takes for the start ``init`` of a profile, from any folder."""
-    chosen = getattr(load().profile(profile).start, init)
-    return chosen if chosen.startswith("timm:") else str(profile_paths(profile).base / chosen)
+    """Return the source of the start ``init`` of a profile for ``checkpoints.load_start``.
+
+    Paths are absolute, so that it works from any folder.
+    """
+    source = getattr(load().profile(profile).start, init)
+    return source if source.startswith("timm:") else str(profile_paths(profile).base / source)
 
 
 def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
-    """Train a row of Table 3 for one epoch on ``crops`` training crops and score it on one crop a test video.
+    """Train a row of Table 3 for one epoch on ``crops`` training crops; test one crop per video.
 
-    A taste of the stages train, predict and score for a classroom (Section 4.3). Returns what
-    ``scores.json`` holds.
+    A short version of the stages train, predict and score for a classroom (Section 4.3). Returns
+    the content of ``scores.json``.
     """
-    options, paths = load().profile(profile), profile_paths(profile)
+    options = load().profile(profile)
+    paths = profile_paths(profile)
     recipe = replace(options.train, epochs=1, warmup_epochs=0)
+    classes = class_names(row.labels)
     torch.manual_seed(seed)
     detector = build_detector(
         recipe.architecture,
-        len(class_names(row.labels)),
+        len(classes),
         depth=recipe.depth,
         input_size=recipe.input_size,
         drop_path=recipe.drop_path,
         head_std=recipe.head_std,
     )
     norm = checkpoints.load_start(detector, start_source(profile, row.init))
-    shape, store = (recipe.augmentation, recipe.input_size, norm), CropStore(paths.crops)
+
+    store = CropStore(paths.crops)
     sample = pd.read_parquet(paths.samples / "train.parquet")
     sample = sample.sample(min(crops, len(sample)), random_state=seed)
-    train = CropDataset(
-        store,
-        positions(store, sample),
-        training_transform(*shape),
-        class_labels(sample, row.labels),
-    )
+    augment = training_transform(recipe.augmentation, recipe.input_size, norm)
+    labels = class_labels(sample, row.labels)
+    train = CropDataset(store, positions(store, sample), augment, labels)
     loader = training_loader(train, recipe.batch_size, 0, seed)
-    fabric, loss = Fabric(accelerator="auto", devices=1), objective(row, recipe)
-    with (
-        TemporaryDirectory() as scratch
-    ):  # with one epoch there is none to choose: the loss is watched on the same crops
-        fit(detector, loader, loader, loss, recipe, seed=seed, scratch=Path(scratch), fabric=fabric)
-    test = test_crops(store, paths).drop_duplicates("video_id")
-    views = CropDataset(store, positions(store, test), evaluation_transform(*shape), test["label"])
-    probabilities = prediction.class_probabilities(
-        fabric.to_device(detector), evaluation_loader(views, options.predict.batch_size, 0), fabric
-    )
-    table = prediction.prediction_table(test, probabilities, class_names(row.labels))
+    fabric = Fabric(accelerator="auto", devices=1)
+    loss = build_objective(row, recipe)
+    # There is only one epoch, so no validation set has to choose: the training crops stand in.
+    with TemporaryDirectory() as scratch:
+        fine_tune(
+            detector,
+            loader,
+            loader,
+            loss,
+            recipe,
+            seed=seed,
+            scratch=Path(scratch),
+            fabric=fabric,
+        )
+
+    rows = test_crops(store, paths).drop_duplicates("video_id")
+    transform = evaluation_transform(recipe.augmentation, recipe.input_size, norm)
+    test = CropDataset(store, positions(store, rows), transform, rows["label"])
+    batches = evaluation_loader(test, options.predict.batch_size, 0)
+    fabric.to_device(detector)
+    probabilities = prediction.class_probabilities(detector, batches, fabric)
+    table = prediction.prediction_table(rows, probabilities, classes)
     return metrics.table_row(metrics.video_scores(table), {}, options.scoring.threshold)
 
 
 def test_crops(store: CropStore, paths: Paths) -> pd.DataFrame:
-    """The crops of all test videos with what the index says of each, a row per crop."""
+    """Return the crops of all test videos with columns of the index, one row per crop."""
     index = pd.read_parquet(paths.index)
-    test = index.loc[
-        index["split"] == "test", ["video_id", "dataset", "manipulation", "category", "label"]
-    ]
+    columns = ["video_id", "dataset", "manipulation", "category", "label"]
+    test = index.loc[index["split"] == "test", columns]
     return store.table(CROP_KEY).merge(test, on="video_id")
