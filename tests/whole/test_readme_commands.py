@@ -23,6 +23,7 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from deepfake_repro.cli import main
+from deepfake_repro.project.params import read_yaml
 from support import scoring_model
 from support.clones import REPOSITORY as ROOT
 from support.clones import clone
@@ -46,6 +47,7 @@ PROGRAMS = (
 PROGRAMS += ("source", "sphinx-build", "torchrun")
 COMMAND = re.compile(rf"({'|'.join(map(re.escape, PROGRAMS))}) ")
 NEEDS_OTHER_TOOLS = {
+    "git init && git add -A && git commit -m archive": "an unpacked archive",
     "docker build --tag deepfake-repro .": "docker",
     "docker run --interactive --tty deepfake-repro": "docker",
     "pip install -e . --no-deps": "a Binder session",
