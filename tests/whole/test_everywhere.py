@@ -1,7 +1,9 @@
-"""What ``make test`` runs on every supported Python: each pinned package does its part once, in two minutes.
+"""What ``make test`` runs on every supported Python: each pinned package does its part once, in two
+minutes.
 
-The stages run on a dozen clips in an unpacked archive whose folder has an odd name. What comes out must be what
-came out on the other Pythons of this machine, and the demo's report must be the committed one.
+The stages run on a dozen clips in an unpacked archive whose folder has an odd name. What comes out
+must be what came out on the other Pythons of this machine, and the demo's report must be the
+committed one.
 """
 
 from __future__ import annotations
@@ -73,14 +75,18 @@ IN_OTHER_PROCESSES = {
     "sphinx",
     "sphinx-book-theme",
 }
-"""Direct dependencies that this file's tests run as programs or in kernels; all others are imported in this process."""
+"""Direct dependencies that this file's tests run as programs or in kernels; all others are imported
+in this process.
+"""
 PATIENCE = 120
 """Seconds for the start of a server on a slow, busy machine: a limit, not a measure."""
 
 
 @pytest.fixture(scope="module")
 def archive(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An unpacked archive as the working directory; the row ``imagenet`` has a triplet loss there."""
+    """An unpacked archive as the working directory; the row ``imagenet`` has a triplet loss
+    there.
+    """
     folder = archives.unpack(tmp_path_factory.mktemp("everywhere"))
     (folder / "data").mkdir()
     (folder / "data" / "assets").symlink_to(assets)
@@ -159,7 +165,9 @@ def place(archive: Path, tile: np.ndarray, make_clip: Callable[..., Path]) -> Pl
 
 @pytest.fixture(scope="module")
 def store(place: Places) -> CropStore:
-    """The crops of all clips, made by two guarded processes behind Dask, whose dashboard is looked at."""
+    """The crops of all clips, made by two guarded processes behind Dask, whose dashboard is looked
+    at.
+    """
     pages = []
 
     def look(line: str) -> None:

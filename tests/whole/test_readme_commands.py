@@ -232,7 +232,8 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"torchrun .* -m deepfake_repro .*": distributes,
     r"make .*": makes,
     r"dvc repro --single-item \S+": names_a_stage,
-    "dvc repro|dvc repro --dry --allow-missing|dvc status|dvc exp show": offers,  # test_pipeline runs them
+    # test_pipeline runs them
+    "dvc repro|dvc repro --dry --allow-missing|dvc status|dvc exp show": offers,
     r"python -m pytest.*": selects_tests,
     r"ruff (check|format)": offers,
     "|".join(map(re.escape, NEEDS_OTHER_TOOLS)): needs_another_tool,
