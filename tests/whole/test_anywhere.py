@@ -190,7 +190,7 @@ def test_an_environment_is_made_in_a_folder_with_any_name(archive: Path) -> None
 
 def test_an_archive_without_git_history_runs_stages(archive: Path) -> None:
     """DVC runs without SCM there; with a history it runs with it again."""
-    stage = "--eval=stage: environment ; @dvc repro --quiet notebook@06_predict"
+    stage = "--eval=stage: environment ; @dvc repro --quiet code"
     result = make(archive, *READY, stage, "stage")
     assert result.returncode == 0, result.stderr
     assert (archive / "results" / ".clean" / "06_predict.ipynb").is_file()
@@ -202,7 +202,7 @@ def test_an_archive_without_git_history_runs_stages(archive: Path) -> None:
 
 def test_an_archive_inside_another_repository_leaves_that_alone(archive: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=archive.parent, check=True)
-    stage = "--eval=stage: environment ; @dvc repro --quiet notebook@06_predict"
+    stage = "--eval=stage: environment ; @dvc repro --quiet code"
     assert make(archive, *READY, stage, "stage").returncode == 0
     staged = subprocess.run(
         ["git", "ls-files"], cwd=archive.parent, capture_output=True, text=True, check=True
@@ -232,7 +232,7 @@ def test_a_user_without_a_git_identity_runs_stages(archive: Path, tmp_path: Path
         'print(provenance._git(pathlib.Path(), "rev-parse", "HEAD"))'
     )
     stage = (
-        f"--eval=stage: environment ; @dvc repro --quiet notebook@06_predict && python -c '{ask}'"
+        f"--eval=stage: environment ; @dvc repro --quiet code && python -c '{ask}'"
     )
     result = make(archive, *READY, stage, "stage", **nobody)
     assert result.returncode == 0, result.stderr
