@@ -154,7 +154,7 @@ def test_operations_of_a_vit_are_those_of_the_closed_form(tuned: bool) -> None:
     found = plan.count_network(
         build
         if tuned
-        else lambda: sphere.empty(
+        else lambda: sphere.build_sphere_detector(
             replace(PAPER.lnclip, architecture="vit_tiny_patch16_224", depth=3)
         ),
         "vit_tiny_patch16_224",
