@@ -231,9 +231,7 @@ def test_a_user_without_a_git_identity_runs_stages(archive: Path, tmp_path: Path
         "import pathlib; from deepfake_repro.project import provenance; "
         'print(provenance._git(pathlib.Path(), "rev-parse", "HEAD"))'
     )
-    stage = (
-        f"--eval=stage: environment ; @dvc repro --quiet code && python -c '{ask}'"
-    )
+    stage = f"--eval=stage: environment ; @dvc repro --quiet code && python -c '{ask}'"
     result = make(archive, *READY, stage, "stage", **nobody)
     assert result.returncode == 0, result.stderr
     assert re.fullmatch(r"[0-9a-f]{40}", result.stdout.strip())
