@@ -1,4 +1,5 @@
-"""The book: README, documents, notebooks and the demo's report as a static site that needs no network.
+"""The book: README, documents, notebooks and the demo's report as a static site that needs no
+network.
 
 ``make book`` builds it from the repository's root, so that the links of every page work in git and
 in the book.
@@ -136,7 +137,9 @@ def read(app: Sphinx, name: str, text: list[str]) -> None:
 
 
 def in_book(folder: Path, link: re.Match) -> str:
-    """A link of the repository as one of the book: to a folder none, to an executed notebook that to its page."""
+    """A link of the repository as one of the book: to a folder none, to an executed notebook that
+    to its page.
+    """
     target = (folder / link[2]).resolve()
     pages = {ROOT / place: f"/notebooks/{name}.ipynb" for name, place in book.EXECUTED.items()}
     return link[1] if target.is_dir() else f"[{link[1]}]({pages.get(target, link[2])})"

@@ -1,6 +1,4 @@
-"""The command line: wrong input ends with exit code 2 and one line that names the thing and the
-mend.
-"""
+"""Tests of the command line: wrong input exits with 2 and one line with the cause and the cure."""
 
 from __future__ import annotations
 

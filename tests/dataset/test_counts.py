@@ -1,4 +1,4 @@
-"""Counts beside the paper's, and Tables 1 and 2 rebuilt, on tables whose sums are known by hand."""
+"""Tests of the counts and of Tables 1 and 2, on tables with sums computed by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAPER = Path(__file__).parents[2] / "results" / "published"
 
 
 def index_of(**corpora: Cells) -> pd.DataFrame:
-    """An index with so many videos of each corpus, split and class."""
+    """Return an index with the given number of videos per corpus, split and class."""
     rows = [
         {"dataset": corpus, "split": split, "label": int(name == "fake")}
         for corpus, cells in corpora.items()

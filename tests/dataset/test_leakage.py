@@ -1,4 +1,4 @@
-"""Facts about leakage, against a naive count and the numbers known of the official splits."""
+"""Tests of leakage against a naive count and the known numbers of the official splits."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ def test_the_seven_pairs_of_ffpp_that_the_official_splits_part() -> None:
 
 
 def test_celeb_df_s_test_fakes_whose_target_is_in_training() -> None:
-    """106 of 340 have their target real in the test list, as the official list has it: 213 reals,
-    several fakes each.
-    """
+    """106 of 340 have their target real in the test list, as in the official list."""
     reals = [
         video(f"celebdf2/Celeb-real/id{n}_0000", "test" if n < 70 else "train", target_id=f"id{n}")
         for n in range(213)

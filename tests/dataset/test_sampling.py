@@ -1,6 +1,4 @@
-"""The balanced sample (Section 4.1): its rule checked on random tables and against a slow
-filling.
-"""
+"""Tests of the balanced sample (Section 4.1) on random tables and against a naive version."""
 
 from hashlib import blake2b
 

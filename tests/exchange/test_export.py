@@ -1,6 +1,4 @@
-"""DeepfakeBench and GenD: what is written is read by a re-statement of their loaders, what is read
-has every defect.
-"""
+"""Tests of DeepfakeBench and GenD formats against a re-implementation of their loaders."""
 
 from __future__ import annotations
 
@@ -379,7 +377,7 @@ def test_released_files_with_all_their_defects(tmp_path: Path) -> None:
                     "val": {
                         "label": "CelebDFv2_real",
                         "frames": ["a/000.png"],
-                    },  # the entry itself in the place of the videos
+                    },  # the entry instead of the videos
                     "test": {"00170": entry("CelebDFv2_real", f"{real}/00170")},
                 },
                 "CelebDFv2_fake": {

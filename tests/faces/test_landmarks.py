@@ -23,7 +23,6 @@ POLYGONS = (
     "RIGHT_BROW",
     "NOSE",
 )
-from support.stores import store_rows
 
 
 @pytest.fixture(scope="module")

@@ -144,8 +144,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         everything(folder, Fabric(accelerator="cpu", devices=1))
     finally:
         prediction.ROWS_AT_ONCE = rows
-        told = two.communicate()[0]
-    assert two.returncode == 0, told[-3000:]
+        output = two.communicate()[0]
+    assert two.returncode == 0, output[-3000:]
     return folder
 
 
@@ -225,7 +225,7 @@ def test_batch_norms_are_refused_where_they_cannot_be_shared() -> None:
     two = SimpleNamespace(world_size=2, device=torch.device("cpu"))
     with pytest.raises(
         ValueError,
-        match="sbi.architecture test_efficientnet has batch norms, which processes on CPUs",
+        match=r"sbi.architecture test_efficientnet has batch norms, which processes on CPUs",
     ):
         sync_batch_norms(build("test_efficientnet", 2, depth=0, input_size=64), two)
 

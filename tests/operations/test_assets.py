@@ -1,6 +1,4 @@
-"""The demo's assets, offline: tiny wheels made here stand in for the real ones; the real result is
-checked too.
-"""
+"""Tests of the demo's assets: tiny wheels replace the real ones, so no network is needed."""
 
 from __future__ import annotations
 

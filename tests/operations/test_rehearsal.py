@@ -1,4 +1,4 @@
-"""Values that a rehearsal replaces, and random weights that it reports and that load."""
+"""Tests of the rehearsal: replaced values, and random weights that it reports and can load."""
 
 from __future__ import annotations
 

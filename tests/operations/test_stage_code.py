@@ -1,6 +1,4 @@
-"""The code of each stage: what ``dvc.yaml`` runs is what is hashed, and no change of a number can
-be missed.
-"""
+"""Tests that the code of each stage covers what ``dvc.yaml`` runs and every change of a number."""
 
 from __future__ import annotations
 
@@ -98,7 +96,7 @@ MUTATIONS = {
         "import matplotlib\n\nmatplotlib.use('agg')",
     ),
 }
-"""What is changed: (file, text, new text)."""
+"""Changes of the code: (file, text, new text)."""
 REACHED = {
     "p_fake": {"predict", "robustness"},
     "cross-entropy": TRAINING,
@@ -109,9 +107,7 @@ REACHED = {
     "sampling": {"sample"},
     "a figure": {"audit", "report"},
 }
-"""Stages whose results it can change. The detector makes miniatures too: a face must be found where
-one is pasted.
-"""
+"""Stages whose results each change can alter; the detector is also used to build the miniatures."""
 
 
 @pytest.mark.parametrize("what", MUTATIONS)

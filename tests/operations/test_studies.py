@@ -1,4 +1,4 @@
-"""Side studies: values put into params.yaml, rows collected, staleness noticed."""
+"""Tests of side studies: replaced values, collected rows, outdated results."""
 
 from __future__ import annotations
 

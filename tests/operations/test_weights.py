@@ -1,4 +1,4 @@
-"""FSFM's released weights: fetched once, their sha256 recorded, other bytes refused later."""
+"""Tests of FSFM's released weights: download, recorded sha256, rejection of other bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepfake_repro.operations import weights
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands for the hub repository."""
+    """Replace the hub repository by a folder and return it."""
     folder = tmp_path / "hub"
     (folder / weights.FOLDER).mkdir(parents=True)
     for name in weights.FILES:

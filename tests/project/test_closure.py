@@ -1,4 +1,4 @@
-"""The code that a piece of code can reach: nothing it uses is missing, nothing else counts."""
+"""Tests of code closures: they contain everything that a piece of code uses, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clean, run and weave."""
+"""Tests of cleaning, executing and weaving notebooks."""
 
 from __future__ import annotations
 

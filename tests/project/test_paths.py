@@ -1,4 +1,4 @@
-"""Where the tables lie, and the file that says where the corpora are."""
+"""Tests of the paths of a profile and of the file that lists the corpora."""
 
 from __future__ import annotations
 

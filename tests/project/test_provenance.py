@@ -1,6 +1,4 @@
-"""Digests that follow content only, and a provenance record that tells nothing about who ran it
-where.
-"""
+"""Tests of digests and of the provenance record, which names no person and no machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A run's scratch folder is named by what the run uses: other changes of the package do not throw
-its checkpoints away.
-"""
+"""Tests that only changes of what a run uses rename its scratch folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of the vocabulary and those of ``params.yaml`` agree."""
+"""Tests that the vocabulary and ``params.yaml`` use the same names."""
 
 from __future__ import annotations
 

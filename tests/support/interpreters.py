@@ -1,9 +1,10 @@
-"""Run the subset ``everywhere`` on every other supported Python of this machine, each in an environment of its own.
+"""Run the subset ``everywhere`` on every other supported Python of this machine, each in an
+environment of its own.
 
     python tests/support/interpreters.py        (the last step of make test)
 
-It says which it found and which not. A name in the path is no proof: pyenv's shims are there for versions that do not
-run, and its versions run without being in the path.
+It says which it found and which not. A name in the path is no proof: pyenv's shims are there for
+versions that do not run, and its versions run without being in the path.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def supported() -> list[str]:
 
 
 def candidates(version: str) -> Iterator[Path]:
-    """Files that may be an interpreter of ``version``: in the path, pyenv's and uv's, newest first."""
+    """Files that may be an interpreter of ``version``: in the path, pyenv's and uv's, newest
+    first.
+    """
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         yield Path(folder or ".", f"python{version}")
     roots = {

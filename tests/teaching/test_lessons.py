@@ -73,7 +73,7 @@ def finished(
     made: tuple[Path, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Finished]:
-    """Run every notebook of this session by itself; two at a time, for a lesson is mostly imports."""
+    """Run every notebook of this session by itself; two at a time: most is imports."""
     wanted = {
         item.callspec.params["name"]
         for item in request.session.items
@@ -197,7 +197,7 @@ def test_triplets_drawn_are_those_that_make_the_loss(loss: str) -> None:
 
 
 def test_hardest_mining_alone_collapses_to_the_margin_and_batch_all_does_not() -> None:
-    """As lesson 04 says: distances go to zero, triplets stay active, the loss stays at the margin."""
+    """As in lesson 04: distances go to zero, triplets stay active, the loss stays at the margin."""
     points, labels = lessons.toy_batch(24, 1.0, seed=0)
     collapsed, healthy = (
         lessons.train_toy_network(points, labels, loss, 1.0).iloc[-1]

@@ -1,4 +1,4 @@
-"""Crop store + sample -> batches: places against a naive loop, order as a function of (seed,
+"""Crop store + sample -> batches: rows against a naive loop, order as a function of (seed,
 epoch).
 """
 
@@ -87,9 +87,10 @@ def test_positions_equal_a_naive_search(store):
     rows = sample([17, 0, 5, 12, 11, 10, 3, 0])  # any order, twice the same
     keys = list(store.table(["video_id", "frame", "face"]).itertuples(index=False, name=None))
     naive = [keys.index(key) for key in rows.itertuples(index=False, name=None)]
-    found = positions(store, rows)
-    assert found.tolist() == naive and found.dtype == np.int64
-    assert [int(store.image(place)[0, 0, 0]) for place in found] == [17, 0, 5, 12, 11, 10, 3, 0]
+    actual = positions(store, rows)
+    assert actual.tolist() == naive and actual.dtype == np.int64
+    values = [int(store.image(position)[0, 0, 0]) for position in actual]
+    assert values == [17, 0, 5, 12, 11, 10, 3, 0]
 
 
 def test_a_crop_that_the_store_lacks_is_named(store):
@@ -111,9 +112,9 @@ def test_items_come_in_the_samples_order_with_their_labels(store):
     data = dataset(store, numbers)
     assert len(data) == 5
     for item, number in enumerate(numbers):
-        image, label, triplet_label, place = data[item]
+        image, label, triplet_label, position = data[item]
         assert np.array_equal(image.numpy(), crop(number))
-        assert (label, triplet_label, place) == (number % 2, number % 3, item)
+        assert (label, triplet_label, position) == (number % 2, number % 3, item)
     assert data[1][1:] == (0, 2, 1)  # crop 2 by hand
 
 

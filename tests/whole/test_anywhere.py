@@ -1,4 +1,6 @@
-"""The commands of the README from where people put the repository, and with what they have on their machines."""
+"""The commands of the README from where people put the repository, and with what they have on their
+machines.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_home(tmp_path: Path) -> str:
-    """A home folder that nobody can write to; for root, who may write everywhere, one that cannot be there."""
+    """A home folder that nobody can write to; for root, who may write everywhere, one that cannot
+    be there.
+    """
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
     if not os.access(home, os.W_OK):
@@ -75,7 +79,8 @@ def test_another_python_is_refused_in_one_line_before_anything_is_installed(
     python = fake_python(archive.parent / "bin" / "python", version)
     result = make(archive, "repro", f"PYTHON={python}")
     assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1
-    words = f"{python} is Python {version}; needed is one of Python 3.11 3.12 3.13 3.14: make repro PYTHON="
+    supported = " ".join(interpreters.supported())
+    words = f"{python} is Python {version}; needed is one of Python {supported}: make repro PYTHON="
     assert words in result.stderr
     assert not (archive / ".venv").exists()
 
@@ -158,7 +163,9 @@ def test_ci_runs_what_the_readme_says_and_that_runs_the_others() -> None:
 
 
 def test_an_environment_is_made_in_a_folder_with_any_name(archive: Path) -> None:
-    """With one small package of the lock; its command runs, though the path does not fit into a first line ``#!``."""
+    """With one small package of the lock; its command runs, though the path does not fit into a
+    first line ``#!``.
+    """
     (archive / ".venv").unlink()
     lock = archive / "requirements.lock"
     pins = [
@@ -183,7 +190,7 @@ def test_an_environment_is_made_in_a_folder_with_any_name(archive: Path) -> None
 
 def test_an_archive_without_git_history_runs_stages(archive: Path) -> None:
     """DVC runs without SCM there; with a history it runs with it again."""
-    stage = "--eval=stage: environment ; @dvc repro --quiet notebook@06_predict"
+    stage = "--eval=stage: environment ; @dvc repro --quiet code"
     result = make(archive, *READY, stage, "stage")
     assert result.returncode == 0, result.stderr
     assert (archive / "results" / ".clean" / "06_predict.ipynb").is_file()
@@ -195,7 +202,7 @@ def test_an_archive_without_git_history_runs_stages(archive: Path) -> None:
 
 def test_an_archive_inside_another_repository_leaves_that_alone(archive: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=archive.parent, check=True)
-    stage = "--eval=stage: environment ; @dvc repro --quiet notebook@06_predict"
+    stage = "--eval=stage: environment ; @dvc repro --quiet code"
     assert make(archive, *READY, stage, "stage").returncode == 0
     staged = subprocess.run(
         ["git", "ls-files"], cwd=archive.parent, capture_output=True, text=True, check=True
@@ -224,9 +231,7 @@ def test_a_user_without_a_git_identity_runs_stages(archive: Path, tmp_path: Path
         "import pathlib; from deepfake_repro.project import provenance; "
         'print(provenance._git(pathlib.Path(), "rev-parse", "HEAD"))'
     )
-    stage = (
-        f"--eval=stage: environment ; @dvc repro --quiet notebook@06_predict && python -c '{ask}'"
-    )
+    stage = f"--eval=stage: environment ; @dvc repro --quiet code && python -c '{ask}'"
     result = make(archive, *READY, stage, "stage", **nobody)
     assert result.returncode == 0, result.stderr
     assert re.fullmatch(r"[0-9a-f]{40}", result.stdout.strip())
@@ -236,12 +241,15 @@ def test_a_user_without_a_git_identity_runs_stages(archive: Path, tmp_path: Path
 def test_where_the_home_folder_cannot_be_written_to_another_takes_its_place(
     archive: Path, no_home: str
 ) -> None:
-    """What JupyterLab, Matplotlib and DVC do first; JupyterLab would end with an error, and so would uv."""
+    """What JupyterLab, Matplotlib and DVC do first; JupyterLab would end with an error, and so
+    would uv.
+    """
     start = (
         "import matplotlib, jupyter_core.application as j, os; "
         "print(os.access(j.JupyterApp().runtime_dir, os.W_OK), matplotlib.get_cachedir())"
     )
-    stage = f"--eval=stage: environment ; @dvc repro --quiet notebook@06_predict && python -c '{start}' && uv cache dir"
+    commands = f"@dvc repro --quiet code && python -c '{start}' && uv cache dir"
+    stage = f"--eval=stage: environment ; {commands}"
     result = make(archive, *READY, stage, "stage", HOME=no_home)
     assert result.returncode == 0, result.stderr
     runtime, cache, *uv = result.stdout.replace(str(archive), "here").split()

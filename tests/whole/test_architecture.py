@@ -1,6 +1,4 @@
-"""The shape of the package: one direction of imports, short modules and functions, nothing
-swallowed.
-"""
+"""Tests of the package's structure: import direction, short modules and functions, docstrings."""
 
 from __future__ import annotations
 

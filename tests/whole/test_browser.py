@@ -1,4 +1,4 @@
-"""JupyterLab in headless Chromium: lesson 04 opens, runs to its end, and its sliders redraw it."""
+"""Tests of JupyterLab in headless Chromium: lesson 04 runs to its end and its sliders redraw it."""
 
 from __future__ import annotations
 

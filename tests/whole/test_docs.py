@@ -1,6 +1,4 @@
-"""The documents: links lead to files and headings, modules they name exist, nothing about this
-machine is in them.
-"""
+"""Tests of the documents: links and module names exist, and nothing is tied to one machine."""
 
 from __future__ import annotations
 

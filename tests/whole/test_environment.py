@@ -1,6 +1,4 @@
-"""One environment, said three times (lock, conda intent, project): the three agree and nothing in
-them is idle.
-"""
+"""Tests that lock file, conda file and project file declare the same environment."""
 
 from __future__ import annotations
 
@@ -121,7 +119,7 @@ def test_the_lock_has_one_version_of_each_package() -> None:
 
 
 def pythons_with(marker: str) -> Iterator[set[str]]:
-    """On each system: the supported versions of Python that ``marker`` holds for."""
+    """Yield for each system the supported versions of Python for which ``marker`` is true."""
     for system in SYSTEMS:
         yield {
             python

@@ -1,7 +1,9 @@
-"""What ``make test`` runs on every supported Python: each pinned package does its part once, in two minutes.
+"""What ``make test`` runs on every supported Python: each pinned package does its part once, in two
+minutes.
 
-The stages run on a dozen clips in an unpacked archive whose folder has an odd name. What comes out must be what
-came out on the other Pythons of this machine, and the demo's report must be the committed one.
+The stages run on a dozen clips in an unpacked archive whose folder has an odd name. What comes out
+must be what came out on the other Pythons of this machine, and the demo's report must be the
+committed one.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from deepfake_repro.faces.landmarks import LEFT_EYE, RIGHT_EYE, FaceMesh
 from deepfake_repro.methods.sbi.faces import landmarks
 from deepfake_repro.operations.clones import with_values
 from deepfake_repro.project import params
-from deepfake_repro.project.paths import Places, places
+from deepfake_repro.project.paths import Paths, profile_paths
 from deepfake_repro.project.provenance import NO_HISTORY, file_digest, fingerprint, package_digest
 from deepfake_repro.scoring import calibration as operating_points
 from deepfake_repro.training import losses
@@ -73,14 +75,18 @@ IN_OTHER_PROCESSES = {
     "sphinx",
     "sphinx-book-theme",
 }
-"""Direct dependencies that this file's tests run as programs or in kernels; all others are imported in this process."""
+"""Direct dependencies that this file's tests run as programs or in kernels; all others are imported
+in this process.
+"""
 PATIENCE = 120
 """Seconds for the start of a server on a slow, busy machine: a limit, not a measure."""
 
 
 @pytest.fixture(scope="module")
 def archive(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An unpacked archive as the working directory; the row ``imagenet`` has a triplet loss there."""
+    """An unpacked archive as the working directory; the row ``imagenet`` has a triplet loss
+    there.
+    """
     folder = archives.unpack(tmp_path_factory.mktemp("everywhere"))
     (folder / "data").mkdir()
     (folder / "data" / "assets").symlink_to(assets)
@@ -120,9 +126,9 @@ def run(archive: Path) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="module")
-def place(archive: Path, tile: np.ndarray, make_clip: Callable[..., Path]) -> Places:
+def paths(archive: Path, tile: np.ndarray, make_clip: Callable[..., Path]) -> Paths:
     """Index and clips of two seconds: two reals and two fakes (smoothed faces) of each split."""
-    found = places(PROFILE)
+    found = profile_paths(PROFILE)
     videos = []
     for split, dataset in SPLITS.items():
         for number in range(4):
@@ -158,8 +164,10 @@ def place(archive: Path, tile: np.ndarray, make_clip: Callable[..., Path]) -> Pl
 
 
 @pytest.fixture(scope="module")
-def store(place: Places) -> CropStore:
-    """The crops of all clips, made by two guarded processes behind Dask, whose dashboard is looked at."""
+def store(paths: Paths) -> CropStore:
+    """The crops of all clips, made by two guarded processes behind Dask, whose dashboard is looked
+    at.
+    """
     pages = []
 
     def look(line: str) -> None:
@@ -168,11 +176,11 @@ def store(place: Places) -> CropStore:
                 pages.append(page.read().decode())
 
     options = params.load().profile(PROFILE).crops
-    roots = dict.fromkeys(SPLITS.values(), place.base / "clips")
+    roots = dict.fromkeys(SPLITS.values(), paths.base / "clips")
     make_crops(
-        pd.read_parquet(place.index),
+        pd.read_parquet(paths.index),
         roots,
-        place.crops,
+        paths.crops,
         detector_factory(options),
         options,
         workers=2,
@@ -180,22 +188,22 @@ def store(place: Places) -> CropStore:
         progress=look,
     )
     assert pages and "Bokeh" in pages[0]
-    return CropStore(place.crops)
+    return CropStore(paths.crops)
 
 
 @pytest.fixture(scope="module")
-def weights(place: Places, store: CropStore, run: Callable[..., str]) -> Path:
+def weights(paths: Paths, store: CropStore, run: Callable[..., str]) -> Path:
     """Two steps of training by the pipeline's own notebook, executed by Papermill."""
-    index = pd.read_parquet(place.index)
+    index = pd.read_parquet(paths.index)
     facts = index[["video_id", "label", "category", "dataset", "split"]]
     crops = store.table(CROP_KEY).merge(facts, on="video_id")
-    place.samples.mkdir(parents=True)
+    paths.samples.mkdir(parents=True)
     for split, name in (("train", "train"), ("val", "validation")):
         sample = sampling.balanced_sample(crops[crops["split"] == split], seed=0)
-        sample.to_parquet(place.samples / f"{name}.parquet", index=False)
-    (place.base / ".dvc" / "config.local").write_text("[core]\nno_scm = true\n")
+        sample.to_parquet(paths.samples / f"{name}.parquet", index=False)
+    (paths.base / ".dvc" / "config.local").write_text("[core]\nno_scm = true\n")
     run("dvc", "repro", "--quiet", "code")
-    target = place.weights(*ROW)
+    target = paths.weights(*ROW)
     run(
         "deepfake_repro",
         "notebook",
@@ -209,21 +217,21 @@ def weights(place: Places, store: CropStore, run: Callable[..., str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scored(place: Places, weights: Path) -> Path:
+def scored(paths: Paths, weights: Path) -> Path:
     """Predictions of the row as its line of Table 3, and its operating points."""
-    out = place.predictions(*ROW)
+    out = paths.predictions(*ROW)
     out.mkdir(parents=True)
     for name, file in prediction.predict_row(PROFILE, *ROW).items():
         file.rename(out / f"{name}.parquet")
     rows.score(PROFILE, *ROW)
     operating_points.calibrate(PROFILE, *ROW)
-    return place.runs / f"{ROW[0]}-{ROW[1]}"
+    return paths.runs / f"{ROW[0]}-{ROW[1]}"
 
 
-def test_clips_are_decoded_and_their_faces_cropped(store: CropStore, place: Places) -> None:
+def test_clips_are_decoded_and_their_faces_cropped(store: CropStore, paths: Paths) -> None:
     found = store.table()
     assert found.groupby("video_id").size().tolist() == [2] * 12
-    assert pd.read_csv(place.crops / "skipped.csv").empty
+    assert pd.read_csv(paths.crops / "skipped.csv").empty
     assert not psutil.Process().children(), "no guarded process is left"
 
 
@@ -247,10 +255,10 @@ def test_two_detectors_and_the_landmarks_find_the_same_eyes(assets: Path, tile: 
 
 
 def test_landmarks_of_stored_crops_are_found_by_loader_processes(
-    store: CropStore, weights: Path, place: Places
+    store: CropStore, weights: Path, paths: Paths
 ) -> None:
     landmarks(PROFILE)
-    assert len(pd.read_parquet(place.landmarks)) == 4  # of the reals of train and val
+    assert len(pd.read_parquet(paths.landmarks)) == 4  # of the reals of train and val
 
 
 def test_training_says_from_where_it_ran(weights: Path) -> None:
@@ -436,18 +444,18 @@ def test_a_kernel_of_jupyterlab_draws_a_slider(lab: str) -> None:
     assert "application/vnd.jupyter.widget-view+json" in result["content"]["data"]
 
 
-def digests(place: Places, scored: Path) -> dict[str, str]:
+def digests(paths: Paths, scored: Path) -> dict[str, str]:
     """sha256 of what each step gave."""
-    store = CropStore(place.crops)
+    store = CropStore(paths.crops)
     crops = hashlib.sha256(b"".join(store.image(number).tobytes() for number in range(len(store))))
     boxes = store.table(["x0", "y0", "x1", "y1", "score"]).to_numpy()
     calibration = json.loads(
-        (place.base / "results" / PROFILE / "calibration" / "imagenet-0.json").read_text()
+        (paths.base / "results" / PROFILE / "calibration" / "imagenet-0.json").read_text()
     )
     return {
         "crops": crops.hexdigest(),
         "boxes": hashlib.sha256(boxes.tobytes()).hexdigest(),
-        "weights": file_digest(place.weights(*ROW) / "model.safetensors"),
+        "weights": file_digest(paths.weights(*ROW) / "model.safetensors"),
         "history": file_digest(scored / "history.csv"),
         "videos": file_digest(scored / "videos.csv"),
         "temperature": repr(calibration["temperature"]),
@@ -455,7 +463,7 @@ def digests(place: Places, scored: Path) -> dict[str, str]:
 
 
 def test_the_numbers_are_those_of_the_other_pythons(
-    place: Places, scored: Path, request: pytest.FixtureRequest
+    paths: Paths, scored: Path, request: pytest.FixtureRequest
 ) -> None:
     """Kept in pytest's cache by code and lock; on another machine the last bits may be others."""
     folder = request.config.cache.mkdir("everywhere")
@@ -464,7 +472,7 @@ def test_the_numbers_are_those_of_the_other_pythons(
     )
     record = folder / f"{state}.json"
     known = json.loads(record.read_text()) if record.is_file() else {}
-    known["{}.{}".format(*sys.version_info)] = digests(place, scored)
+    known["{}.{}".format(*sys.version_info)] = digests(paths, scored)
     record.write_text(json.dumps(known, indent=1))
     assert len({json.dumps(found) for found in known.values()}) == 1, known
 

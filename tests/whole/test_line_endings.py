@@ -1,6 +1,4 @@
-"""A clone as Git for Windows makes it (``core.autocrlf=true``) has the same bytes, so its results
-are up to date.
-"""
+"""Tests that a clone with ``core.autocrlf=true``, as on Windows, has the same bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def clone(target: Path, autocrlf: str) -> Path:
 
 
 def digests(checkout: Path) -> dict[str, str]:
-    """MD5 of each tracked file as it lies in the working tree, the hash that DVC takes."""
+    """Return the MD5 of each tracked file in the working tree, the hash that DVC uses."""
     names = git(checkout, "ls-files", "-z").split("\0")
     return {name: hashlib.md5((checkout / name).read_bytes()).hexdigest() for name in names if name}
 

@@ -1,4 +1,4 @@
-"""Every notebook: no outputs in git, short cells, nothing tied to one machine."""
+"""Tests of every notebook: no outputs in git, short cells, nothing tied to one machine."""
 
 from __future__ import annotations
 

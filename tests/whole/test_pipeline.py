@@ -1,6 +1,4 @@
-"""The whole pipeline in a fresh clone at smoke size, and the guard: committed results belong to
-committed code.
-"""
+"""Tests of the pipeline in a fresh clone, and that committed results match committed code."""
 
 from __future__ import annotations
 
@@ -105,9 +103,7 @@ def test_a_second_repro_does_nothing(smoke: Path) -> None:
 
 
 def test_no_person_crosses_from_training_to_test_in_the_index(smoke: Path) -> None:
-    """The sample holds no video of a test split, the scores none of a training split, thresholds no
-    test video.
-    """
+    """Training, test and validation tables contain videos of their own split only."""
     index = pd.read_parquet(smoke / "data/index/smoke/index.parquet").set_index("video_id")["split"]
     sample = pd.read_parquet(smoke / "data/samples/smoke/train.parquet")
     scored, validation = (
@@ -120,15 +116,13 @@ def test_no_person_crosses_from_training_to_test_in_the_index(smoke: Path) -> No
 
 
 def test_provenance_names_the_commit_and_the_inputs(smoke: Path) -> None:
-    """The commit that trained the row: this one, or an earlier one where the run came out of the
-    cache.
-    """
-    facts = json.loads((smoke / "results/smoke/runs/imagenet-0/provenance.json").read_text())
+    """The commit may be an earlier one, if the run is from the cache."""
+    provenance = json.loads((smoke / "results/smoke/runs/imagenet-0/provenance.json").read_text())
     subprocess.run(
-        ["git", "merge-base", "--is-ancestor", facts["commit"], "HEAD"], cwd=smoke, check=True
+        ["git", "merge-base", "--is-ancestor", provenance["commit"], "HEAD"], cwd=smoke, check=True
     )
-    assert facts["dirty"] is True  # params.yaml was changed to the smoke profile
-    assert facts["seed"] == 0 and len(facts["data"]) == 2
+    assert provenance["dirty"] is True  # params.yaml was changed to the smoke profile
+    assert provenance["seed"] == 0 and len(provenance["data"]) == 2
 
 
 EXECUTED = {

@@ -1,4 +1,4 @@
-"""Files for people and services around the repository: citation, CI, image, hooks."""
+"""Tests of the files for citation, CI, container image and hooks."""
 
 from __future__ import annotations
 

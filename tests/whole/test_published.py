@@ -1,4 +1,4 @@
-"""The paper's tables, typed in: every sum and average is recomputed from its cells."""
+"""Tests of the paper's tables as typed in: sums and averages follow from their cells."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""README.md: its numbers come from results/, and its first screen says what it is and how to run
-it.
-"""
+"""Tests of README.md: its numbers come from results/, and it begins with purpose and commands."""
 
 from __future__ import annotations
 

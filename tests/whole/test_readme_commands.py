@@ -23,6 +23,7 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from deepfake_repro.cli import main
+from deepfake_repro.project.params import read_yaml
 from support import scoring_model
 from support.clones import REPOSITORY as ROOT
 from support.clones import clone
@@ -46,6 +47,7 @@ PROGRAMS = (
 PROGRAMS += ("source", "sphinx-build", "torchrun")
 COMMAND = re.compile(rf"({'|'.join(map(re.escape, PROGRAMS))}) ")
 NEEDS_OTHER_TOOLS = {
+    "git init && git add -A && git commit -m archive": "an unpacked archive",
     "docker build --tag deepfake-repro .": "docker",
     "docker run --interactive --tty deepfake-repro": "docker",
     "pip install -e . --no-deps": "a Binder session",
@@ -184,6 +186,15 @@ def names_a_stage(command: str, request: pytest.FixtureRequest) -> None:
     assert shlex.split(command)[-1] in request.getfixturevalue("stages")
 
 
+def overrides(command: str, request: pytest.FixtureRequest) -> None:
+    """``params.yaml`` has the key; test_params shows that DVC's override changes it."""
+    key, _, value = shlex.split(command)[-1].partition("=")
+    content = read_yaml(ROOT / "params.yaml")
+    for name in key.split("."):
+        content = content[name]
+    assert type(content)(value) != content
+
+
 def selects_tests(command: str, request: pytest.FixtureRequest) -> None:
     """Paths exist, markers are declared, and a test module has the name after ``-k``."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -213,14 +224,16 @@ UNDERSTOOD = (
     "|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    r"deepfake-repro (--help|card .*|readme)|dvc metrics show": runs,
+    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*": runs,
+    r"dvc exp run -S \S+": overrides,
     r"source \.venv/bin/activate": activates,
     r"deepfake-repro (score|export-model) .*": scores,
     rf"(deepfake-repro|python -m deepfake_repro) ({UNDERSTOOD})( .*)?": understood,
     r"torchrun .* -m deepfake_repro .*": distributes,
     r"make .*": makes,
     r"dvc repro --single-item \S+": names_a_stage,
-    "dvc repro|dvc repro --dry --allow-missing|dvc status": offers,  # test_pipeline runs them
+    # test_pipeline runs them
+    "dvc repro|dvc repro --dry --allow-missing|dvc status|dvc exp show": offers,
     r"python -m pytest.*": selects_tests,
     r"ruff (check|format)": offers,
     "|".join(map(re.escape, NEEDS_OTHER_TOOLS)): needs_another_tool,

@@ -255,10 +255,10 @@ def test_speed_and_waiting_are_told(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "room, told", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")]
+    "room, advice", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")]
 )
 def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(
-    store, tmp_path, monkeypatch, room, told
+    store, tmp_path, monkeypatch, room, advice
 ):
     def greedy(model, images):
         if len(images) > room:
@@ -267,7 +267,7 @@ def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(
 
     monkeypatch.setattr(training, "over_views", greedy)
     with pytest.raises(
-        ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {told}$"
+        ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {advice}$"
     ):
         run(store, tmp_path)
 

@@ -70,8 +70,8 @@ def test_sincos_table_is_the_formula_written_as_a_loop() -> None:
     for row in range(grid):
         for column in range(grid):
             expected = [
-                function(place / 10000 ** (k / 2))
-                for place in (column, row)
+                function(position / 10000 ** (k / 2))
+                for position in (column, row)
                 for function in (math.sin, math.cos)
                 for k in range(2)
             ]
@@ -105,7 +105,9 @@ def test_encoder_sees_exactly_the_visible_patches_in_their_places() -> None:
     embedded = online.patch_embed(images) + online.pos_embed[:, 1:]
     for image, mask in enumerate(MASK):
         picked = [online.cls_token[0] + online.pos_embed[0, :1]]
-        picked += [embedded[image, place][None] for place in range(COUNT) if not mask[place]]
+        picked += [
+            embedded[image, position][None] for position in range(COUNT) if not mask[position]
+        ]
         expected = online.norm(online.blocks(torch.cat(picked)[None]))[0]
         torch.testing.assert_close(
             online.tokens(images, MASK)[image], expected, rtol=1e-4, atol=1e-5

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_fp16_is_refused_in_one_line() -> None:
     """Its gradient scaler has a state that no checkpoint holds."""
-    with pytest.raises(ValueError, match="^precision is 16-mixed: take bf16-mixed, .* or 32-true$"):
+    with pytest.raises(ValueError, match=r"^precision is 16-mixed: use bf16-mixed, .* or 32-true$"):
         launch_fabric("16-mixed")
 
 

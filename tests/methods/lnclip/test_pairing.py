@@ -37,7 +37,7 @@ def test_source_of_a_fake_is_its_pair_and_of_others_their_own_video():
         "real/a",
         "real/a",
     ]
-    with pytest.raises(ValueError, match="^video real/z of the sample is not in the index"):
+    with pytest.raises(ValueError, match=r"^video real/z of the sample is not in the index"):
         source_videos(pd.DataFrame({"video_id": ["real/z"]}), INDEX)
 
 

@@ -151,8 +151,8 @@ def test_elastic_field_has_the_spread_and_smoothness_of_filtered_noise():
         noise.append(BLEND.elastic_alpha * wide[42:-42, 42:-42])
     theirs = np.stack(noise)
     for step in (0, 7, 14):
-        found = (ours[:, :, step:] * ours[:, :, : SIDE - step]).mean()
-        assert float(found) == pytest.approx(
+        actual = (ours[:, :, step:] * ours[:, :, : SIDE - step]).mean()
+        assert float(actual) == pytest.approx(
             (theirs[:, :, step:] * theirs[:, :, : SIDE - step]).mean(), abs=0.12
         )
 
@@ -207,5 +207,5 @@ def test_boxes_keep_the_published_share_of_the_surroundings():
     left, right = views[:200, 0, 0, 0].float(), views[:200, 0, 0, -1].float()
     assert 0 <= left.min() <= 1 and 9 <= left.max() <= 11  # pixels, of a face of 100
     assert 119 <= right.min() <= 121 and 128 <= right.max() <= 130
-    with pytest.raises(ValueError, match="sbi.augmentation is 'other'; known: fsfm, windows"):
+    with pytest.raises(ValueError, match=r"sbi.augmentation is 'other'; known: fsfm, windows"):
         random_views(ramp, replace(RECIPE, augmentation="other"), 0.3, Draws(generator(), 100))

@@ -33,9 +33,11 @@ def test_rate_is_constant_and_then_linear_to_zero():
 
 def test_adamw_scales_its_rates_by_layer_and_unknown_optimisers_are_refused():
     network = build_detector(TOY.architecture, 2, depth=2, input_size=64)
-    found = build_optimizer(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
-    assert {group["lr_scale"] for group in found.param_groups} == {0.5**power for power in range(4)}
-    with pytest.raises(ValueError, match="sbi.optimiser is 'lion'; known: sgd, adamw"):
+    actual = build_optimizer(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
+    assert {group["lr_scale"] for group in actual.param_groups} == {
+        0.5**power for power in range(4)
+    }
+    with pytest.raises(ValueError, match=r"sbi.optimiser is 'lion'; known: sgd, adamw"):
         build_optimizer(network, replace(TOY, optimiser="lion"))
 
 
