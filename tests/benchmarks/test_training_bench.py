@@ -25,13 +25,13 @@ from benchmarks import field_training
 from benchmarks.recording import device as processor
 from benchmarks.recording import record
 from deepfake_repro.crops.store import CropStore
-from deepfake_repro.methods.finetune.recipe import fit, objective
+from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
 from deepfake_repro.operations.plan import count_network
 from deepfake_repro.project import params
 from deepfake_repro.project.recipes import Train
 from deepfake_repro.training import loop
 from deepfake_repro.training.detector import Detector, build_detector
-from deepfake_repro.training.devices import this_fabric
+from deepfake_repro.training.devices import launch_fabric
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
 from deepfake_repro.training.transforms import (
     Normalisation,
@@ -117,14 +117,14 @@ def ours(store: CropStore, chosen: Train, scratch: Path) -> float:
         training_loader(train, chosen.batch_size, chosen.workers, 0),
         evaluation_loader(held, VALIDATION, 0),
     )
-    result = fit(
+    result = fine_tune(
         network(chosen),
         *loaders,
-        objective(ROW, chosen),
+        build_objective(ROW, chosen),
         chosen,
         seed=0,
         scratch=scratch,
-        fabric=this_fabric(chosen.precision),
+        fabric=launch_fabric(chosen.precision),
         report=lambda line: None,
     )
     ours.waiting = result.speed["waiting_share"]

@@ -21,7 +21,7 @@ from lightning_fabric import Fabric
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.evaluation import prediction
 from deepfake_repro.methods.fsfm.recipe import pretrain
-from deepfake_repro.methods.sbi.recipe import norms_of_whole_batches
+from deepfake_repro.methods.sbi.recipe import sync_batch_norms
 from deepfake_repro.project.params import Predict
 from deepfake_repro.training import devices
 from deepfake_repro.training.detector import build_detector as build
@@ -144,8 +144,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         everything(folder, Fabric(accelerator="cpu", devices=1))
     finally:
         prediction.ROWS_AT_ONCE = rows
-        told = two.communicate()[0]
-    assert two.returncode == 0, told[-3000:]
+        output = two.communicate()[0]
+    assert two.returncode == 0, output[-3000:]
     return folder
 
 
@@ -225,10 +225,10 @@ def test_batch_norms_are_refused_where_they_cannot_be_shared() -> None:
     two = SimpleNamespace(world_size=2, device=torch.device("cpu"))
     with pytest.raises(
         ValueError,
-        match="sbi.architecture test_efficientnet has batch norms, which processes on CPUs",
+        match=r"sbi.architecture test_efficientnet has batch norms, which processes on CPUs",
     ):
-        norms_of_whole_batches(build("test_efficientnet", 2, depth=0, input_size=64), two)
+        sync_batch_norms(build("test_efficientnet", 2, depth=0, input_size=64), two)
 
 
 if __name__ == "__main__":
-    everything(Path(sys.argv[1]), devices.this_fabric("32-true"))
+    everything(Path(sys.argv[1]), devices.launch_fabric("32-true"))

@@ -10,9 +10,9 @@ from lightning_fabric import Fabric
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.methods.lnclip import sphere
 from deepfake_repro.methods.lnclip.pairing import PairedBatches
-from deepfake_repro.methods.lnclip.recipe import fit
+from deepfake_repro.methods.lnclip.recipe import train_lnclip
 from deepfake_repro.project import params
-from deepfake_repro.training.loading import CropDataset, evaluation_loader, loader_of
+from deepfake_repro.training.loading import CropDataset, evaluation_loader, seeded_loader
 from deepfake_repro.training.transforms import (
     Normalisation,
     evaluation_transform,
@@ -87,15 +87,19 @@ def loaders(store, recipe, fabric=CPU):
         rank=part[0],
         world=part[1],
     )
-    return loader_of(crops, batches, 0), evaluation_loader(held_out, 16, 0, *part), videos[TRAIN:]
+    return (
+        seeded_loader(crops, batches, 0),
+        evaluation_loader(held_out, 16, 0, *part),
+        videos[TRAIN:],
+    )
 
 
 def run(store, scratch, recipe=RECIPE, fabric=CPU):
     torch.manual_seed(0)
-    detector = sphere.empty(recipe)
+    detector = sphere.build_sphere_detector(recipe)
     before = {name: tensor.detach().clone() for name, tensor in detector.named_parameters()}
     train, validation, videos = loaders(store, recipe, fabric)
-    result = fit(
+    result = train_lnclip(
         detector,
         train,
         validation,

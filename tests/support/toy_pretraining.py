@@ -12,12 +12,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import Dataset
 
 from deepfake_repro.methods.fsfm.networks import FSFM
-from deepfake_repro.methods.fsfm.recipe import (
-    PretrainFit,
-    pretrain,
-)
+from deepfake_repro.methods.fsfm.recipe import pretrain
 from deepfake_repro.project import params, recipes
 from deepfake_repro.training.loading import training_loader
+from deepfake_repro.training.loop import TrainingResult
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = params.load(ROOT / "params.yaml").profile("paper").pretrain
@@ -95,7 +93,7 @@ def run(
     faces: Dataset | None = None,
     recipe: recipes.Pretrain = SMALL,
     report=lambda line: None,
-) -> PretrainFit:
+) -> TrainingResult:
     loader = training_loader(faces or Faces(), recipe.batch_size, 0, seed=5)
     return pretrain(
         online,

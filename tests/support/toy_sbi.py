@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.methods.sbi.faces import RealCrops
-from deepfake_repro.methods.sbi.recipe import Task, fit
+from deepfake_repro.methods.sbi.recipe import Task, train_sbi
 from deepfake_repro.project import params
 from deepfake_repro.training.detector import build_detector
 from deepfake_repro.training.loading import evaluation_loader, training_loader
@@ -119,6 +119,6 @@ def trained(toy, scratch, recipe=TOY, report=lambda line: None, fabric=CPU):
     task = Task(recipe, NORM, 0.3)
     train = training_loader(toy, recipe.pairs, 0, 0, fabric.global_rank, fabric.world_size)
     validation = evaluation_loader(toy, 5, 0)
-    return network, fit(
+    return network, train_sbi(
         network, train, validation, task, seed=0, scratch=scratch, fabric=fabric, report=report
     )

@@ -5,7 +5,7 @@ import torch
 from lightning_fabric import Fabric
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
-from deepfake_repro.methods.finetune.recipe import fit, objective
+from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
 from deepfake_repro.project.params import Variant
 from deepfake_repro.project.recipes import Train
 from deepfake_repro.training.detector import build_detector as build
@@ -112,11 +112,11 @@ def run(
         drop_path=recipe.drop_path,
         head_std=recipe.head_std,
     )
-    return model, fit(
+    return model, fine_tune(
         model,
         train,
         validation,
-        objective(variant, recipe),
+        build_objective(variant, recipe),
         recipe,
         seed=seed,
         scratch=scratch,

@@ -113,7 +113,9 @@ def test_position_embedding_follows_the_grid_and_keeps_the_class_position(tmp_pa
 def test_weights_of_another_network_are_refused(tmp_path, write):
     state = encoder_state()
     short = {key: value for key, value in state.items() if key != "blocks.1.attn.qkv.bias"}
-    with pytest.raises(ValueError, match="1 tensors missing, first blocks.1.attn.qkv.bias") as info:
+    with pytest.raises(
+        ValueError, match=r"1 tensors missing, first blocks.1.attn.qkv.bias"
+    ) as info:
         load_start(tiny(), str(write(tmp_path, short)))
     only_line(info)
     wrong = {**state, "blocks.0.mlp.fc2.weight": torch.zeros(192, 7)}
@@ -135,28 +137,28 @@ def test_a_refused_start_changes_nothing(tmp_path):
 
 def test_missing_files_say_which_and_where_from(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="start weights .*nothing.pth not found: README.md"
+        FileNotFoundError, match=r"start weights .*nothing.pth not found: README.md"
     ) as info:
         load_start(tiny(), str(tmp_path / "nothing.pth"))
     only_line(info)
-    place = write_safetensors(tmp_path, encoder_state())
-    place.with_suffix(".json").unlink()
-    with pytest.raises(FileNotFoundError, match="start.safetensors: manifest start.json") as info:
-        load_start(tiny(), str(place))
+    path = write_safetensors(tmp_path, encoder_state())
+    path.with_suffix(".json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"start.safetensors: manifest start.json") as info:
+        load_start(tiny(), str(path))
     only_line(info)
-    place = write_fsfm(tmp_path)
+    path = write_fsfm(tmp_path)
     (tmp_path / "pretrain_ds_mean_std.txt").unlink()
     with pytest.raises(
-        FileNotFoundError, match="pretrain_ds_mean_std.txt .*is missing beside it"
+        FileNotFoundError, match=r"pretrain_ds_mean_std.txt .*is missing beside it"
     ) as info:
-        load_start(tiny(), str(place))
+        load_start(tiny(), str(path))
     only_line(info)
 
 
 @pytest.mark.parametrize("constants", [{"mean": [0, 0, 0]}, {"std": [1, 1, 1]}, {}])
 def test_normalisation_is_never_guessed(tmp_path, constants):
     with pytest.raises(
-        ValueError, match="start.json: normalisation constants 'mean' and 'std' are missing"
+        ValueError, match=r"start.json: normalisation constants 'mean' and 'std' are missing"
     ) as info:
         load_safetensors(tiny(), write_safetensors(tmp_path, encoder_state(), constants))
     only_line(info)
@@ -183,31 +185,32 @@ def emptied(path):
     ],
 )
 def test_files_that_are_no_fsfm_checkpoint(tmp_path, spoil, what):
-    place = write_fsfm(tmp_path)
-    spoil(place)
+    path = write_fsfm(tmp_path)
+    spoil(path)
     with pytest.raises(
-        ValueError, match=rf"checkpoint-400.pth is no FSFM checkpoint \({what}\); fetch it again"
+        ValueError,
+        match=rf"checkpoint-400.pth is not an FSFM checkpoint \({what}\); fetch it again",
     ) as info:
-        load_fsfm(tiny(), place)
+        load_fsfm(tiny(), path)
     only_line(info)
 
 
 @pytest.mark.parametrize("spoil", [html, truncated, emptied])
 def test_files_that_are_no_safetensors(tmp_path, spoil):
-    place = write_safetensors(tmp_path, encoder_state())
-    spoil(place)
+    path = write_safetensors(tmp_path, encoder_state())
+    spoil(path)
     with pytest.raises(
-        ValueError, match="start.safetensors is no readable safetensors file"
+        ValueError, match=r"start.safetensors is not a readable safetensors file"
     ) as info:
-        load_safetensors(tiny(), place)
+        load_safetensors(tiny(), path)
     only_line(info)
 
 
 def test_a_bare_state_dict_is_no_fsfm_checkpoint(tmp_path):
-    place = write_fsfm(tmp_path)
-    torch.save(encoder_state(), place)
-    with pytest.raises(ValueError, match="is no FSFM checkpoint") as info:
-        load_fsfm(tiny(), place)
+    path = write_fsfm(tmp_path)
+    torch.save(encoder_state(), path)
+    with pytest.raises(ValueError, match="is not an FSFM checkpoint") as info:
+        load_fsfm(tiny(), path)
     only_line(info)
 
 
@@ -223,12 +226,12 @@ class Shell:
 
 def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(tmp_path):
     trace = tmp_path / "trace"
-    place = write_fsfm(tmp_path, args=Shell(f"touch {trace}"))
-    with pytest.raises(ValueError, match="is no FSFM checkpoint") as info:
-        load_fsfm(tiny(), place)
+    path = write_fsfm(tmp_path, args=Shell(f"touch {trace}"))
+    with pytest.raises(ValueError, match="is not an FSFM checkpoint") as info:
+        load_fsfm(tiny(), path)
     only_line(info)
     assert not trace.exists()
-    torch.load(place, weights_only=False)  # the file would have worked on a careless reader
+    torch.load(path, weights_only=False)  # the file would have worked on a careless reader
     assert trace.exists()
 
 
@@ -256,7 +259,7 @@ def test_an_unreadable_manifest_is_refused_in_one_line(tmp_path, text):
     manifest = Manifest(TINY, 2, 32, "fsfm", ("REAL", "FAKE"), NORM.mean, NORM.std)
     save(tiny(), tmp_path, manifest)
     (tmp_path / "model.json").write_text(text)
-    with pytest.raises(ValueError, match="model.json") as info:
+    with pytest.raises(ValueError, match=r"model.json") as info:
         load(tmp_path)
     only_line(info)
 

@@ -38,12 +38,12 @@ def published_state(network):
         convs = [layer for layer in block.children() if isinstance(layer, nn.Conv2d)]
         norms = [layer for layer in block.children() if isinstance(layer, nn.BatchNorm2d)]
         first = 3 - len(convs)  # no expansion: names begin with the second
-        for place, (conv, norm) in enumerate(zip(convs, norms, strict=True), start=first):
+        for layer, (conv, norm) in enumerate(zip(convs, norms, strict=True), start=first):
             put(
-                f"_blocks.{number}.{('_expand_conv', '_depthwise_conv', '_project_conv')[place]}",
+                f"_blocks.{number}.{('_expand_conv', '_depthwise_conv', '_project_conv')[layer]}",
                 conv,
             )
-            put(f"_blocks.{number}._bn{place}", norm)
+            put(f"_blocks.{number}._bn{layer}", norm)
         put(f"_blocks.{number}._se_reduce", block.se.conv_reduce)
         put(f"_blocks.{number}._se_expand", block.se.conv_expand)
     return state
@@ -76,13 +76,14 @@ def test_published_weights_find_their_place_and_any_other_key_is_refused(small_c
         change(spoilt)
         torch.save({"model": spoilt}, tmp_path / "bad.tar")
         with pytest.raises(
-            ValueError, match=f"bad.tar is no checkpoint of this EfficientNet: 1 tensors .* {what}"
+            ValueError,
+            match=f"bad.tar is not a checkpoint of this EfficientNet: 1 tensors .* {what}",
         ):
             checkpoints.load_sbi(other, tmp_path / "bad.tar")
     (tmp_path / "page.tar").write_text("<html>")
-    with pytest.raises(ValueError, match="page.tar is no checkpoint of SBI"):
+    with pytest.raises(ValueError, match=r"page.tar is not an SBI checkpoint"):
         checkpoints.load_sbi(other, tmp_path / "page.tar")
-    with pytest.raises(FileNotFoundError, match="sbi.weights .*none.tar not found"):
+    with pytest.raises(FileNotFoundError, match=r"sbi.weights .*none.tar not found"):
         checkpoints.load_sbi(other, tmp_path / "none.tar")
     assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
 
@@ -113,7 +114,7 @@ def test_a_start_leaves_only_the_head_of_an_efficientnet_fresh(small_cnn, monkey
     checkpoints._load_encoder(fresh, state, "b0")
     assert torch.equal(fresh.encoder.conv_head.weight, small_cnn.encoder.conv_head.weight)
     assert torch.equal(fresh.encoder.classifier.weight, head)
-    with pytest.raises(ValueError, match="b0: 1 tensors missing, first conv_head.weight"):
+    with pytest.raises(ValueError, match=r"b0: 1 tensors missing, first conv_head.weight"):
         checkpoints._load_encoder(
             fresh, {key: value for key, value in state.items() if key != "conv_head.weight"}, "b0"
         )

@@ -26,8 +26,8 @@ def table():
     [("binary", [0, 1, 1, 0, 1]), ("category", [0, 2, 1, 0, 1]), ("dataset", [0, 1, 5, 0, 2])],
 )
 def test_labels_by_hand(table, scheme, expected):
-    found = labels(table, scheme)
-    assert found.dtype == np.int64 and found.tolist() == expected
+    actual = labels(table, scheme)
+    assert actual.dtype == np.int64 and actual.tolist() == expected
     assert labels(table, Scheme(scheme)).tolist() == expected
 
 

@@ -1,4 +1,4 @@
-"""Crop store + sample -> batches: places against a naive loop, order as a function of (seed,
+"""Crop store + sample -> batches: rows against a naive loop, order as a function of (seed,
 epoch).
 """
 
@@ -13,7 +13,7 @@ from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.training.loading import (
     CropDataset,
     GlobalBatches,
-    Seeded,
+    SeededDataset,
     evaluation_loader,
     positions,
     seeded,
@@ -87,9 +87,10 @@ def test_positions_equal_a_naive_search(store):
     rows = sample([17, 0, 5, 12, 11, 10, 3, 0])  # any order, twice the same
     keys = list(store.table(["video_id", "frame", "face"]).itertuples(index=False, name=None))
     naive = [keys.index(key) for key in rows.itertuples(index=False, name=None)]
-    found = positions(store, rows)
-    assert found.tolist() == naive and found.dtype == np.int64
-    assert [int(store.image(place)[0, 0, 0]) for place in found] == [17, 0, 5, 12, 11, 10, 3, 0]
+    actual = positions(store, rows)
+    assert actual.tolist() == naive and actual.dtype == np.int64
+    values = [int(store.image(position)[0, 0, 0]) for position in actual]
+    assert values == [17, 0, 5, 12, 11, 10, 3, 0]
 
 
 def test_a_crop_that_the_store_lacks_is_named(store):
@@ -111,9 +112,9 @@ def test_items_come_in_the_samples_order_with_their_labels(store):
     data = dataset(store, numbers)
     assert len(data) == 5
     for item, number in enumerate(numbers):
-        image, label, triplet_label, place = data[item]
+        image, label, triplet_label, position = data[item]
         assert np.array_equal(image.numpy(), crop(number))
-        assert (label, triplet_label, place) == (number % 2, number % 3, item)
+        assert (label, triplet_label, position) == (number % 2, number % 3, item)
     assert data[1][1:] == (0, 2, 1)  # crop 2 by hand
 
 
@@ -192,13 +193,13 @@ def test_an_epoch_that_begins_at_a_later_step_goes_on_as_the_whole_one(store):
 
 def test_a_crops_augmentation_depends_on_seed_epoch_and_crop_only(store):
     data = dataset(store, [0, 0, 1], training_transform("fsfm", 16, NORM))
-    first = Seeded(data, 0)[5, 0][0]
-    torch.rand(3), np.random.rand(), Seeded(data, 0)[5, 2]
-    assert torch.equal(Seeded(data, 0)[5, 0][0], first)
+    first = SeededDataset(data, 0)[5, 0][0]
+    torch.rand(3), np.random.rand(), SeededDataset(data, 0)[5, 2]
+    assert torch.equal(SeededDataset(data, 0)[5, 0][0], first)
     for other in (
-        Seeded(data, 0)[5, 1],
-        Seeded(data, 0)[6, 0],
-        Seeded(data, 1)[5, 0],
+        SeededDataset(data, 0)[5, 1],
+        SeededDataset(data, 0)[6, 0],
+        SeededDataset(data, 1)[5, 0],
     ):  # item 1 is the same crop
         assert not torch.equal(other[0], first)
 

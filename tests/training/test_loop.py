@@ -8,7 +8,8 @@ import torch
 from deepfake_repro.training import loop
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.detector import over_views
-from deepfake_repro.training.loop import Best, Rate, Sums
+from deepfake_repro.training.loop import BestEpoch, Sums
+from deepfake_repro.training.schedules import StepSchedule
 from support.toy_training import RECIPE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,21 +20,21 @@ def test_a_rate_of_any_form_reaches_every_group_by_its_scale():
     optimizer = torch.optim.SGD(
         [{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}], lr=9.0
     )
-    clock = Rate(optimizer, lambda step: 0.1 * step)
+    schedule = StepSchedule(optimizer, lambda step: 0.1 * step)
     for step in (3, 0, 10):
-        clock.step_update(step)
+        schedule.step_update(step)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
             [0.05 * step, 0.1 * step]
         )
 
 
 def test_the_best_epoch_is_the_first_of_equals_and_a_copy():
-    best, weights = Best(), {"w": torch.zeros(2)}
+    best, weights = BestEpoch(), {"w": torch.zeros(2)}
     for epoch, value in enumerate((-0.5, -0.4, -0.4, -0.6), start=1):
         weights["w"] += 1
         best.offer(value, epoch, weights)
     assert (best.value, best.epoch, best.weights["w"].tolist()) == (-0.4, 2, [2.0, 2.0])
-    again = Best()
+    again = BestEpoch()
     again.load_state_dict(best.state_dict())
     assert vars(again) == vars(best)
 
@@ -42,11 +43,11 @@ def test_views_are_averaged_and_count_once():
     model = build(RECIPE.architecture, 2, depth=1, input_size=32, head_std=0.5).eval()
     images = torch.randn(3, 4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = over_views(model, images)
+        actual = over_views(model, images)
         for number, expected in itertools.product(range(3), range(2)):
             views = [model(view[None])[expected][0] for view in images[number]]
             torch.testing.assert_close(
-                found[expected][number], sum(views) / 4, rtol=1e-4, atol=1e-5
+                actual[expected][number], sum(views) / 4, rtol=1e-4, atol=1e-5
             )
         assert torch.equal(over_views(model, images[:, 0])[1], model(images[:, 0])[1])
 

@@ -111,13 +111,13 @@ def test_batch_all_equals_the_mask_of_all_triplets_with_ties_and_duplicates(rows
         torch.tensor([row[:2] for row in rows], dtype=torch.float64, requires_grad=True)
         for _ in range(2)
     ]
-    found, expected = (
+    actual, expected = (
         batch_all(leaves[0], labels, margin),
         over_all_triplets(leaves[1], labels, margin),
     )
-    torch.testing.assert_close(found, expected[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(actual, expected[0], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(active_fraction(leaves[0], labels, margin), expected[1])
-    found.backward()
+    actual.backward()
     expected[0].backward()
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad, rtol=1e-10, atol=1e-12)
 
@@ -128,12 +128,12 @@ def test_batch_all_in_fp32_equals_the_mask_of_all_triplets(size):
         part.float() if part.is_floating_point() else part for part in batch(3, size, 3, width=96)
     )
     leaves = [embeddings.clone().requires_grad_() for _ in range(2)]
-    found, expected = (
+    actual, expected = (
         batch_all(leaves[0], labels, 1.0),
         over_all_triplets(leaves[1], labels, 1.0)[0],
     )
-    torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-6)
-    grads = torch.autograd.grad(found, leaves[0]) + torch.autograd.grad(expected, leaves[1])
+    torch.testing.assert_close(actual, expected, rtol=2e-6, atol=1e-6)
+    grads = torch.autograd.grad(actual, leaves[0]) + torch.autograd.grad(expected, leaves[1])
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-7)
 
 

@@ -63,6 +63,6 @@ def test_a_missing_key_is_named(key):
 
 
 def test_an_unknown_key_is_named():
-    with pytest.raises(ValueError, match="some/model.json: key 'colour' is unknown") as info:
+    with pytest.raises(ValueError, match=r"some/model.json: key 'colour' is unknown") as info:
         Manifest.from_json(MANIFEST.as_json() | {"colour": "red"}, "some/model.json")
     only_line(info)

@@ -56,11 +56,11 @@ def test_a_window_is_the_crops_own_pixels_normalised():
 @pytest.mark.parametrize("size", [64, 112, 200])
 def test_four_windows_inside_the_crop_symmetric_about_its_centre(size):
     views = evaluation_transform("windows", size, NORM)(coordinates())
-    found = corners(views)
-    assert views.shape == (4, 3, size, size) and len(set(found)) == 4
-    assert all(0 <= y <= 224 - size and 0 <= x <= 224 - size for y, x in found)
-    mirrored = {(224 - size - y, 224 - size - x) for y, x in found}
-    assert mirrored == set(found) == {(224 - size - y, x) for y, x in found}
+    actual = corners(views)
+    assert views.shape == (4, 3, size, size) and len(set(actual)) == 4
+    assert all(0 <= y <= 224 - size and 0 <= x <= 224 - size for y, x in actual)
+    mirrored = {(224 - size - y, 224 - size - x) for y, x in actual}
+    assert mirrored == set(actual) == {(224 - size - y, x) for y, x in actual}
 
 
 def test_the_demos_windows_cover_the_face_without_a_gap():
@@ -74,25 +74,23 @@ def test_the_demos_windows_cover_the_face_without_a_gap():
 def test_windows_of_training_are_native_pixels_anywhere_and_mirrored_half_the_time():
     torch.manual_seed(0)
     transform, image = training_transform("windows", SIZE, NORM), by_hand(crop())
-    mirrored, places = 0, set()
+    mirrored, seen = 0, set()
     for _ in range(60):
         view = transform(crop())
         assert view.shape == (3, SIZE, SIZE) and view.dtype == torch.float32
-        found = [
-            (flip, place)
+        actual = [
+            (flip, position)
             for flip, whole in ((False, image), (True, image.flip(2)))
-            for place in find(whole, view)
+            for position in find(whole, view)
         ]
-        assert len(found) == 1
-        mirrored += found[0][0]
-        places.add(found[0][1])
-    assert 15 <= mirrored <= 45 and len(places) > 50
+        assert len(actual) == 1
+        mirrored += actual[0][0]
+        seen.add(actual[0][1])
+    assert 15 <= mirrored <= 45 and len(seen) > 50
 
 
 def find(whole, view):
-    """Where ``view`` lies in ``whole``: places whose first pixel fits, then the whole window
-    compared.
-    """
+    """Find ``view`` in ``whole``: compare windows whose first pixel fits."""
     limit = whole.shape[1] - view.shape[1] + 1
     near = ((whole[:, :limit, :limit] - view[:, :1, :1]).abs() < 1e-4).all(0).nonzero().tolist()
     return [
@@ -131,10 +129,10 @@ def test_posterize_at_full_magnitude_blackens_as_the_pillow_of_fsfms_time_did():
     )
     image = Image.fromarray(crop())
     for magnitude, bits in ((10, 0), (9, 1), (5, 2)):
-        found = np.asarray(
+        actual = np.asarray(
             operation.aug_fn(image, *operation.level_fn(magnitude, {}), **operation.kwargs)
         )
-        assert np.array_equal(found, np.asarray(image) & (0xFF00 >> bits & 0xFF)), magnitude
+        assert np.array_equal(actual, np.asarray(image) & (0xFF00 >> bits & 0xFF)), magnitude
 
 
 def test_fsfm_training_gives_normalised_images_that_differ():
@@ -172,7 +170,7 @@ def test_evaluation_is_always_the_same(kind):
 
 @pytest.mark.parametrize("make", [training_transform, evaluation_transform])
 def test_an_unknown_name_is_an_error_naming_the_key(make):
-    with pytest.raises(ValueError, match="train.augmentation is 'heavy'; known: fsfm, windows"):
+    with pytest.raises(ValueError, match=r"train.augmentation is 'heavy'; known: fsfm, windows"):
         make("heavy", SIZE, NORM)
 
 

@@ -1,1 +1,1 @@
-"""Four methods of one shape: each folder holds its maths, ``recipe`` (how it trains) and ``run`` (from params.yaml)."""
+"""The four methods, one shape each: networks and losses, ``recipe.py``, ``run.py``."""

@@ -46,7 +46,7 @@ _REGION_COLOURS = np.array(  # of LaPa's ids 0-10
 def pretraining_figure(history: pd.DataFrame) -> Figure:
     """Draw the three losses of FSFM's pre-training and its learning rate (Section 3.2).
 
-    ``history`` as recorded by :class:`.methods.fsfm.recipe.PretrainFit`.
+    ``history`` as recorded by :class:`.training.loop.TrainingResult`.
     """
     with style():
         figure, grid = new_grid(7.2, 5.0, rows=2, columns=2)

@@ -1,1 +1,1 @@
-"""What all methods share: label schemes, transforms, loaders, detector, losses, weights, devices, the loop."""
+"""What all methods share: labels, transforms, loaders, detector, losses, checkpoints, loop."""

@@ -1,7 +1,7 @@
-"""Weights on disk: the starts that the papers name, and what a run leaves (Section 3.2).
+"""Weights on disk: the starts that the papers name, and what a run saves (Section 3.2).
 
-A start must bring exactly the tensors that are not new: anything else missing or of another shape
-is an error.
+A start must contain every tensor of the network except the new ones: any other missing tensor, or
+one of another shape, is an error.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,19 +25,21 @@ from torch import nn
 
 from .detector import Detector, build_detector
 from .manifest import Manifest
-from .transforms import Normalisation, channels
+from .transforms import UNCHANGED, Normalisation, channels
 
+State = dict[str, torch.Tensor]
 FRESH = {"head.weight", "head.bias", "fc_norm.weight", "fc_norm.bias"}
-"""The only parameters that a start may leave untouched: the new head and the norm after pooling."""
-FRESH_OF_CNN = {"classifier.weight", "classifier.bias"}
+"""The only parameters of a ViT that a start may lack: the new head and the norm after pooling."""
+FRESH_CNN = {"classifier.weight", "classifier.bias"}
+"""The same for an EfficientNet."""
 
 
 def load_start(model: Detector, source: str) -> Normalisation:
-    """Load the start weights named in ``params.yaml`` and return how their inputs are normalised.
+    """Load the start weights named in ``params.yaml``; return how their inputs are normalised.
 
-    ``timm:<tag>`` fetches a published model; ``*.safetensors`` is timm-named with a ``.json``
-    manifest beside it; ``*.pth`` is FSFM's released format. A missing file is an error saying where
-    it comes from.
+    ``timm:<tag>`` fetches a published model; ``*.safetensors`` has timm's names and a ``.json``
+    manifest beside it; ``*.pth`` is FSFM's released format. Raises ``FileNotFoundError``, saying
+    where to get it, for a missing file.
     """
     if source.startswith("timm:"):
         return _load_timm(model, source.removeprefix("timm:"))
@@ -62,18 +65,16 @@ def load_safetensors(model: Detector, path: Path) -> Normalisation:
         state = load_file(str(path))
     except SafetensorError as error:
         raise ValueError(
-            f"{path.name} is no readable safetensors file ({error}); make or fetch it again"
+            f"{path.name} is not a readable safetensors file ({error}); make or fetch it again"
         ) from None
     _load_encoder(model, state, path.name)
     return _normalisation(constants, manifest.name)
 
 
 def load_fsfm(model: Detector, path: Path) -> Normalisation:
-    """Load FSFM's released pre-training checkpoint (Section 3.2) safely; decoders and projectors are left out.
+    """Load FSFM's released pre-training checkpoint (Section 3.2), without decoders and projectors.
 
-    The dict in the file holds an ``argparse.Namespace`` and a path beside the weights, so these two
-    types are allowed and nothing else. ``pretrain_ds_mean_std.txt`` beside it gives the
-    normalisation, as released.
+    ``pretrain_ds_mean_std.txt`` beside it gives the normalisation, as released.
     """
     state, norm = _read_fsfm(path)
     _load_encoder(model, state, path.name)
@@ -81,180 +82,59 @@ def load_fsfm(model: Detector, path: Path) -> Normalisation:
 
 
 def load_finetuned_fsfm(model: Detector, path: Path) -> Normalisation:
-    """Load a checkpoint that FSFM's code fine-tuned to two classes, head and ``fc_norm`` too.
+    """Load a checkpoint that FSFM's code fine-tuned to two classes, with head and ``fc_norm``.
 
-    FSFM counts fake as class 0 and real as class 1; here real is 0, so the rows of its head change
-    places. Raises ``ValueError`` if a tensor is missing, unknown or of another shape, e.g. in a
+    In FSFM fake is class 0 and real class 1; here real is 0, so the rows of the head are swapped.
+    Raises ``ValueError`` if a tensor is missing, unknown or of another shape, e.g. in a
     pre-training checkpoint.
     """
     state, norm = _read_fsfm(path)
-    wanted = model.encoder.state_dict()
-    wrong = sorted(
-        key
-        for key in {*wanted, *state}
-        if key not in state or key not in wanted or state[key].shape != wanted[key].shape
-    )
-    if wrong or len(wanted["head.bias"]) != 2:
+    expected = model.encoder.state_dict()
+    wrong = _mismatches(state, expected)
+    if wrong or len(expected["head.bias"]) != 2:
         raise ValueError(
-            f"{path.name} is no fine-tuned FSFM checkpoint of this two-class network: "
+            f"{path.name} is not a fine-tuned FSFM checkpoint of this two-class network: "
             f"{len(wrong)} tensors differ, first {wrong[0] if wrong else 'head.bias'}"
         )
-    model.encoder.load_state_dict(
-        {
-            key: tensor.flip(0) if key.startswith("head.") else tensor
-            for key, tensor in state.items()
-        }
-    )
+    swapped = {
+        name: tensor.flip(0) if name.startswith("head.") else tensor
+        for name, tensor in state.items()
+    }
+    model.encoder.load_state_dict(swapped)
     return norm
 
 
 def load_sbi(model: Detector, path: Path) -> Normalisation:
-    """Load a checkpoint of SBI's authors (README.md of SBI: ``FFraw``, ``FFc23``) into an EfficientNet-B4, head too.
+    """Load a checkpoint of SBI's authors (``FFraw``, ``FFc23``) into an EfficientNet-B4, with head.
 
-    The file holds ``model``, the state of the package efficientnet_pytorch under ``net.``; real is
-    0 and fake 1 in it as here, and pixels are divided by 255 and not normalised. The names follow
-    that package; no released file was at hand to try. Raises ``ValueError`` if a tensor is missing,
-    unknown or of another shape.
+    The file contains ``model``, the state of the package efficientnet_pytorch under ``net.``; real
+    is 0 and fake 1 as here; pixels are divided by 255 and not normalised. The names follow that
+    package; no released file was available for a test. Raises ``ValueError`` if a tensor is
+    missing, unknown or of another shape.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"sbi.weights {path} not found: SBI's authors publish them, or leave it empty to train"
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+    encoder = model.encoder
+    if not isinstance(encoder, EfficientNet):
+        raise ValueError(f"sbi.weights {path} need an EfficientNet-B4: set sbi.architecture")
+    published = _read_model(path, "an SBI checkpoint", "fetch it again")
+    state = {name.removeprefix("net."): tensor for name, tensor in published.items()}
+    names = {name: _published_name(encoder, name) for name in encoder.state_dict()}
+    expected = {names[name]: tensor for name, tensor in encoder.state_dict().items()}
+    if wrong := _mismatches(state, expected):
         raise ValueError(
-            f"{path.name} is no checkpoint of SBI ({reason}); fetch it again"
-        ) from None
-    state, wanted = (
-        {key.removeprefix("net."): value for key, value in state.items()},
-        model.encoder.state_dict(),
-    )
-    names = {_published_name(model.encoder, key): key for key in wanted}
-    wrong = sorted(
-        key
-        for key in {*names, *state}
-        if key not in names or key not in state or state[key].shape != wanted[names[key]].shape
-    )
-    if wrong:
-        raise ValueError(
-            f"{path.name} is no checkpoint of this EfficientNet: {len(wrong)} tensors differ, "
+            f"{path.name} is not a checkpoint of this EfficientNet: {len(wrong)} tensors differ, "
             f"first {wrong[0]}"
         )
-    model.encoder.load_state_dict({name: state[key] for key, name in names.items()})
-    return Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    encoder.load_state_dict({name: state[names[name]] for name in names})
+    return UNCHANGED
 
 
-_PUBLISHED = {
-    "conv_stem": "_conv_stem",
-    "bn1": "_bn0",
-    "conv_head": "_conv_head",
-    "bn2": "_bn1",
-    "classifier": "_fc",
-}
-_PUBLISHED_BLOCK = {
-    "conv_pw": "_expand_conv",
-    "bn1": "_bn0",
-    "conv_dw": "_depthwise_conv",
-    "bn2": "_bn1",
-    "se.conv_reduce": "_se_reduce",
-    "se.conv_expand": "_se_expand",
-    "conv_pwl": "_project_conv",
-    "bn3": "_bn2",
-}
-_PUBLISHED_FIRST = {**_PUBLISHED_BLOCK, "conv_pw": "_project_conv", "bn1": "_bn1", "bn2": "_bn2"}
-"""Blocks that do not widen their input have no expansion, and timm numbers their norms from the next layer on."""
-
-
-def _published_name(encoder: EfficientNet, key: str) -> str:
-    """The name in efficientnet_pytorch of a tensor of timm's EfficientNet: blocks counted through, not by stage."""
-    part, _, last = key.rpartition(".")
-    if not key.startswith("blocks."):
-        return f"{_PUBLISHED[part]}.{last}"
-    _, stage, number, layer = part.split(".", 3)
-    place = sum(map(len, encoder.blocks[: int(stage)])) + int(number)
-    names = (
-        _PUBLISHED_BLOCK
-        if hasattr(encoder.blocks[int(stage)][int(number)], "conv_pwl")
-        else _PUBLISHED_FIRST
-    )
-    return f"_blocks.{place}.{names[layer]}.{last}"
-
-
-def _read_fsfm(path: Path) -> tuple[dict[str, torch.Tensor], Normalisation]:
-    """Tensors and normalisation of a file in FSFM's format."""
-    constants = path.with_name("pretrain_ds_mean_std.txt")
-    if not constants.is_file():
-        raise FileNotFoundError(
-            f"{path.name}: {constants.name} (released with it) is missing beside it"
-        )
-    allowed = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            state = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        what = "a web page" if path.read_bytes()[:200].lstrip().lower().startswith(b"<") else reason
-        raise ValueError(
-            f"{path.name} is no FSFM checkpoint ({what}); fetch it again: python -m deepfake_repro "
-            "weights"
-        ) from None
-    return state, _normalisation(json.loads(constants.read_text().splitlines()[0]), constants.name)
-
-
-def _load_timm(model: Detector, tag: str) -> Normalisation:
-    """ImageNet (or other) weights that timm publishes, e.g. ``vit_base_patch16_224.augreg2_in21k_ft_in1k``."""
-    published = timm.create_model(tag, pretrained=True, num_classes=0)
-    _load_encoder(model, published.state_dict(), tag)
-    return _normalisation(published.pretrained_cfg, tag)
-
-
-def _load_encoder(model: Detector, state: dict[str, torch.Tensor], name: str) -> None:
-    """Copy exactly the encoder's tensors; anything missing beyond ``FRESH`` or of another shape is an error."""
-    encoder = model.encoder
-    fresh = (FRESH_OF_CNN if isinstance(encoder, EfficientNet) else FRESH) & set(
-        encoder.state_dict()
-    )
-    wanted = set(encoder.state_dict()) - fresh
-    if missing := sorted(wanted - set(state)):
-        raise ValueError(
-            f"{name}: {len(missing)} tensors missing, first {missing[0]}: not this architecture's weights"
-        )
-    chosen = {key: state[key] for key in wanted}
-    if "pos_embed" in chosen:
-        chosen["pos_embed"] = _fit_positions(chosen["pos_embed"], encoder)
-    for key, tensor in chosen.items():
-        if tensor.shape != encoder.state_dict()[key].shape:
-            raise ValueError(
-                f"{name}: {key} has shape {tuple(tensor.shape)}, "
-                f"the network wants {tuple(encoder.state_dict()[key].shape)}"
-            )
-    result = encoder.load_state_dict(chosen, strict=False)
-    assert set(result.missing_keys) == fresh and not result.unexpected_keys
-
-
-def _fit_positions(positions: torch.Tensor, encoder: VisionTransformer) -> torch.Tensor:
-    """Position embedding resampled to the network's grid; unchanged where the grid is the same."""
-    if positions.shape == encoder.pos_embed.shape:
-        return positions
-    return resample_abs_pos_embed(
-        positions, list(encoder.patch_embed.grid_size), num_prefix_tokens=1
-    )
-
-
-def _normalisation(constants: dict, name: str) -> Normalisation:
-    """Mean and standard deviation, three numbers each; their absence is an error, never a silent default."""
-    if "mean" not in constants or "std" not in constants:
-        raise ValueError(f"{name}: normalisation constants 'mean' and 'std' are missing")
-    return Normalisation(
-        channels(map(float, constants["mean"])), channels(map(float, constants["std"]))
-    )
-
-
-def save_start(encoder: nn.Module, path: Path, normalisation: Normalisation) -> None:
-    """Write timm-named weights and the manifest beside them, as :func:`load_safetensors` reads them."""
-    _write(encoder, path, {"mean": list(normalisation.mean), "std": list(normalisation.std)})
+def save_start(encoder: nn.Module, path: Path, norm: Normalisation) -> None:
+    """Write timm-named weights and their manifest, as :func:`load_safetensors` reads them."""
+    _write(encoder, path, {"mean": list(norm.mean), "std": list(norm.std)})
 
 
 def save(detector: Detector, folder: Path, manifest: Manifest) -> None:
@@ -281,3 +161,138 @@ def _write(module: nn.Module, path: Path, manifest: dict[str, Any]) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     save_file(tensors, str(path))
     path.with_suffix(".json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+_PUBLISHED = {
+    "conv_stem": "_conv_stem",
+    "bn1": "_bn0",
+    "conv_head": "_conv_head",
+    "bn2": "_bn1",
+    "classifier": "_fc",
+}
+_PUBLISHED_BLOCK = {
+    "conv_pw": "_expand_conv",
+    "bn1": "_bn0",
+    "conv_dw": "_depthwise_conv",
+    "bn2": "_bn1",
+    "se.conv_reduce": "_se_reduce",
+    "se.conv_expand": "_se_expand",
+    "conv_pwl": "_project_conv",
+    "bn3": "_bn2",
+}
+_PUBLISHED_NARROW = {**_PUBLISHED_BLOCK, "conv_pw": "_project_conv", "bn1": "_bn1", "bn2": "_bn2"}
+"""Blocks without an expansion, whose norms timm numbers from the next layer on."""
+
+
+def _published_name(encoder: EfficientNet, name: str) -> str:
+    """Translate timm's name of a tensor to efficientnet_pytorch's, which numbers all blocks."""
+    part, _, tensor = name.rpartition(".")
+    if not name.startswith("blocks."):
+        return f"{_PUBLISHED[part]}.{tensor}"
+    _, stage, block, layer = part.split(".", 3)
+    stages = [list(blocks.children()) for blocks in encoder.blocks]
+    number = sum(map(len, stages[: int(stage)])) + int(block)
+    expands = hasattr(stages[int(stage)][int(block)], "conv_pwl")
+    layers = _PUBLISHED_BLOCK if expands else _PUBLISHED_NARROW
+    return f"_blocks.{number}.{layers[layer]}.{tensor}"
+
+
+def _read_fsfm(path: Path) -> tuple[State, Normalisation]:
+    """Read tensors and normalisation of a file in FSFM's format.
+
+    Beside the weights the file contains an ``argparse.Namespace`` and a path, so these two types
+    are allowed and no others.
+    """
+    constants = path.with_name("pretrain_ds_mean_std.txt")
+    if not constants.is_file():
+        raise FileNotFoundError(
+            f"{path.name}: {constants.name} (released with it) is missing beside it"
+        )
+    allowed = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath]
+    command = "python -m deepfake_repro weights"
+    state = _read_model(path, "an FSFM checkpoint", f"fetch it again: {command}", allowed)
+    return state, _normalisation(json.loads(constants.read_text().splitlines()[0]), constants.name)
+
+
+def _read_model(
+    path: Path, kind: str, cure: str, allowed: Sequence[Callable[..., Any]] = ()
+) -> State:
+    """Read the tensors under ``model`` in a ``torch.save`` file; code in it is never executed.
+
+    ``allowed``: types that may occur in it. Raises ``ValueError`` if it is not ``kind``.
+    """
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True)["model"]
+    except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if path.read_bytes()[:200].lstrip().startswith(b"<"):
+            reason = "a web page"
+        raise ValueError(f"{path.name} is not {kind} ({reason}); {cure}") from None
+
+
+def _mismatches(
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """List the tensors that only one of both has, or whose shapes differ."""
+    return sorted(
+        name
+        for name in {*state, *expected}
+        if name not in state or name not in expected or state[name].shape != expected[name].shape
+    )
+
+
+def _load_timm(model: Detector, tag: str) -> Normalisation:
+    """Load weights that timm publishes, e.g. ``vit_base_patch16_224.augreg2_in21k_ft_in1k``."""
+    published = timm.create_model(tag, pretrained=True, num_classes=0)
+    _load_encoder(model, published.state_dict(), tag)
+    constants = published.pretrained_cfg
+    assert isinstance(constants, dict)
+    return _normalisation(constants, tag)
+
+
+def _load_encoder(model: Detector, state: State, name: str) -> None:
+    """Copy exactly the encoder's tensors.
+
+    Raises ``ValueError`` if one is missing that ``FRESH`` does not name, or has another shape.
+    """
+    encoder = model.encoder
+    expected = encoder.state_dict()
+    fresh = (FRESH_CNN if isinstance(encoder, EfficientNet) else FRESH) & set(expected)
+    wanted = set(expected) - fresh
+    if missing := sorted(wanted - set(state)):
+        raise ValueError(
+            f"{name}: {len(missing)} tensors missing, first {missing[0]}: "
+            "not this architecture's weights"
+        )
+    chosen = {key: state[key] for key in wanted}
+    if isinstance(encoder, VisionTransformer) and "pos_embed" in chosen:
+        chosen["pos_embed"] = _resample_positions(chosen["pos_embed"], encoder)
+    for key, tensor in chosen.items():
+        if tensor.shape != expected[key].shape:
+            raise ValueError(
+                f"{name}: {key} has shape {tuple(tensor.shape)}, "
+                f"the network needs {tuple(expected[key].shape)}"
+            )
+    result = encoder.load_state_dict(chosen, strict=False)
+    assert set(result.missing_keys) == fresh
+    assert not result.unexpected_keys
+
+
+def _resample_positions(positions: torch.Tensor, encoder: VisionTransformer) -> torch.Tensor:
+    """Resample a position embedding to the network's grid, unless it has that grid already."""
+    assert encoder.pos_embed is not None
+    if positions.shape == encoder.pos_embed.shape:
+        return positions
+    return resample_abs_pos_embed(
+        positions, list(encoder.patch_embed.grid_size), num_prefix_tokens=1
+    )
+
+
+def _normalisation(constants: Mapping[str, Any], name: str) -> Normalisation:
+    """Read mean and standard deviation; ``ValueError`` if one is missing: there is no default."""
+    if "mean" not in constants or "std" not in constants:
+        raise ValueError(f"{name}: normalisation constants 'mean' and 'std' are missing")
+    return Normalisation(
+        channels(map(float, constants["mean"])), channels(map(float, constants["std"]))
+    )

@@ -1,8 +1,8 @@
-"""The detector: a ViT whose mean-pooled patch tokens are the embedding, with a linear head (Sections 3.2, 4.3).
+"""The detector: an encoder whose output is the embedding, and a linear head (Sections 3.2, 4.3).
 
-timm's ``VisionTransformer(global_pool="avg")`` is the paper's network: the class token runs along
-but is left out of the pooled mean; ``fc_norm`` follows the pooling; a fully connected layer makes
-the logits. The SBI baseline is an EfficientNet instead, whose pooled features are the embedding.
+timm's ``VisionTransformer(global_pool="avg")`` is the paper's network: the embedding is the mean of
+the patch tokens, without the class token, after ``fc_norm``; a fully connected layer turns it into
+logits. The SBI baseline is an EfficientNet instead, whose embedding is its pooled features.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from timm.models.efficientnet import EfficientNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-CNN_DROPOUT = 0.4  # before the head: EfficientNet-B4's own
+CNN_DROPOUT = 0.4
+"""Dropout before the head of an EfficientNet, as published for B4."""
 
 
 class Detector(nn.Module):
@@ -24,24 +25,32 @@ class Detector(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Embedding ``[B, D]``: mean of all non-CLS tokens, after ``fc_norm`` (Section 4.3; D = 768 for ViT-B).
+    @property
+    def vit(self) -> VisionTransformer:
+        """The encoder as a ViT; ``ValueError`` if it is another network."""
+        if not isinstance(self.encoder, VisionTransformer):
+            raise ValueError(f"{type(self.encoder).__name__} is not a ViT; choose a vit_* name")
+        return self.encoder
 
-        Of an EfficientNet the pooled features (D = 1792 for B4).
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute embeddings ``[B, D]`` (Section 4.3).
+
+        For a ViT: the mean of all tokens but CLS, after ``fc_norm`` (D = 768 for ViT-B). For an
+        EfficientNet: the pooled features (D = 1792 for B4).
         """
         return self.encoder.forward_head(self.encoder.forward_features(images), pre_logits=True)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings ``[B, D]`` and class logits ``[B, C]``."""
+        """Compute embeddings ``[B, D]`` and class logits ``[B, C]``."""
         embeddings = self.embed(images)
         return embeddings, self.encoder.get_classifier()(embeddings)
 
 
 class SphereDetector(Detector):
-    """LNCLIP-DF's detector: the class token after the final LayerNorm, L2-normalised, is the embedding."""
+    """LNCLIP-DF's detector: the embedding is the class token on the unit hypersphere."""
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Embedding ``[B, D]`` of length one: a point on the unit hypersphere."""
+        """Compute embeddings ``[B, D]`` of length one, after the final LayerNorm."""
         return F.normalize(super().embed(images), dim=1)
 
 
@@ -55,11 +64,12 @@ def build_detector(
     head_std: float = 2e-5,
     sphere: bool = False,
 ) -> Detector:
-    """A detector with fresh weights from a timm ViT name, cut to its first ``depth`` blocks, or an EfficientNet's.
+    """Build a detector with fresh weights from the timm name of a ViT or an EfficientNet.
 
-    ``head_std``: standard deviation of the head's initial weights (2e-5 in FSFM's fine-tuning); ``sphere``:
-    LNCLIP-DF's class token on the unit hypersphere in place of the mean-pooled patch tokens. An EfficientNet takes
-    any ``input_size`` and is never cut: ``depth`` does not count.
+    ``depth``: number of blocks kept, from the first. ``head_std``: standard deviation of the head's
+    initial weights (2e-5 in FSFM's fine-tuning). ``sphere``: LNCLIP-DF's class token on the unit
+    hypersphere instead of the mean of the patch tokens. An EfficientNet is never cut and takes any
+    image size, so ``depth`` and ``input_size`` have no effect on it.
 
     Raises ``ValueError`` if timm does not know the name or the model is neither a plain ViT nor an
     EfficientNet.
@@ -83,7 +93,7 @@ def build_detector(
         )
     if not isinstance(encoder, VisionTransformer | EfficientNet):
         raise ValueError(
-            f"train.architecture {architecture!r} is no VisionTransformer; take a vit_* name"
+            f"train.architecture {architecture!r} is not a VisionTransformer; choose a vit_* name"
         )
     head = encoder.get_classifier()
     nn.init.trunc_normal_(head.weight, std=head_std)
@@ -91,14 +101,17 @@ def build_detector(
     return SphereDetector(encoder) if sphere else Detector(encoder)
 
 
-def by_view(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings ``[B, V, D]`` and logits ``[B, V, C]`` of V views of each crop, ``[B, V, 3, S, S]``."""
+def by_view(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute embeddings ``[B, V, D]`` and logits ``[B, V, C]`` of views ``[B, V, 3, S, S]``."""
     embeddings, logits = model(images.flatten(0, 1))
     return embeddings.unflatten(0, images.shape[:2]), logits.unflatten(0, images.shape[:2])
 
 
-def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings ``[B, D]`` and logits ``[B, C]`` of ``[B, 3, S, S]``, or averaged over V views ``[B, V, 3, S, S]``."""
+def over_views(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute embeddings ``[B, D]`` and logits ``[B, C]``, averaged over views where there are any.
+
+    ``images``: ``[B, 3, S, S]``, or V views of each crop, ``[B, V, 3, S, S]``.
+    """
     if images.ndim == 4:
         return model(images)
     embeddings, logits = by_view(model, images)
@@ -106,5 +119,5 @@ def over_views(model: Detector, images: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Softmax probabilities fp32 ``[B, C]``, averaged over the views of logits ``[B, V, C]``."""
+    """Turn logits ``[B, V, C]`` into softmax probabilities fp32 ``[B, C]``, averaged over views."""
     return logits.float().softmax(-1).mean(1)

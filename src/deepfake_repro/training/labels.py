@@ -1,4 +1,4 @@
-"""Label schemes: real/fake, manipulation category, dataset (Section 3.4 of Mylonas & Papadopoulos 2025).
+"""Label schemes: real/fake, manipulation category, dataset (Section 3.4).
 
 Class 0 is always real. A network trained with more classes still answers real or fake: the
 probabilities of all fake classes are added.
@@ -17,7 +17,7 @@ REAL = "REAL"
 
 
 class Scheme(StrEnum):
-    """What the classes stand for: 2, 3 or 6 of them."""
+    """What the classes stand for: there are 2, 3 or 6 of them."""
 
     binary = "binary"
     category = "category"
@@ -32,7 +32,7 @@ _CLASSES: dict[Scheme, tuple[str, ...]] = {
 
 
 def class_names(scheme: Scheme | str) -> tuple[str, ...]:
-    """Names of the classes in the order of the network's outputs (Section 3.4).
+    """Name the classes in the order of the network's outputs (Section 3.4).
 
     Raises ``ValueError`` for an unknown scheme.
     """
@@ -40,7 +40,7 @@ def class_names(scheme: Scheme | str) -> tuple[str, ...]:
 
 
 def class_labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
-    """Class of each row, int64 ``[N]`` (Section 3.4).
+    """Label each row with its class, int64 ``[N]`` (Section 3.4).
 
     ``table`` has the columns ``label`` and, by scheme, ``category`` or ``dataset``. Raises
     ``ValueError`` for an unknown scheme, for a fake whose category or dataset has no class, and
@@ -58,22 +58,22 @@ def class_labels(table: pd.DataFrame, scheme: Scheme | str) -> np.ndarray:
         _check_agreement(table, label)
     names = class_names(scheme)
     source = table[scheme.value].astype("str").to_numpy(dtype=object)
-    codes = pd.Categorical(np.where(label == 0, REAL, source), categories=names).codes.astype(
-        np.int64
-    )
+    classes = pd.Categorical(np.where(label == 0, REAL, source), categories=names)
+    codes = classes.codes.astype(np.int64)
     if (codes < 0).any():
+        culprit = source[(codes < 0).argmax()]
         raise ValueError(
-            f"{scheme} {source[(codes < 0).argmax()]!r} of a fake is not a class of the scheme {scheme}: "
+            f"{scheme} {culprit!r} of a fake is not a class of the scheme {scheme}: "
             f"train on {', '.join(names[1:])} or choose another scheme"
         )
     return codes
 
 
 def p_fake(probabilities: np.ndarray) -> np.ndarray:
-    """Probability of "fake": the sum over all fake classes, ``[N, C]`` -> ``[N]`` (end of Section 3.4).
+    """Sum the probabilities of all fake classes, ``[N, C]`` -> ``[N]`` (end of Section 3.4).
 
-    The sum can pass 0.5 where the single likeliest class is real. Raises ``ValueError`` unless C >=
-    2.
+    The sum can exceed 0.5 where the most likely single class is real. Raises ``ValueError`` unless
+    C >= 2.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
@@ -95,5 +95,6 @@ def _check_agreement(table: pd.DataFrame, label: np.ndarray) -> None:
     if wrong.any():
         row = wrong.argmax()
         raise ValueError(
-            f"label {label[row]} with category {category[row]!r}: REAL belongs to label 0 and all else to 1"
+            f"label {label[row]} with category {category[row]!r}: "
+            "REAL belongs to label 0 and every other category to label 1"
         )

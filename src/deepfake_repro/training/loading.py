@@ -1,14 +1,17 @@
-"""Crop store + table of crops -> batches. Nothing here holds all crops in memory."""
+"""Crop store and table of crops -> batches. Nothing here holds all crops in memory."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..crops.store import CropStore
@@ -16,89 +19,100 @@ from .transforms import Transform
 
 CROP_KEY = ["video_id", "frame", "face"]
 Key = tuple[int, int]
-"""(epoch, item): all that the order and the augmentation of a crop depend on, besides the seed."""
+"""(epoch, item): with the seed, all that the order and the augmentation of a crop depend on."""
 Batch = list[torch.Tensor]
 
 
 def positions(store: CropStore, rows: pd.DataFrame) -> np.ndarray:
-    """Place in ``store`` of each crop of ``rows`` (keyed by video_id, frame, face); int64 ``[N]``.
+    """Find the row in ``store`` of each crop of ``rows`` (video_id, frame, face); int64 ``[N]``.
 
-    Raises ``ValueError`` naming the first crop that the store does not hold.
+    Raises ``ValueError`` naming the first crop that the store does not contain.
     """
     keys = store.table(CROP_KEY).reset_index(names="position")
-    found = rows[CROP_KEY].merge(keys, on=CROP_KEY, how="left", validate="many_to_one")["position"]
-    if found.isna().any():
-        missing = next(
-            rows.loc[found.isna().to_numpy(), CROP_KEY].itertuples(index=False, name=None)
-        )
+    matched = rows[CROP_KEY].merge(keys, on=CROP_KEY, how="left", validate="many_to_one")
+    missing = matched["position"].isna().to_numpy()
+    if missing.any():
+        crop = next(rows.loc[missing, CROP_KEY].itertuples(index=False, name=None))
         raise ValueError(
-            f"crop {missing} is in the sample but not in the crop store: run the crops stage again"
+            f"crop {crop} is in the sample but not in the crop store: rerun the crops stage"
         )
-    return found.to_numpy(dtype=np.int64)
+    return matched["position"].to_numpy(dtype=np.int64)
 
 
-class CropDataset(Dataset):
-    """Item *i* -> (image tensor, class label, triplet label, *i*); each loader worker opens the store anew."""
+class SizedDataset(Dataset):
+    """A dataset of known length."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class CropDataset(SizedDataset):
+    """Item *i* -> (image tensor, class label, triplet label, *i*).
+
+    ``positions``: row in ``store`` of each crop, int64 ``[N]``. Each worker of a loader opens the
+    store itself.
+    """
 
     def __init__(
         self,
         store: CropStore,
-        place: np.ndarray,
+        positions: np.ndarray,
         transform: Transform,
-        labels: Sequence[int],
-        triplet_labels: Sequence[int] | None = None,
+        labels: ArrayLike,
+        triplet_labels: ArrayLike | None = None,
     ) -> None:
-        self.store, self.place, self.transform = store, place, transform
+        self.store = store
+        self.positions = positions
+        self.transform = transform
         self.labels = np.asarray(labels, dtype=np.int64)
         self.triplet_labels = (
             self.labels if triplet_labels is None else np.asarray(triplet_labels, dtype=np.int64)
         )
 
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.positions)
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int, int]:
-        image = self.store.image(int(self.place[item]))
+        image = self.store.image(int(self.positions[item]))
         return self.transform(image), int(self.labels[item]), int(self.triplet_labels[item]), item
 
 
 class GlobalBatches(Sampler[list[Key]]):
     """Batches of (epoch, item) in an order that depends on ``seed`` and ``epoch`` only.
 
-    One batch belongs to all devices together: device ``rank`` of ``world`` takes every ``world``-th
-    item of it, so the batches are the same on one device and on many. ``epoch`` and ``start`` (a
-    batch) say where the next iteration begins. A last, smaller batch is kept when it is the only
-    one, else dropped: a tiny batch has too few triplets. Raises ``ValueError`` if the devices
-    cannot share a batch evenly.
+    All devices share each batch: device ``rank`` of ``world`` takes every ``world``-th item of it,
+    so the batches are the same on one device and on many. ``epoch`` and ``start`` (a batch) say
+    where the next iteration begins. A last, smaller batch is kept only if there is no other: a tiny
+    batch has too few triplets. Raises ``ValueError`` if the devices cannot share a batch evenly.
     """
 
     def __init__(
         self, size: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
-        self.size, self.batch_size, self.seed, self.rank, self.world = (
-            size,
-            min(batch_size, size),
-            seed,
-            rank,
-            world,
-        )
-        self.epoch = self.start = 0
+        self.size = size
+        self.batch_size = min(batch_size, size)
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+        self.start = 0
         if self.batch_size % world:
             raise ValueError(
-                f"batch_size is {self.batch_size}: {world} devices share it, give a multiple of {world}"
+                f"batch_size is {self.batch_size}: {world} devices share it, "
+                f"give a multiple of {world}"
             )
 
     def __len__(self) -> int:
-        """Steps an epoch, wherever the next iteration begins."""
+        """Count the steps per epoch, wherever the next iteration begins."""
         return self.size // self.batch_size if self.size else 0
 
     def order(self) -> np.ndarray:
-        """All items in the order of ``epoch``, int64 ``[size]``."""
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
+        """Order all items for ``epoch``, int64 ``[size]``."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         return torch.randperm(self.size, generator=generator).numpy()
 
     def plan(self) -> np.ndarray:
-        """The items of each step of ``epoch``, of all devices together, int64 ``[steps, batch_size]``."""
+        """List the items of each step of ``epoch``, all devices, int64 ``[steps, batch_size]``."""
         return self.order()[: len(self) * self.batch_size].reshape(-1, max(self.batch_size, 1))
 
     def __iter__(self) -> Iterator[list[Key]]:
@@ -106,14 +120,15 @@ class GlobalBatches(Sampler[list[Key]]):
             yield [(self.epoch, item) for item in batch[self.rank :: self.world].tolist()]
 
 
-class Seeded(Dataset):
-    """Key (epoch, item) -> that item of ``dataset``, its augmentation a function of (seed, epoch, item).
+class SeededDataset(SizedDataset):
+    """Key (epoch, item) -> that item of ``dataset``, its augmentation seeded by all three.
 
-    Neither the number of workers or devices nor an interruption can change a crop.
+    A crop depends neither on the number of workers or devices nor on interruptions.
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: SizedDataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -124,67 +139,76 @@ class Seeded(Dataset):
             return self.dataset[item]
 
 
-def seed_of(*parts: int) -> int:
-    """A seed of 32 bits from several numbers, well spread."""
+def derive_seed(*parts: int) -> int:
+    """Derive a well-mixed seed of 32 bits from several numbers."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 @contextmanager
 def seeded(*parts: int) -> Iterator[None]:
-    """The generators of torch (CPU), numpy and Python begin at ``seed_of(*parts)``; afterwards they are as before."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    state = seed_of(*parts)
-    torch.default_generator.manual_seed(
-        state
-    )  # torch.manual_seed would disturb the GPU's and takes 50 times as long
-    np.random.seed(state)  # timm's RandAugment and random erasing draw from the global states
-    random.seed(state)
+    """Seed torch (CPU), numpy and Python by ``derive_seed(*parts)``, then restore their states."""
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state()
+    python_state = random.getstate()
+    seed = derive_seed(*parts)
+    # Not torch.manual_seed: it would seed the GPU too and takes 50 times as long.
+    torch.default_generator.manual_seed(seed)
+    # timm's RandAugment and random erasing draw from the global generators.
+    np.random.seed(seed)
+    random.seed(seed)
     try:
         yield
     finally:
-        for restore, kept in zip(
-            (torch.set_rng_state, np.random.set_state, random.setstate), before, strict=True
-        ):
-            restore(kept)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 def training_loader(
-    dataset: Dataset, batch_size: int, workers: int, seed: int, rank: int = 0, world: int = 1
+    dataset: SizedDataset, batch_size: int, workers: int, seed: int, rank: int = 0, world: int = 1
 ) -> DataLoader:
-    """Shuffled, augmented batches that are a function of ``seed``, epoch and step (see ``set_epoch``).
+    """Load shuffled, augmented batches that depend on ``seed``, epoch and step only.
 
-    ``batch_size`` counts the crops of all ``world`` devices together; ``workers`` are this
-    device's.
+    ``set_epoch`` chooses epoch and step. ``batch_size`` counts the crops of all ``world`` devices
+    together; ``workers`` are this device's.
     """
-    return loader_of(dataset, GlobalBatches(len(dataset), batch_size, seed, rank, world), workers)
+    return seeded_loader(
+        dataset, GlobalBatches(len(dataset), batch_size, seed, rank, world), workers
+    )
 
 
-def loader_of(dataset: Dataset, batches: GlobalBatches, workers: int) -> DataLoader:
-    """The ``batches`` of ``dataset``, augmented as their seed says."""
-    return DataLoader(Seeded(dataset, batches.seed), batch_sampler=batches, **_feeding(workers))
+def seeded_loader(dataset: SizedDataset, batches: GlobalBatches, workers: int) -> DataLoader:
+    """Load the ``batches`` of ``dataset``, augmented by their seed."""
+    return _loader(SeededDataset(dataset, batches.seed), batches, workers)
 
 
 def evaluation_loader(
-    dataset: Dataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
+    dataset: SizedDataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
 ) -> DataLoader:
-    """Batches in the dataset's order; device ``rank`` takes every ``world``-th whole batch."""
-    batches = [
-        range(first, min(first + batch_size, len(dataset)))
-        for first in range(0, len(dataset), batch_size)
-    ]
-    return DataLoader(dataset, batch_sampler=batches[rank::world], **_feeding(workers))
+    """Load batches in the dataset's order; device ``rank`` takes every ``world``-th whole batch."""
+    size = len(dataset)
+    batches = [range(first, min(first + batch_size, size)) for first in range(0, size, batch_size)]
+    return _loader(dataset, batches[rank::world], workers)
 
 
-def _feeding(workers: int) -> dict[str, object]:
-    """Workers stay alive between epochs and read ahead; pinned memory lets copies to the GPU run beside its work."""
-    return {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-        "prefetch_factor": 4 if workers else None,
-    }
+def _loader(dataset: Dataset, batches: Iterable[Sequence[Any]], workers: int) -> DataLoader:
+    """Make a loader whose workers stay alive between epochs and read ahead.
+
+    Pinned memory lets copies to the GPU overlap with its work.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,  # type: ignore[arg-type]  # ranges serve as well as lists
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+    )
 
 
 def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:
-    """The next iteration over a ``training_loader`` begins with batch ``start`` of ``epoch``."""
-    loader.batch_sampler.epoch, loader.batch_sampler.start = epoch, start
+    """Begin the next iteration over a ``training_loader`` with batch ``start`` of ``epoch``."""
+    batches = loader.batch_sampler
+    assert isinstance(batches, GlobalBatches)
+    batches.epoch = epoch
+    batches.start = start

@@ -8,8 +8,8 @@ The printed Batch All formula has ``D[j, k]`` where the definition of a triplet 
 valid set is symmetric in i and j, so both readings give the same loss; this module follows the
 definition.
 
-No triplet is ever written down. With the distances of each anchor sorted, two binary searches count
-in how many active triplets each pair stands, and the sum over triplets becomes a sum over pairs:
+No triplet is ever enumerated. With the distances of each anchor sorted, two binary searches count
+the active triplets that contain each pair, and the sum over triplets becomes a sum over pairs:
 O(B² log B) time, O(B²) memory.
 """
 
@@ -23,29 +23,29 @@ from torch import Tensor
 
 TripletLoss = Callable[[Tensor, Tensor, float], Tensor]
 DIFFERENCES_AT_ONCE = 2**26
-"""Of single coordinates, in fp32 256 MiB: CUDA's gradient of a block of distances holds them all."""
+"""Coordinates, 256 MiB in fp32: CUDA's gradient of a block of distances keeps them in memory."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Softmax cross-entropy, mean over the batch (Section 3.3).
+    """Compute softmax cross-entropy, averaged over the batch (Section 3.3).
 
-    ``logits`` ``[B, C]``, any float type, lifted to at least fp32; ``labels`` int64 ``[B]`` in ``0
-    .. C - 1``.
+    ``logits`` ``[B, C]``, any float type, converted to at least fp32; ``labels`` int64 ``[B]`` in
+    ``0 .. C - 1``.
     """
     return F.cross_entropy(_lift(logits), labels)
 
 
 def distances(embeddings: Tensor) -> Tensor:
-    """Euclidean distance between all pairs of embeddings, ``D`` of Section 3.3.
+    """Compute Euclidean distances between all pairs of embeddings, ``D`` of Section 3.3.
 
     ``embeddings`` ``[B, D]`` -> ``[B, B]``, fp32 even for bf16 input or under autocast (fp64 stays
-    fp64). Differences are taken element by element: the usual matrix-product shortcut reads 0.016
-    for a true 0.003 and would choose wrong nearest positives among near-duplicate frames. The
+    fp64). Differences are computed element by element: the usual matrix-product shortcut gives
+    0.016 for a true 0.003 and would choose wrong nearest positives among near-duplicate frames. The
     gradient at distance zero is zero. Raises ``ValueError`` unless ``embeddings`` is a matrix.
     """
     if embeddings.ndim != 2:
         raise ValueError(
-            f"embeddings have shape {tuple(embeddings.shape)}: give one row a sample, [B, D]"
+            f"embeddings have shape {tuple(embeddings.shape)}: give one row per sample, [B, D]"
         )
     with torch.autocast(embeddings.device.type, enabled=False):
         lifted = _lift(embeddings)
@@ -59,12 +59,12 @@ def distances(embeddings: Tensor) -> Tensor:
 
 
 def batch_all(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Batch All: mean loss over the *active* triplets (Section 3.3.1, after Hermans et al.).
+    """Compute Batch All: mean loss over *active* triplets (Section 3.3.1, Hermans et al.).
 
     ``embeddings`` ``[B, D]``, ``labels`` ``[B]``, ``margin`` in units of distance -> scalar. A
-    batch without an active triplet gives 0 with a zero gradient. Exact: the sum of ``D[i, j] - D[i,
-    k] + m`` over the active triplets is that of ``D`` weighted by how often each pair is a positive
-    less how often it is a negative.
+    batch without an active triplet gives 0 with a zero gradient. The result is exact: the sum of
+    ``D[i, j] - D[i, k] + m`` over the active triplets is the sum of ``D``, each pair weighted by
+    how often it is a positive minus how often it is a negative.
     """
     distance, positive, negative = _pairs(embeddings, labels)
     as_positive, as_negative = _active_triplets(distance.detach(), positive, negative, margin)
@@ -74,7 +74,7 @@ def batch_all(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 
 def hard_positive_hard_negative(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """HP-HN: farthest positive and nearest negative of each anchor, summed and divided by B (Section 3.3.1).
+    """Compute HP-HN: farthest positive, nearest negative; mean over anchors (Section 3.3.1).
 
     Shapes as in :func:`batch_all`. An anchor without a positive or without a negative counts as 0.
     """
@@ -84,7 +84,7 @@ def hard_positive_hard_negative(embeddings: Tensor, labels: Tensor, margin: floa
 
 
 def easy_positive_hard_negative(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """EP-HN: nearest positive and nearest negative of each anchor, summed and divided by B (Section 3.3.1).
+    """Compute EP-HN: nearest positive, nearest negative; mean over anchors (Section 3.3.1).
 
     Shapes as in :func:`batch_all`. An anchor without a positive or without a negative counts as 0.
     """
@@ -102,10 +102,10 @@ TRIPLET_LOSSES: dict[str, TripletLoss] = {
 
 @torch.no_grad()
 def active_fraction(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Share of the valid triplets that are active, a scalar in [0, 1]; 0 without a valid triplet.
+    """Compute the share of valid triplets that are active, in [0, 1]; 0 without a valid triplet.
 
-    Section 3.3.1: it falls as training progresses, and a value that stays at 1 with a loss near the
-    margin tells of collapsed embeddings. Shapes as in :func:`batch_all`; carries no gradient.
+    Section 3.3.1: it falls as training progresses; if it stays at 1 with a loss near the margin,
+    the embeddings have collapsed. Shapes as in :func:`batch_all`; carries no gradient.
     """
     distance, positive, negative = _pairs(embeddings, labels)
     active = _active_triplets(distance, positive, negative, margin)[0].sum()
@@ -113,7 +113,7 @@ def active_fraction(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor
 
 
 def kind_of_triplet(d_ap: float, d_an: float, margin: float) -> str:
-    """``'easy'``, ``'semi-hard'`` or ``'hard'`` as in Fig. 2 (Section 3.3.1).
+    """Classify a triplet as ``easy``, ``semi-hard`` or ``hard``, as in Fig. 2 (Section 3.3.1).
 
     ``d_ap``, ``d_an``: distances from the anchor to the positive and to the negative. Easy: zero
     loss. Hard: the negative is nearer than the positive. Semi-hard: farther, but within the margin.
@@ -128,10 +128,14 @@ def _lift(values: Tensor) -> Tensor:
 
 
 def _pairs(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances and the masks "is a positive", "is a negative" of each anchor (rows), all ``[B, B]``."""
+    """Compute distances and the masks of each anchor's positives and negatives, all ``[B, B]``.
+
+    Row i belongs to anchor i.
+    """
     if labels.shape != embeddings.shape[:1]:
         raise ValueError(
-            f"labels {tuple(labels.shape)} for embeddings {tuple(embeddings.shape)}: give one label a row"
+            f"labels {tuple(labels.shape)} for embeddings {tuple(embeddings.shape)}: "
+            "give one label per row"
         )
     same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -141,9 +145,10 @@ def _pairs(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _active_triplets(
     distance: Tensor, positive: Tensor, negative: Tensor, margin: float
 ) -> tuple[Tensor, Tensor]:
-    """In how many active triplets (i, j) is the positive pair, and (i, k) the negative one; int64 ``[B, B]`` each.
+    """Count the active triplets in which each pair is the positive or the negative one.
 
-    Both ask ``D[i, k] < D[i, j] + m`` of the same rounded numbers, so that ties count alike.
+    Returns two int64 ``[B, B]``. Both counts compare the same rounded numbers,
+    ``D[i, k] < D[i, j] + m``, so ties count alike.
     """
     reach = distance + margin
     nearest_negatives = distance.masked_fill(~negative, torch.inf).sort(1).values
@@ -156,7 +161,10 @@ def _active_triplets(
 def _mean_over_anchors(
     chosen_positive: Tensor, distance: Tensor, positive: Tensor, negative: Tensor, margin: float
 ) -> Tensor:
-    """Mean over all B anchors of the loss against the nearest negative; incomplete anchors stay in B as 0."""
+    """Average the loss against the nearest negative over all B anchors.
+
+    An anchor without a positive or without a negative counts as 0.
+    """
     hardest_negative = distance.masked_fill(~negative, torch.inf).amin(1)
     complete = positive.any(1) & negative.any(1)
     violation = torch.where(complete, chosen_positive - hardest_negative + margin, 0.0)

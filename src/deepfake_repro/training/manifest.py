@@ -1,4 +1,4 @@
-"""The manifest of a detector: what a program must know to use its weights; ``model.json`` on disk."""
+"""The manifest of a detector, ``model.json``: what a program must know to use its weights."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .transforms import Normalisation, Transform, channels, evaluation_transform
 class Manifest:
     """Network, classes, inputs and training of a detector.
 
-    ``views`` is the augmentation it was trained with, and so the kind of its evaluation views; ``mean`` and
-    ``std`` normalise its inputs. ``variant`` and ``train`` are the parameters of its training. ``trained_by``
-    (a profile) and ``weights_sha256`` are added by ``export-model``. A key whose value is None is not written.
+    ``views`` is the kind of its evaluation views, and of its augmentation in training; ``mean`` and
+    ``std`` normalise its inputs. ``variant`` and ``train`` are the parameters of its training;
+    ``trained_by`` (a profile) and ``weights_sha256`` are added by ``export-model``. What is None is
+    not written.
     """
 
     architecture: str
@@ -65,7 +66,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read a ``model.json``. Raises ``ValueError`` naming the file if its content is not a manifest."""
+        """Read a ``model.json``; ``ValueError`` naming the file if it is not a manifest."""
         try:
             values = json.loads(path.read_text())
         except json.JSONDecodeError as error:
@@ -114,5 +115,5 @@ class Manifest:
 
     @property
     def on_sphere(self) -> bool:
-        """True if embeddings lie on the unit hypersphere, as LNCLIP-DF's do."""
+        """True if the embeddings are points on the unit hypersphere, as LNCLIP-DF's are."""
         return self.method == LNCLIP

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.finetune import recipe as training
-from deepfake_repro.methods.finetune.recipe import fit, objective
+from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
 from deepfake_repro.project import files
 from deepfake_repro.project.progress import LINES
 from deepfake_repro.training.detector import build_detector as build
@@ -59,7 +59,7 @@ def same_state(one, two):
 
 
 def test_fit_has_no_door_for_test_crops():
-    parameters = inspect.signature(fit).parameters
+    parameters = inspect.signature(fine_tune).parameters
     assert list(parameters) == [
         "model",
         "train",
@@ -123,7 +123,7 @@ def test_the_validation_loss_is_that_of_the_kept_weights(store, tmp_path, select
     assert result.best_epoch == int(result.history["validation_loss"].argmin()) + 1
     model = build(RECIPE.architecture, 2, depth=1, input_size=32)
     model.load_state_dict(result.best_state)
-    loss, total = objective(BATCH_ALL, RECIPE), 0.0
+    loss, total = build_objective(BATCH_ALL, RECIPE), 0.0
     loader = evaluation_loader(
         data(store, VALIDATION, evaluation_transform("windows", 32, NORM)), 16, 0
     )
@@ -255,10 +255,10 @@ def test_speed_and_waiting_are_told(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "room, told", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")]
+    "room, advice", [(5, "4 would fit, set train.batch_size"), (0, "not even one does")]
 )
 def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(
-    store, tmp_path, monkeypatch, room, told
+    store, tmp_path, monkeypatch, room, advice
 ):
     def greedy(model, images):
         if len(images) > room:
@@ -267,7 +267,7 @@ def test_a_batch_too_large_for_the_memory_is_told_what_would_fit(
 
     monkeypatch.setattr(training, "over_views", greedy)
     with pytest.raises(
-        ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {told}$"
+        ValueError, match=f"^a batch of 16 crops does not fit into the memory of cpu: {advice}$"
     ):
         run(store, tmp_path)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deepfake_repro.methods.finetune.recipe import optimiser, schedule
+from deepfake_repro.methods.finetune.recipe import build_optimizer, build_schedule
 from deepfake_repro.training.detector import build_detector as build
 from support.toy_training import RECIPE
 
@@ -61,23 +61,23 @@ def test_embedding_and_logits_are_those_of_the_restated_network(
             0.02 * torch.randn_like(parameter)
         )  # biases and norms begin at 0 and 1, which would hide them
     images = torch.randn(2, 3, 224, 224, dtype=kind)
-    for found, expected in zip(
+    for actual, expected in zip(
         detector(images), forward(detector.encoder.state_dict(), images, 12), strict=True
     ):
-        assert (found - expected).abs().max() <= tolerance
+        assert (actual - expected).abs().max() <= tolerance
 
 
 def test_152_parameters_in_28_groups_have_maes_scales_and_decays() -> None:
     with torch.device("meta"):
         detector = build("vit_base_patch16_224", 2)
-    groups = optimiser(detector, PAPER).param_groups
-    found = {
+    groups = build_optimizer(detector, PAPER).param_groups
+    actual = {
         id(p): (group["lr_scale"], group["weight_decay"])
         for group in groups
         for p in group["params"]
     }
     named = dict(detector.encoder.named_parameters())
-    assert len(named) == len(found) == 152 and len(groups) == 28
+    assert len(named) == len(actual) == 152 and len(groups) == 28
     for name, parameter in named.items():
         layer = (
             int(name.split(".")[1]) + 1
@@ -87,7 +87,7 @@ def test_152_parameters_in_28_groups_have_maes_scales_and_decays() -> None:
             else 0
         )
         decays = parameter.ndim > 1 and name not in ("pos_embed", "cls_token")
-        assert found[id(parameter)] == (0.75 ** (13 - layer), 0.05 if decays else 0.0), name
+        assert actual[id(parameter)] == (0.75 ** (13 - layer), 0.05 if decays else 0.0), name
 
 
 def test_the_curve_of_30_epochs_is_maes_at_every_step() -> None:
@@ -100,7 +100,7 @@ def test_the_curve_of_30_epochs_is_maes_at_every_step() -> None:
         for weight, scale in zip(weights, (1, 0.75), strict=True)
     ]
     optimizer = torch.optim.AdamW(groups, lr=PAPER.learning_rate)
-    clock = schedule(optimizer, PAPER, 10)
+    clock = build_schedule(optimizer, PAPER, 10)
     for step in range(300):
         clock.step_update(step)
         epoch = step / 10

@@ -9,10 +9,10 @@ import torch
 
 from deepfake_repro.methods.finetune.recipe import (
     Objective,
-    balanced,
-    objective,
-    optimiser,
-    schedule,
+    balance,
+    build_objective,
+    build_optimizer,
+    build_schedule,
 )
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
@@ -42,8 +42,8 @@ def test_every_groups_rate_at_every_step_is_the_closed_form(epochs, warmup, step
         min_learning_rate=1e-6,
         depth=2,
     )
-    optimizer = optimiser(build(recipe.architecture, 2, depth=2, input_size=32), recipe)
-    clock = schedule(optimizer, recipe, steps)
+    optimizer = build_optimizer(build(recipe.architecture, 2, depth=2, input_size=32), recipe)
+    clock = build_schedule(optimizer, recipe, steps)
     tops = []
     for step in range(epochs * steps):
         clock.step_update(step)
@@ -60,8 +60,8 @@ def test_every_groups_rate_at_every_step_is_the_closed_form(epochs, warmup, step
 def test_the_papers_rates_by_hand():
     """Epochs 1, 5, 6 and 30 of Section 4.3's recipe at one step an epoch."""
     recipe = replace(RECIPE, epochs=30, warmup_epochs=5, learning_rate=1e-4, min_learning_rate=1e-6)
-    optimizer = optimiser(build(recipe.architecture, 2, depth=1, input_size=32), recipe)
-    clock, top = schedule(optimizer, recipe, 1), []
+    optimizer = build_optimizer(build(recipe.architecture, 2, depth=1, input_size=32), recipe)
+    clock, top = build_schedule(optimizer, recipe, 1), []
     for step in (0, 4, 5, 29):
         clock.step_update(step)
         top.append(max(group["lr"] for group in optimizer.param_groups))
@@ -73,7 +73,9 @@ def test_the_papers_rates_by_hand():
 def test_layer_decay_and_weight_decay_of_every_parameter(depth):
     model = build(RECIPE.architecture, 2, depth=depth, input_size=32)
     groups = {
-        id(p): group for group in optimiser(model, RECIPE).param_groups for p in group["params"]
+        id(p): group
+        for group in build_optimizer(model, RECIPE).param_groups
+        for p in group["params"]
     }
     named = dict(model.encoder.named_parameters())
     assert len(groups) == len(named)
@@ -94,11 +96,11 @@ def test_layer_decay_and_weight_decay_of_every_parameter(depth):
 @pytest.mark.parametrize("warmup", [3, 4])
 def test_a_warm_up_that_leaves_no_epoch_is_an_error(warmup):
     recipe = replace(RECIPE, warmup_epochs=warmup)
-    optimizer = optimiser(build(recipe.architecture, 2, depth=1, input_size=32), recipe)
+    optimizer = build_optimizer(build(recipe.architecture, 2, depth=1, input_size=32), recipe)
     with pytest.raises(
         ValueError, match=f"train.warmup_epochs is {warmup}: keep it below train.epochs, 3"
     ):
-        schedule(optimizer, recipe, 4)
+        build_schedule(optimizer, recipe, 4)
 
 
 @pytest.fixture
@@ -114,7 +116,9 @@ def batch():
 @pytest.mark.parametrize("name, weight", itertools.product(TRIPLET_LOSSES, (0.05, 2.0)))
 def test_total_is_cross_entropy_plus_weighted_triplet(batch, name, weight):
     embeddings, logits, labels, triplet_labels = batch
-    terms = objective(replace(BATCH_ALL, triplet=name, weight=weight, margin=0.7), RECIPE)(*batch)
+    terms = build_objective(replace(BATCH_ALL, triplet=name, weight=weight, margin=0.7), RECIPE)(
+        *batch
+    )
     naive = -sum(logits[i].log_softmax(0)[labels[i]] for i in range(12)) / 12
     triplet = TRIPLET_LOSSES[name](embeddings, triplet_labels, 0.7)
     torch.testing.assert_close(terms["cross_entropy"], naive)
@@ -124,7 +128,7 @@ def test_total_is_cross_entropy_plus_weighted_triplet(batch, name, weight):
 
 
 def test_without_a_triplet_loss_only_cross_entropy_is_left(batch):
-    terms = objective(PLAIN, RECIPE)(*batch)
+    terms = build_objective(PLAIN, RECIPE)(*batch)
     assert terms["total"] == terms["cross_entropy"] == cross_entropy(batch[1], batch[2])
     assert terms["triplet"] == terms["active"] == 0
 
@@ -151,13 +155,13 @@ def test_without_a_triplet_loss_only_cross_entropy_is_left(batch):
 )
 def test_unknown_names_in_the_parameters(variant, recipe, message):
     with pytest.raises(ValueError, match=message):
-        objective(variant, recipe)
+        build_objective(variant, recipe)
 
 
 def test_nothing_is_balanced_where_there_is_no_triplet_loss():
-    plain = objective(PLAIN, RECIPE)
-    assert balanced(plain, {"cross_entropy": 0.7, "triplet": 0.0}) == plain
+    plain = build_objective(PLAIN, RECIPE)
+    assert balance(plain, {"cross_entropy": 0.7, "triplet": 0.0}) == plain
 
 
 def test_objective_is_a_value():
-    assert objective(BATCH_ALL, RECIPE) == Objective("batch_all", 1.0, 0.2, "total")
+    assert build_objective(BATCH_ALL, RECIPE) == Objective("batch_all", 1.0, 0.2, "total")

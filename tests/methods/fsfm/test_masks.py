@@ -22,7 +22,7 @@ from deepfake_repro.methods.fsfm.masks import (
     LandmarkParser,
     RealFaces,
     crfr_p,
-    measured_normalisation,
+    measure_normalisation,
     patch_regions,
     real_faces_of,
     real_training_faces,
@@ -99,16 +99,16 @@ def test_a_patch_belongs_to_every_region_of_which_it_has_a_pixel() -> None:
         "skin": [0, 2, 5],
         "background": [1, 2, 5, 6, 7, 8],
     }
-    found = patch_regions(regions, 2)
-    assert found.shape == (8, 9) and found.dtype == bool
+    actual = patch_regions(regions, 2)
+    assert actual.shape == (8, 9) and actual.dtype == bool
     assert {
-        name: list(np.flatnonzero(row)) for name, row in zip(GROUPS, found, strict=True)
+        name: list(np.flatnonzero(row)) for name, row in zip(GROUPS, actual, strict=True)
     } == expected
 
 
 def test_map_without_whole_patches_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="224 pixels has no whole patches of 15: mend train.input_size"
+        ValueError, match=r"224 pixels has no whole patches of 15: mend train.input_size"
     ):
         patch_regions(np.zeros((224, 224), np.int8), 15)
 
@@ -237,7 +237,7 @@ def test_only_real_crops_of_the_training_split_remain() -> None:
 def test_a_crop_outside_the_training_split_is_an_error(split: str | None) -> None:
     sample, index = tables({"a": "train"} | ({"x/7": split} if split else {}), {"a": 0, "x/7": 0})
     with pytest.raises(
-        ValueError, match="^video x/7 is in the training sample but not in split train"
+        ValueError, match=r"^video x/7 is in the training sample but not in split train"
     ):
         real_training_faces(sample, index)
 
@@ -309,9 +309,9 @@ def test_whole_crop_is_resized_with_its_regions_and_normalised(store: CropStore)
 
 
 def test_fake_crop_and_unknown_view_are_refused(store: CropStore) -> None:
-    with pytest.raises(ValueError, match="^crop of b is fake: pre-train on real faces$"):
+    with pytest.raises(ValueError, match=r"^crop of b is fake: pre-train on real faces$"):
         RealFaces(store, rows(label=1), parse, "windows", 8, 2, PLAIN)
-    with pytest.raises(ValueError, match="train.augmentation is 'tiles'; known: fsfm, windows"):
+    with pytest.raises(ValueError, match=r"train.augmentation is 'tiles'; known: fsfm, windows"):
         RealFaces(store, rows(), parse, "tiles", 8, 2, PLAIN)
 
 
@@ -324,7 +324,7 @@ def test_regions_by_worker_processes_are_the_same(store: CropStore) -> None:
 
 
 def test_measured_normalisation_is_that_of_all_pixels(store: CropStore) -> None:
-    norm = measured_normalisation(store, rows())
+    norm = measure_normalisation(store, rows())
     ramp = np.arange(20) * 10 / 255
     np.testing.assert_allclose(norm.mean, [ramp.mean(), ramp.mean(), 0.0])
     np.testing.assert_allclose(norm.std, [ramp.std(), ramp.std(), 0.0], atol=1e-12)
@@ -342,14 +342,14 @@ def test_faces_of_a_corpus_are_its_real_training_crops() -> None:
     crops = pd.DataFrame(
         {"video_id": ["a", "a", "b", "c", "d", "e"], "frame": [0, 1, 0, 0, 0, 0], "face": 0}
     )
-    found = real_faces_of("faces", crops, index)
-    assert found[["video_id", "frame", "label"]].values.tolist() == [
+    actual = real_faces_of("faces", crops, index)
+    assert actual[["video_id", "frame", "label"]].values.tolist() == [
         ["a", 0, 0],
         ["a", 1, 0],
         ["e", 0, 0],
     ]
     with pytest.raises(
         ValueError,
-        match="^pretrain.faces is 'none', of which no real training crop is in the store",
+        match=r"^pretrain.faces is 'none', of which no real training crop is in the store",
     ):
         real_faces_of("none", crops, index)

@@ -14,9 +14,9 @@ from timm.models.vision_transformer import VisionTransformer
 from deepfake_repro.methods.fsfm.networks import (
     FSFM,
     Branch,
-    begin_from_nothing,
+    build_target,
+    initialise_from_scratch,
     sincos_table,
-    target_of,
 )
 from deepfake_repro.methods.fsfm.recipe import (
     follow,
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_vit_b_has_the_tensors_and_values_of_the_released_files() -> None:
     with torch.device("meta"):
         online = FSFM(build_detector("vit_base_patch16_224", 2).encoder, PAPER)
-        target = target_of(online, PAPER)
+        target = build_target(online, PAPER)
     sizes = {name: tensor.numel() for name, tensor in online.state_dict().items()}
     assert len(sizes) == 297 and sum(sizes.values()) == 133_734_400
     kept = {name: tensor.numel() for name, tensor in target.state_dict().items()}
@@ -70,8 +70,8 @@ def test_sincos_table_is_the_formula_written_as_a_loop() -> None:
     for row in range(grid):
         for column in range(grid):
             expected = [
-                function(place / 10000 ** (k / 2))
-                for place in (column, row)
+                function(position / 10000 ** (k / 2))
+                for position in (column, row)
                 for function in (math.sin, math.cos)
                 for k in range(2)
             ]
@@ -105,7 +105,9 @@ def test_encoder_sees_exactly_the_visible_patches_in_their_places() -> None:
     embedded = online.patch_embed(images) + online.pos_embed[:, 1:]
     for image, mask in enumerate(MASK):
         picked = [online.cls_token[0] + online.pos_embed[0, :1]]
-        picked += [embedded[image, place][None] for place in range(COUNT) if not mask[place]]
+        picked += [
+            embedded[image, position][None] for position in range(COUNT) if not mask[position]
+        ]
         expected = online.norm(online.blocks(torch.cat(picked)[None]))[0]
         torch.testing.assert_close(
             online.tokens(images, MASK)[image], expected, rtol=1e-4, atol=1e-5
@@ -150,7 +152,7 @@ def test_hidden_pixels_cannot_be_seen() -> None:
 
 def test_target_begins_as_the_online_network_without_its_heads_and_shares_nothing() -> None:
     online = small()
-    target = target_of(online, SMALL)
+    target = build_target(online, SMALL)
     assert all(
         torch.equal(tensor, online.state_dict()[name])
         for name, tensor in target.state_dict().items()
@@ -165,7 +167,7 @@ def test_target_begins_as_the_online_network_without_its_heads_and_shares_nothin
 def test_moving_average_has_its_closed_form() -> None:
     """After n steps at constant m with the online network moved once: m^n old + (1 - m^n) new."""
     online = small()
-    target = target_of(online, SMALL)
+    target = build_target(online, SMALL)
     old = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     new = small(seed=9).state_dict()
     online.load_state_dict(new)
@@ -179,7 +181,7 @@ def test_moving_average_has_its_closed_form() -> None:
 
 def test_a_beginning_from_nothing_has_maes_positions_and_spread() -> None:
     network = timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=0)
-    begin_from_nothing(network)
+    initialise_from_scratch(network)
     torch.testing.assert_close(network.pos_embed.detach(), sincos_table(192, 14))
     bound = (
         6 / (192 + 768)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepfake_repro.methods.fsfm.networks import FSFM, target_of
+from deepfake_repro.methods.fsfm.networks import FSFM, build_target
 from deepfake_repro.methods.fsfm.recipe import (
+    build_optimizer,
     momentum_at,
     neighbours_agree,
     normalised_patches,
-    optimiser,
     patch_errors,
     patchify,
     reconstruct,
@@ -50,15 +50,15 @@ def test_patches_are_rows_of_pixels_with_channels_last() -> None:
     images = noise(2, 3, 4, 6)
     patches = patchify(images, 2)
     assert patches.shape == (2, 6, 12)
-    for place in range(6):
-        top, left = 2 * (place // 3), 2 * (place % 3)
+    for position in range(6):
+        top, left = 2 * (position // 3), 2 * (position % 3)
         expected = [
             images[1, c, top + y, left + x].item()
             for y in range(2)
             for x in range(2)
             for c in range(3)
         ]
-        assert patches[1, place].tolist() == expected
+        assert patches[1, position].tolist() == expected
     square = noise(2, 3, FACE, FACE)
     assert torch.equal(unpatchify(patchify(square, PATCH), PATCH), square)
 
@@ -67,17 +67,20 @@ def test_losses_equal_sums_written_as_loops() -> None:
     images, pred, facial = noise(2, 3, FACE, FACE), noise(2, COUNT, 192, seed=2), hidden([0, 3], [])
     mask_sum = face_sum = 0.0
     for image in range(2):
-        for place in range(COUNT):
-            patch = patchify(images, PATCH)[image, place].tolist()
+        for position in range(COUNT):
+            patch = patchify(images, PATCH)[image, position].tolist()
             mean = sum(patch) / 192
             deviation = math.sqrt(sum((value - mean) ** 2 for value in patch) / 191 + 1e-6)
             target = [(value - mean) / deviation for value in patch]
             error = (
-                sum((p - t) ** 2 for p, t in zip(pred[image, place].tolist(), target, strict=True))
+                sum(
+                    (p - t) ** 2
+                    for p, t in zip(pred[image, position].tolist(), target, strict=True)
+                )
                 / 192
             )
-            mask_sum += error * bool(MASK[image, place])
-            face_sum += error * bool(facial[image, place])
+            mask_sum += error * bool(MASK[image, position])
+            face_sum += error * bool(facial[image, position])
     losses = reconstruction_losses(
         patch_errors(pred, normalised_patches(images, PATCH)), MASK, facial
     )
@@ -135,18 +138,18 @@ def test_vectors_do_not_decay_frozen_tables_are_left_out_and_the_encoder_has_its
     rate: float,
 ) -> None:
     online = small()
-    groups = optimiser(online, replace(SMALL, encoder_rate=rate)).param_groups
+    groups = build_optimizer(online, replace(SMALL, encoder_rate=rate)).param_groups
     names = {id(p): name for name, p in online.named_parameters()}
-    found = {
+    actual = {
         names[id(p)]: (group["lr_scale"], group["weight_decay"])
         for group in groups
         for p in group["params"]
     }
-    assert found.keys() == {name for name, p in online.named_parameters() if p.requires_grad}
+    assert actual.keys() == {name for name, p in online.named_parameters() if p.requires_grad}
     kept = {*encoder().state_dict(), "norm.weight", "norm.bias"}
-    assert found == {
+    assert actual == {
         name: (rate if name in kept else 1.0, 0.05 if online.get_parameter(name).ndim > 1 else 0.0)
-        for name in found
+        for name in actual
     }
     assert groups[0]["betas"] == (0.9, 0.95)
 
@@ -255,7 +258,7 @@ def test_resuming_restores_the_target_too(tmp_path: Path) -> None:
     run(tmp_path, online := small())
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
     parts = saved["parts"]
-    assert set(parts["target"]) == set(target_of(online, SMALL).state_dict())
+    assert set(parts["target"]) == set(build_target(online, SMALL).state_dict())
     assert any(
         not torch.equal(tensor, parts["model"][name]) for name, tensor in parts["target"].items()
     )
@@ -272,7 +275,7 @@ def test_non_finite_loss_names_the_crops(tmp_path: Path) -> None:
 
 def test_warm_up_must_end_before_training_does(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="pretrain.warmup_epochs is 3: keep it below pretrain.epochs, 3"
+        ValueError, match=r"pretrain.warmup_epochs is 3: keep it below pretrain.epochs, 3"
     ):
         run(tmp_path, small(), recipe=replace(SMALL, warmup_epochs=3))
 

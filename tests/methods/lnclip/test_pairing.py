@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from deepfake_repro.methods.lnclip.pairing import (
     PairedBatches,
-    chosen_sources,
+    choose_sources,
     paired_order,
     source_videos,
 )
-from deepfake_repro.training.loading import loader_of, set_epoch
+from deepfake_repro.training.loading import seeded_loader, set_epoch
 
 INDEX = pd.DataFrame(
     {
@@ -37,7 +37,7 @@ def test_source_of_a_fake_is_its_pair_and_of_others_their_own_video():
         "real/a",
         "real/a",
     ]
-    with pytest.raises(ValueError, match="^video real/z of the sample is not in the index"):
+    with pytest.raises(ValueError, match=r"^video real/z of the sample is not in the index"):
         source_videos(pd.DataFrame({"video_id": ["real/z"]}), INDEX)
 
 
@@ -86,7 +86,7 @@ def test_batches_depend_on_seed_and_epoch_and_drop_a_smaller_last_one():
 def test_the_loader_follows_the_batches_from_any_step():
     labels, sources = np.tile([0, 1], 8), np.repeat(np.arange(8), 2).astype(str)
     batches = PairedBatches(labels, sources, 4, paired=True, seed=0)
-    loader = loader_of(list(range(16)), batches, 0)
+    loader = seeded_loader(list(range(16)), batches, 0)
     assert [batch.tolist() for batch in loader] == batches.plan().tolist()
     set_epoch(loader, 2, start=1)
     rest = [batch.tolist() for batch in loader]
@@ -101,7 +101,7 @@ def test_halves_are_of_equal_size_and_the_unpaired_list_has_no_source_of_its_fak
     ]
     sources, labels = np.array([name for name, _ in table]), np.array([label for _, label in table])
     kept = {
-        which: chosen_sources(labels, sources, which, 0)
+        which: choose_sources(labels, sources, which, 0)
         for which in ("all", "same_half", "other_half")
     }
     assert kept["all"].all()
@@ -112,10 +112,10 @@ def test_halves_are_of_equal_size_and_the_unpaired_list_has_no_source_of_its_fak
         assert len(reals & fakes) == shared
     same, other = kept["same_half"], kept["other_half"]
     assert (same[labels == 0] == other[labels == 0]).all(), "both lists have the same reals"
-    assert (chosen_sources(labels, sources, "same_half", 1) != same).any(), (
+    assert (choose_sources(labels, sources, "same_half", 1) != same).any(), (
         "another seed, other halves"
     )
     with pytest.raises(
         ValueError, match=r"^lnclip\.sources is 'half'; known: all, same_half, other_half$"
     ):
-        chosen_sources(labels, sources, "half", 0)
+        choose_sources(labels, sources, "half", 0)

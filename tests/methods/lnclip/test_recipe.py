@@ -12,8 +12,8 @@ from torch import nn
 
 from deepfake_repro.evaluation.prediction import class_probabilities
 from deepfake_repro.methods.lnclip import sphere
-from deepfake_repro.methods.lnclip.recipe import SELECTIONS, learning_rate, restore
-from deepfake_repro.training.loop import Best
+from deepfake_repro.methods.lnclip.recipe import SELECTIONS, learning_rate, load_tuned
+from deepfake_repro.training.loop import BestEpoch
 from support.toy_lnclip import CPU, CROPS, PAPER, RECIPE, TRAIN, run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,7 +57,7 @@ def test_it_learns_and_keeps_the_epoch_that_validation_prefers(whole):
     history = result.history
     assert result.best_epoch == history["validation_loss"].idxmin() + 1
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
-    restore(detector, result.best_state)
+    load_tuned(detector, result.best_state)
     fake = class_probabilities(detector, validation, CPU)[:, 1]
     of_video = pd.DataFrame(
         {"p": fake, "video": np.arange(TRAIN, CROPS) // 4 * 2 + np.arange(CROPS - TRAIN) % 2}
@@ -88,9 +88,9 @@ def test_every_switch_changes_the_run(store, whole, tmp_path, change):
 
 
 def test_wrong_weights_and_selection_are_refused(store, tmp_path):
-    detector = sphere.empty(RECIPE)
+    detector = sphere.build_sphere_detector(RECIPE)
     with pytest.raises(ValueError, match="not of this network's LayerNorms"):
-        restore(detector, {"encoder.norm.weight": torch.ones(192)})
+        load_tuned(detector, {"encoder.norm.weight": torch.ones(192)})
     with pytest.raises(
         ValueError,
         match=r"^lnclip\.selection is 'loss'; known: validation_loss, video_auc, video_map$",
@@ -111,7 +111,7 @@ def test_selections_prefer_lower_loss_and_higher_scores():
     ]
     chosen = {}
     for selection, sign in SELECTIONS.items():
-        best = Best()
+        best = BestEpoch()
         for epoch, row in enumerate(rows, start=1):
             best.offer(sign * row[selection], epoch, {})
         chosen[selection] = best.epoch

@@ -11,13 +11,13 @@ from safetensors import safe_open
 from torch import nn
 
 from deepfake_repro.methods.lnclip import sphere
-from deepfake_repro.methods.lnclip.recipe import optimiser
+from deepfake_repro.methods.lnclip.recipe import build_optimizer
 from deepfake_repro.methods.lnclip.sphere import (
     CLASSES,
     VIT_L14,
     SphereObjective,
     alignment,
-    interpolated,
+    interpolate,
     parameter_counts,
     slerp,
     trainable,
@@ -42,7 +42,7 @@ def unit(*shape, seed=0):
 
 def test_clip_vit_l14_trains_exactly_the_published_number_of_parameters():
     with torch.device("meta"):
-        detector = sphere.empty(PAPER)
+        detector = sphere.build_sphere_detector(PAPER)
     assert parameter_counts(detector) == VIT_L14 == (104_450, 303_181_826)
     assert f"{104_450 / 303_181_826:.4%}" == "0.0345%"
     assert sum(isinstance(module, nn.LayerNorm) for module in detector.modules()) == 50
@@ -51,7 +51,7 @@ def test_clip_vit_l14_trains_exactly_the_published_number_of_parameters():
 
 
 def test_layer_norms_are_found_by_type_and_not_by_name():
-    detector = sphere.empty(RECIPE)
+    detector = sphere.build_sphere_detector(RECIPE)
     block = detector.encoder.blocks[0]
     block.add_module("scale", nn.LayerNorm(4))  # a LayerNorm with another name
     block.add_module("norm_like", nn.Linear(4, 4))  # a name without the type
@@ -67,7 +67,7 @@ def test_layer_norms_are_found_by_type_and_not_by_name():
 
 
 def test_a_network_without_layer_norms_is_refused():
-    detector = sphere.empty(RECIPE)
+    detector = sphere.build_sphere_detector(RECIPE)
     for block in detector.encoder.blocks:
         block.norm1, block.norm2 = nn.Identity(), nn.Identity()
     detector.encoder.norm = nn.Identity()
@@ -76,14 +76,16 @@ def test_a_network_without_layer_norms_is_refused():
 
 
 def test_the_optimiser_holds_the_trainable_parameters_only():
-    detector = sphere.empty(RECIPE)
-    held = {id(p) for group in optimiser(detector, RECIPE).param_groups for p in group["params"]}
+    detector = sphere.build_sphere_detector(RECIPE)
+    held = {
+        id(p) for group in build_optimizer(detector, RECIPE).param_groups for p in group["params"]
+    }
     assert held == {id(p) for p in detector.parameters() if p.requires_grad}
     assert 0 < len(held) < len(list(detector.parameters()))
 
 
 def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
-    detector = sphere.empty(RECIPE).eval()
+    detector = sphere.build_sphere_detector(RECIPE).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     encoder = detector.encoder
     tokens = encoder.patch_embed(images)
@@ -95,7 +97,7 @@ def test_the_feature_is_the_normalised_class_token_after_the_final_norm():
 
 
 def test_saved_weights_come_back_as_the_same_network(tmp_path):
-    detector = sphere.empty(RECIPE).eval()
+    detector = sphere.build_sphere_detector(RECIPE).eval()
     manifest = Manifest.of_run(RECIPE, CLASSES, NORM, 1, method="lnclip")
     checkpoints.save(detector, tmp_path, manifest)
     again, loaded = checkpoints.load(tmp_path)
@@ -110,7 +112,7 @@ def test_the_demos_start_fits_and_its_final_norm_is_taken(assets):
         params.load(ROOT / "params.yaml").profile("demo").lnclip,
         start=str(assets / "vit_small_patch14.safetensors"),
     )
-    detector, norm = sphere.build(recipe)
+    detector, norm = sphere.start_sphere_detector(recipe)
     with safe_open(recipe.start, "pt") as file:
         assert torch.equal(detector.encoder.norm.weight, file.get_tensor("norm.weight"))
         assert torch.equal(detector.encoder.cls_token, file.get_tensor("cls_token"))
@@ -196,7 +198,7 @@ def test_interpolated_features_lie_between_two_of_their_class():
     features = torch.eye(6).double()[[0, 1, 2, 3, 4, 5]]
     labels = torch.tensor([0, 0, 0, 1, 1, 1])  # real spans the first three axes, fake the others
     torch.manual_seed(0)
-    new, classes = interpolated(features, labels, 8)
+    new, classes = interpolate(features, labels, 8)
     assert new.shape == (48, 6) and classes.tolist() == [0] * 24 + [1] * 24
     torch.testing.assert_close(new.norm(dim=1), torch.ones(48).double())
     assert not new[:24, 3:].any() and not new[24:, :3].any()
@@ -210,7 +212,7 @@ def test_interpolated_features_lie_between_two_of_their_class():
 
 def test_no_copies_change_nothing():
     features, labels = unit(4, 3), torch.tensor([0, 1, 0, 1])
-    assert interpolated(features, labels, 0) == (features, labels)
+    assert interpolate(features, labels, 0) == (features, labels)
 
 
 def test_the_objective_is_the_weighted_sum():
@@ -233,7 +235,7 @@ def test_the_gradient_of_the_latent_augmentation_is_the_same_bits_every_time():
     def gradient():
         torch.manual_seed(1)
         leaf = features.clone().requires_grad_()
-        (interpolated(leaf, labels, 8)[0] * torch.linspace(-1, 1, 384)).sum().backward()
+        (interpolate(leaf, labels, 8)[0] * torch.linspace(-1, 1, 384)).sum().backward()
         return leaf.grad
 
     try:

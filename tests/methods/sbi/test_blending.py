@@ -124,16 +124,9 @@ def test_source_is_moved_as_opencv_moves_it():
     image = pictures(1)[0].permute(1, 2, 0).numpy()
     scale, right, down = 1.04, 0.03, -0.015
     move = torch.tensor([[scale, right, down]])
-    lines = blending._moved(torch.arange(SIDE).expand(1, 2, -1), move, SIDE)
-    ours = (
-        torch.nn.functional.grid_sample(
-            torch.from_numpy(image).permute(2, 0, 1)[None].float(),
-            blending._grid(lines, SIDE),
-            **blending._SAMPLING,
-        )[0]
-        .permute(1, 2, 0)
-        .numpy()
-    )
+    lines = blending._before_move(torch.arange(SIDE).expand(1, 2, -1), move, SIDE)
+    images = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    ours = blending._sample(images, blending._grid(lines, SIDE))[0].permute(1, 2, 0).numpy()
     centre = (SIDE - 1) / 2
     matrix = np.array(
         [
@@ -158,8 +151,8 @@ def test_elastic_field_has_the_spread_and_smoothness_of_filtered_noise():
         noise.append(BLEND.elastic_alpha * wide[42:-42, 42:-42])
     theirs = np.stack(noise)
     for step in (0, 7, 14):
-        found = (ours[:, :, step:] * ours[:, :, : SIDE - step]).mean()
-        assert float(found) == pytest.approx(
+        actual = (ours[:, :, step:] * ours[:, :, : SIDE - step]).mean()
+        assert float(actual) == pytest.approx(
             (theirs[:, :, step:] * theirs[:, :, : SIDE - step]).mean(), abs=0.12
         )
 
@@ -170,7 +163,7 @@ def test_draws_keep_within_the_published_ranges():
     low, high = move.amin(0).tolist(), move.amax(0).tolist()
     assert low == pytest.approx([0.95, -0.03, -0.015], abs=1e-3)
     assert high == pytest.approx([1 / 0.95, 0.03, 0.015], abs=1e-3)
-    widths = 2 * draws.uniform(*blending._halves((5, 25))).floor() + 1
+    widths = blending._draw_kernel((5, 25), draws)
     assert widths.unique().tolist() == list(range(5, 26, 2))
     grey = torch.full((4000, 3, 2, 2), 120.0)
     common = common_change(
@@ -214,5 +207,5 @@ def test_boxes_keep_the_published_share_of_the_surroundings():
     left, right = views[:200, 0, 0, 0].float(), views[:200, 0, 0, -1].float()
     assert 0 <= left.min() <= 1 and 9 <= left.max() <= 11  # pixels, of a face of 100
     assert 119 <= right.min() <= 121 and 128 <= right.max() <= 130
-    with pytest.raises(ValueError, match="sbi.augmentation is 'other'; known: fsfm, windows"):
+    with pytest.raises(ValueError, match=r"sbi.augmentation is 'other'; known: fsfm, windows"):
         random_views(ramp, replace(RECIPE, augmentation="other"), 0.3, Draws(generator(), 100))

@@ -23,15 +23,15 @@ def test_landmarks_and_hulls_of_a_portrait(assets, tile, tmp_path):
     write(tmp_path, [crop])
     rows = table(1)
     points = crop_points(CropStore(tmp_path), rows, FaceMesh(assets / "face_landmarks.tflite"), 0.3)
-    found = np.reshape(points["points"][0], (81, 2))
+    actual = np.reshape(points["points"][0], (81, 2))
     jaw, forehead, right_eye, left_eye, mouth = (
-        found[a:b] for a, b in ((0, 17), (68, 81), (36, 42), (42, 48), (48, 68))
+        actual[a:b] for a, b in ((0, 17), (68, 81), (36, 42), (42, 48), (48, 68))
     )
     assert forehead[:, 1].mean() < right_eye[:, 1].mean() < mouth[:, 1].mean() < jaw[8, 1]
     assert right_eye[:, 0].max() < mouth[:, 0].mean() < left_eye[:, 0].min()
     assert (np.diff(jaw[1:-1, 0]) > 0).all() and (np.diff(forehead[2:-2, 0]) > 0).all()
-    masks = {kind: hulls.hull(found, kind, 224).astype(bool) for kind in hulls.HULLS}
-    short = hulls.hull(found[:68], "face", 224).astype(bool)
+    masks = {kind: hulls.hull(actual, kind, 224).astype(bool) for kind in hulls.HULLS}
+    short = hulls.hull(actual[:68], "face", 224).astype(bool)
     sizes = {kind: mask.sum() for kind, mask in masks.items()}
     assert (
         sizes["components"] < sizes["extended"] < sizes["face"]
@@ -69,7 +69,7 @@ def test_faces_are_real_of_the_corpus_and_spread_over_each_video():
     with pytest.raises(ValueError, match="video a is in the sample but not in split val"):
         real_faces(sample, index, "val", RECIPE)
     with pytest.raises(
-        ValueError, match="sbi.faces is 'celebdf2', of which split train has no real crop"
+        ValueError, match=r"sbi.faces is 'celebdf2', of which split train has no real crop"
     ):
         real_faces(sample, index, "train", replace(RECIPE, faces="celebdf2"))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake_repro.methods.sbi.recipe import Sam, optimiser, rate
+from deepfake_repro.methods.sbi.recipe import Sam, build_optimizer, learning_rate
 from deepfake_repro.project import params
 from deepfake_repro.training.detector import build_detector
 from support.toy_sbi import PARAMS, TOY, trained
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_rate_is_constant_and_then_linear_to_zero():
-    rates = [rate(PARAMS.profile("paper").sbi, epoch) for epoch in range(100)]
+    rates = [learning_rate(PARAMS.profile("paper").sbi, epoch) for epoch in range(100)]
     assert rates[:76] == [1e-3] * 76 and rates[99] == pytest.approx(1e-3 / 25)
     assert np.allclose(np.diff(rates[75:]), -1e-3 / 25)
     warm = replace(PARAMS.profile("paper").sbi, warmup_epochs=2)
-    assert [rate(warm, *at) for at in ((0, 0.5), (1, 0.0), (1, 1.0), (2, 0.0))] == [
+    assert [learning_rate(warm, *at) for at in ((0, 0.5), (1, 0.0), (1, 1.0), (2, 0.0))] == [
         0.25e-3,
         0.5e-3,
         1e-3,
@@ -33,10 +33,12 @@ def test_rate_is_constant_and_then_linear_to_zero():
 
 def test_adamw_scales_its_rates_by_layer_and_unknown_optimisers_are_refused():
     network = build_detector(TOY.architecture, 2, depth=2, input_size=64)
-    found = optimiser(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
-    assert {group["lr_scale"] for group in found.param_groups} == {0.5**power for power in range(4)}
-    with pytest.raises(ValueError, match="sbi.optimiser is 'lion'; known: sgd, adamw"):
-        optimiser(network, replace(TOY, optimiser="lion"))
+    actual = build_optimizer(network, replace(TOY, optimiser="adamw", layer_decay=0.5))
+    assert {group["lr_scale"] for group in actual.param_groups} == {
+        0.5**power for power in range(4)
+    }
+    with pytest.raises(ValueError, match=r"sbi.optimiser is 'lion'; known: sgd, adamw"):
+        build_optimizer(network, replace(TOY, optimiser="lion"))
 
 
 def test_sam_steps_by_the_gradient_found_uphill():

@@ -1,1 +1,1 @@
-"""The paper's own method: a face foundation model fine-tuned with triplet losses (Sections 3.3 and 4.3)."""
+"""The paper's method: a face foundation model fine-tuned with triplet losses (Section 3.3)."""

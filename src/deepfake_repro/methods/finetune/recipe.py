@@ -1,34 +1,50 @@
-"""The recipe of Section 4.3: AdamW, layer-wise learning-rate decay, linear warm-up, cosine, lowest validation loss.
+"""The recipe of Section 4.3: AdamW, layer-wise decay, warm-up, cosine, lowest validation loss.
 
-``fit`` sees training and validation crops only; no test crop can reach it. A run that was cut off
-goes on from its last checkpoint (``loop``) when it is started again.
+``fine_tune`` receives training and validation crops only; no test crop can reach it. An interrupted
+run resumes from its last checkpoint (``training.loop``) when rerun.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ...project.params import Variant
 from ...project.recipes import Train
 from ...training.detector import Detector, over_views
-from ...training.devices import gathered, shown
+from ...training.devices import gather_across_devices, with_progress
 from ...training.loading import Batch
-from ...training.loop import Best, Fit, Loop, Sums, Terms, read
+from ...training.loop import (
+    LOSS,
+    BestEpoch,
+    Loop,
+    SelectedResult,
+    Sums,
+    Terms,
+    not_finite,
+    read_terms,
+)
 from ...training.losses import TRIPLET_LOSSES, active_fraction, cross_entropy
+from ...training.schedules import warmup_cosine
 
 
 @dataclass(frozen=True)
 class Objective:
-    """``L = L_BCE + w · L_tri`` (Section 3.3); ``triplet`` is ``none`` or a key of ``TRIPLET_LOSSES``."""
+    """The loss ``L = L_BCE + w · L_tri`` (Section 3.3).
+
+    ``triplet``: ``none`` or a key of ``TRIPLET_LOSSES``; ``selection``: the term whose validation
+    mean chooses the epoch.
+    """
 
     triplet: str
     margin: float
@@ -41,16 +57,19 @@ class Objective:
         logits: torch.Tensor,
         labels: torch.Tensor,
         triplet_labels: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """Scalars ``total``, ``cross_entropy``, ``triplet`` and ``active`` (share of valid triplets that act)."""
+    ) -> Terms:
+        """Compute scalars ``total``, ``cross_entropy``, ``triplet`` and ``active``.
+
+        ``active`` is the share of valid triplets that are active.
+        """
         classification = cross_entropy(logits, labels)
         if self.triplet == "none":
-            nothing = torch.zeros_like(classification)
+            zero = torch.zeros_like(classification)
             return {
                 "total": classification,
                 "cross_entropy": classification,
-                "triplet": nothing,
-                "active": nothing,
+                "triplet": zero,
+                "active": zero,
             }
         triplet = TRIPLET_LOSSES[self.triplet](embeddings, triplet_labels, self.margin)
         active = active_fraction(embeddings.detach(), triplet_labels, self.margin)
@@ -62,8 +81,8 @@ class Objective:
         }
 
 
-def objective(variant: Variant, recipe: Train) -> Objective:
-    """The objective of one row of Table 3; ``ValueError`` if ``params.yaml`` names an unknown loss."""
+def build_objective(variant: Variant, recipe: Train) -> Objective:
+    """Build the objective of a row of Table 3; ``ValueError`` for an unknown value."""
     if variant.triplet not in {"none", *TRIPLET_LOSSES}:
         raise ValueError(
             f"triplet loss {variant.triplet!r} is unknown; known: none, {', '.join(TRIPLET_LOSSES)}"
@@ -75,138 +94,128 @@ def objective(variant: Variant, recipe: Train) -> Objective:
     return Objective(variant.triplet, variant.margin, variant.weight, recipe.selection)
 
 
-def optimiser(model: Detector, recipe: Train) -> torch.optim.AdamW:
-    """AdamW over groups whose ``lr_scale`` is ``layer_decay ** (depth + 1 - layer)``; no decay for 1-D tensors."""
+def build_optimizer(model: Detector, recipe: Train) -> torch.optim.AdamW:
+    """Build AdamW with layer-wise decay of the learning rate and no weight decay for 1-D tensors.
+
+    A group's ``lr_scale`` is ``layer_decay ** (depth + 1 - layer)``.
+    """
     groups = param_groups_layer_decay(
         model.encoder,
         weight_decay=recipe.weight_decay,
         layer_decay=recipe.layer_decay,
-        no_weight_decay_list=model.encoder.no_weight_decay(),
+        no_weight_decay_list=model.vit.no_weight_decay(),
     )
     return torch.optim.AdamW(
         groups, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=recipe.fused
     )
 
 
-def schedule(
+def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Train, steps_per_epoch: int
 ) -> CosineLRScheduler:
-    """Linear warm-up from 0, then half a cosine to the floor; ``step_update(t)`` goes *before* step t.
-
-    timm's scheduler multiplies by each group's ``lr_scale``; torch's own schedulers would ignore it
-    and layer decay would silently not act. Raises ``ValueError`` if no epoch is left after the
-    warm-up.
-    """
-    if recipe.warmup_epochs >= recipe.epochs:
-        raise ValueError(
-            f"train.warmup_epochs is {recipe.warmup_epochs}: keep it below train.epochs, {recipe.epochs}"
-        )
-    return CosineLRScheduler(
+    """Build the schedule of Section 4.3; ``step_update(t)`` is called *before* step t."""
+    return warmup_cosine(
         optimizer,
-        t_initial=(recipe.epochs - recipe.warmup_epochs) * steps_per_epoch,
-        lr_min=recipe.min_learning_rate,
-        warmup_t=recipe.warmup_epochs * steps_per_epoch,
-        warmup_lr_init=0.0,
-        warmup_prefix=True,
-        t_in_epochs=False,
+        epochs=recipe.epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        steps_per_epoch=steps_per_epoch,
+        floor=recipe.min_learning_rate,
+        block="train",
     )
 
 
 class _FineTuning(Loop):
-    """The steps of ``fit``; the checkpoint also holds the weight of the triplet loss."""
+    """The steps of ``fine_tune``; the checkpoint also keeps the weight of the triplet loss."""
 
     def __init__(
         self,
         model: Detector,
         train: DataLoader,
         validation: DataLoader,
-        loss: Objective,
+        objective: Objective,
         recipe: Train,
         *,
         fabric: Fabric,
         **rest: Any,
     ) -> None:
         bare = model.to(memory_format=torch.channels_last) if recipe.channels_last else model
-        optimizer = optimiser(bare, recipe)
-        self.model, wrapped = fabric.setup(
-            torch.compile(bare) if recipe.compile else bare, optimizer
-        )
-        super().__init__(
-            train, wrapped, schedule(optimizer, recipe, len(train)), recipe, fabric=fabric, **rest
-        )
-        self.bare, self.validation, self.loss = bare, validation, loss
-        self.best = Best()
+        optimizer = build_optimizer(bare, recipe)
+        schedule = build_schedule(optimizer, recipe, len(train))
+        # torch types what compile returns as a function.
+        network = cast(nn.Module, torch.compile(bare)) if recipe.compile else bare
+        self.model, wrapped = fabric.setup(network, optimizer)
+        super().__init__(train, wrapped, schedule, recipe, fabric=fabric, **rest)
+        self.bare = bare
+        self.validation = validation
+        self.objective = objective
+        self.best = BestEpoch()
         self.parts |= {"model": bare, "best": self.best}
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"weight": self.loss.weight}
+        return super().state() | {"weight": self.objective.weight}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.loss = replace(self.loss, weight=state["weight"])
+        self.objective = replace(self.objective, weight=state["weight"])
 
     def terms(self, batch: Batch) -> Terms:
         self.model.train()
         images, labels, triplet_labels = (self.fabric.to_device(part) for part in batch[:3])
-        whole = (
-            gathered(part, self.fabric)
-            for part in (*over_views(self.model, images), labels, triplet_labels)
-        )
-        return self.loss(*whole)
+        embeddings, logits = over_views(self.model, images)
+        parts = (embeddings, logits, labels, triplet_labels)
+        return self.objective(*(gather_across_devices(part, self.fabric) for part in parts))
 
-    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
+    def finish_epoch(self, means: dict[str, float], caption: str) -> dict[str, float]:
         if not self.history and self.recipe.balance == "first_epoch":
-            self.loss = balanced(self.loss, means)
-        validation = _validate(self.model, self.validation, self.loss, self.fabric, what)
+            self.objective = balance(self.objective, means)
+        validation = _validate(self.model, self.validation, self.objective, self.fabric, caption)
         self.best.offer(-validation, len(self.history) + 1, self.bare.state_dict())
         return {
             "train_loss": means["total"],
             "cross_entropy": means["cross_entropy"],
             "triplet_loss": means["triplet"],
-            "triplet_weight": self.loss.weight,
+            "triplet_weight": self.objective.weight,
             "active_fraction": means["active"],
             "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
             "validation_loss": validation,
         }
 
 
-def balanced(loss: Objective, means: dict[str, float]) -> Objective:
-    """``loss`` with the weight that brings both losses into a similar range: mean cross-entropy / mean triplet loss.
+def balance(objective: Objective, means: dict[str, float]) -> Objective:
+    """Set the weight that brings both losses into a similar range (Section 3.3).
 
-    The paper sets it by hand ("both losses in a similar range", Section 3.3). Without a triplet
-    loss nothing changes.
+    It is mean cross-entropy / mean triplet loss; the paper sets it by hand. Without a triplet loss
+    nothing changes.
     """
-    return (
-        replace(loss, weight=means["cross_entropy"] / means["triplet"])
-        if means["triplet"] > 0
-        else loss
-    )
+    if means["triplet"] > 0:
+        return replace(objective, weight=means["cross_entropy"] / means["triplet"])
+    return objective
 
 
-def fit(
+def fine_tune(
     model: Detector,
     train: DataLoader,
     validation: DataLoader,
-    loss: Objective,
+    objective: Objective,
     recipe: Train,
     *,
     seed: int,
     scratch: Path,
     fabric: Fabric,
     report: Callable[[str], None] = print,
-) -> Fit:
+) -> SelectedResult:
     """Train for ``recipe.epochs``, keep the epoch with the lowest validation loss (Section 4.3).
 
     Resumes from ``scratch/last.pt``: a resumed run repeats an uninterrupted one exactly, and
     several devices repeat one up to rounding, because a batch depends on (seed, step) only. Raises
-    ``ValueError`` on a loss that is not finite, naming the crops, and if a batch does not fit into
-    memory, naming a size that does.
+    ``ValueError`` for a loss that is not finite, naming the crops, and for a batch that does not
+    fit into memory, naming a size that does.
     """
     run = _FineTuning(
         model,
         train,
         validation,
-        loss,
+        objective,
         recipe,
         seed=seed,
         scratch=scratch,
@@ -214,18 +223,28 @@ def fit(
         report=report,
     )
     history = run.run()
-    return Fit(history, run.best.epoch, run.best.weights, run.loss.weight, run.watch.summary())
+    return SelectedResult(
+        history,
+        run.watch.summary(),
+        best_epoch=run.best.epoch,
+        best_state=run.best.weights,
+        triplet_weight=run.objective.weight,
+    )
 
 
 @torch.no_grad()
 def _validate(
-    model: Detector, loader: DataLoader, loss: Objective, fabric: Fabric, what: str
+    model: nn.Module, loader: DataLoader, objective: Objective, fabric: Fabric, caption: str
 ) -> float:
-    """Mean over all crops; each device has whole batches of its own, which are those of one device."""
+    """Average the selected term over all crops; each device evaluates whole batches."""
     model.eval()
     sums = Sums()
-    for batch in shown(loader, f"{what} validation", len(loader), fabric):
+    for batch in with_progress(loader, f"{caption} validation", len(loader), fabric):
         images, labels, triplet_labels, items = (fabric.to_device(part) for part in batch)
-        terms = loss(*over_views(model, images), labels, triplet_labels)
-        sums.add(read(terms, lambda items=items: items, "sample", "train"), len(images))
-    return sums.over_devices(fabric).means()[loss.selection]
+        embeddings, logits = over_views(model, images)
+        terms = objective(embeddings, logits, labels, triplet_labels)
+        values = read_terms(terms)
+        if not math.isfinite(values[LOSS]):
+            raise not_finite(values[LOSS], items, "sample", "train")
+        sums.add(values, len(images))
+    return sums.over_devices(fabric).means()[objective.selection]

@@ -1,1 +1,1 @@
-"""FSFM's pre-training on real faces: masked image modelling and instance discrimination (Section 3.2)."""
+"""FSFM's pre-training: masked images of real faces and instance discrimination (Section 3.2)."""

@@ -1,8 +1,8 @@
-"""FSFM's two networks, in the shapes and names of its released files (Section 3.2).
+"""FSFM's two networks, with the shapes and names of its released files (Section 3.2).
 
-The *online* network (``FSFM``) sees the visible patches, paints the hidden ones and describes the face; the
-*target* (``Branch``) sees all patches and only describes it. For ViT-B/16 and FSFM's own decoders the online
-network has the 297 tensors of the released checkpoint.
+The *online* network (``FSFM``) sees the visible patches, reconstructs the hidden ones and describes
+the face; the *target* network (``Target``) sees all patches and only describes it. For ViT-B/16 and
+FSFM's own decoders the online network has the 297 tensors of the released checkpoint.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 from torch.nn import functional as F
@@ -23,7 +24,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def sincos_table(width: int, grid: int) -> torch.Tensor:
-    """Fixed positions ``[1, 1 + grid², width]``: the column's sines and cosines, then the row's; zeros for CLS."""
+    """Compute fixed sine-cosine positions ``[1, 1 + grid², width]``, zeros for CLS.
+
+    The first half of the width encodes the column, the second the row.
+    """
     frequencies = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     angles = torch.arange(grid, dtype=torch.float64)[:, None] * frequencies
     axis = torch.cat([angles.sin(), angles.cos()], 1)
@@ -32,14 +36,13 @@ def sincos_table(width: int, grid: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def begin_from_nothing(encoder: VisionTransformer) -> None:
-    """Fresh weights as FSFM's own pre-training begins with: MAE's initialisation and fixed sine-cosine positions."""
-    _fresh(encoder.blocks)
+def initialise_from_scratch(encoder: VisionTransformer) -> None:
+    """Give ``encoder`` FSFM's fresh weights: MAE's initialisation, fixed sine-cosine positions."""
+    cls_token, positions = _class_token_and_positions(encoder)
+    _initialise(encoder.blocks)
     nn.init.xavier_uniform_(encoder.patch_embed.proj.weight.flatten(1))
-    nn.init.normal_(encoder.cls_token, std=0.02)
-    encoder.pos_embed.copy_(
-        sincos_table(encoder.pos_embed.shape[-1], encoder.patch_embed.grid_size[0])
-    )
+    nn.init.normal_(cls_token, std=0.02)
+    positions.copy_(sincos_table(positions.shape[-1], encoder.patch_embed.grid_size[0]))
 
 
 class Projection(nn.Module):
@@ -47,68 +50,67 @@ class Projection(nn.Module):
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.projection_head = _fresh(
+        self.projection_head = _initialise(
             nn.Sequential(
                 nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, out)
             )
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``[B, width]`` -> ``[B, out]``."""
+        """Project ``[B, width]`` -> ``[B, out]``."""
         return self.projection_head(features)
 
 
 class Branch(nn.Module):
-    """Encoder, rep decoder and projector, which both networks have; tensors named as in FSFM's released files.
+    """Encoder, rep decoder and projector, which both networks have.
 
-    The encoder's parts are taken from a timm ViT (class token, plain blocks) and trained in place;
-    its positions are frozen. Raises ``ValueError`` for a network without exactly one class token.
+    Tensors are named as in FSFM's released files. The encoder's parts are those of a timm ViT
+    (class token, plain blocks) and trained in place; its positions are frozen. Raises
+    ``ValueError`` for a network without exactly one class token.
     """
+
+    cls_token: nn.Parameter
+    patch_embed: PatchEmbed
+    blocks: nn.Sequential
+    pos_embed: nn.Parameter
+    norm: nn.Module
 
     def __init__(self, encoder: VisionTransformer | Branch, recipe: Pretrain) -> None:
         super().__init__()
-        if (
-            encoder.cls_token is None
-            or encoder.pos_embed.shape[1] != 1 + encoder.patch_embed.num_patches
-        ):
-            raise ValueError(
-                "FSFM pre-training needs a ViT with one class token and a position for every token"
-            )
-        width = encoder.cls_token.shape[-1]
-        self.cls_token, self.patch_embed, self.blocks = (
-            encoder.cls_token,
-            encoder.patch_embed,
-            encoder.blocks,
-        )
-        self.pos_embed = _frozen(encoder.pos_embed.detach().clone())
-        # A network that pools by the mean has its fresh norm behind the pooling.
-        self.norm = encoder.fc_norm if isinstance(encoder.norm, nn.Identity) else encoder.norm
+        cls_token, positions = _class_token_and_positions(encoder)
+        width = cls_token.shape[-1]
+        self.cls_token = cls_token
+        self.patch_embed = encoder.patch_embed
+        self.blocks = encoder.blocks
+        self.pos_embed = _frozen(positions.detach().clone())
+        self.norm = encoder.norm
+        if isinstance(encoder, VisionTransformer) and isinstance(encoder.norm, nn.Identity):
+            self.norm = encoder.fc_norm  # of a network that pools by the mean, after the pooling
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.rep_decoder_embed = _fresh(nn.Linear(width, width))
-        # Kept from FSFM: it stores a table here but leaves it zero, so this decoder knows no
-        # positions.
+        self.rep_decoder_embed = _initialise(nn.Linear(width, width))
+        # As in FSFM, which stores a table here but leaves it zero: this decoder has no positions.
         self.rep_decoder_pos_embed = _frozen(torch.zeros_like(self.pos_embed))
         self.rep_decoder_blocks = _blocks(width, recipe.rep_depth, recipe.rep_heads)
         self.rep_decoder_norm = nn.LayerNorm(width, eps=1e-6)
-        self.rep_decoder_pred = _fresh(nn.Linear(width, width))
+        self.rep_decoder_pred = _initialise(nn.Linear(width, width))
         self.projector = Projection(width, recipe.projector_hidden, recipe.projector_out)
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """What fine-tuning keeps, and the norm behind it; the rest of the network is only for pre-training."""
+        """Yield what fine-tuning keeps, and the norm after it."""
         yield self.cls_token
         for part in (self.patch_embed, self.blocks, self.norm):
             yield from part.parameters()
 
     def tokens(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Encoder output ``[B, 1 + V, D]``: CLS, then the V patches not hidden by ``mask`` ``[B, N]``."""
+        """Encode images to ``[B, 1 + V, D]``: CLS, and V patches not hidden by ``mask``."""
         patches = self.patch_embed(images) + self.pos_embed[:, 1:]
         if mask is not None:
             patches = patches[~mask].reshape(len(images), -1, patches.shape[-1])
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(images), -1, -1)
         return self.norm(self.blocks(torch.cat([cls, patches], 1)))
 
-    def completed(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``[B, 1 + N, D]``: ``tokens`` with the mask token at every hidden place."""
+    def complete(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Insert the mask token at every hidden position: ``[B, 1 + N, D]``."""
         if mask is None:
             return tokens
         patches = self.mask_token.to(tokens.dtype).expand(*mask.shape, -1).clone()
@@ -116,61 +118,81 @@ class Branch(nn.Module):
         return torch.cat([tokens[:, :1], patches], 1)
 
     def represent(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """One vector per image ``[B, out]``: rep decoder, mean over all tokens (CLS too), projector."""
-        tokens = self.completed(self.rep_decoder_embed(tokens), mask) + self.rep_decoder_pos_embed
-        return self.projector(
-            self.rep_decoder_pred(self.rep_decoder_norm(self.rep_decoder_blocks(tokens))).mean(1)
-        )
+        """Describe each image by a vector ``[B, out]``.
+
+        It is the projected mean over all tokens, CLS too, of the rep decoder.
+        """
+        inputs = self.complete(self.rep_decoder_embed(tokens), mask) + self.rep_decoder_pos_embed
+        decoded = self.rep_decoder_norm(self.rep_decoder_blocks(inputs))
+        return self.projector(self.rep_decoder_pred(decoded).mean(1))
+
+
+class Target(Branch):
+    """The target network: it sees whole images and learns no gradient."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The target's key ``[B, out]`` of the whole images ``[B, 3, S, S]``."""
+        """Compute the keys ``[B, out]`` of images ``[B, 3, S, S]``."""
         return self.represent(self.tokens(images))
 
 
 class FSFM(Branch):
     """The online network: a ``Branch`` with a predictor and a pixel decoder (Section 3.2).
 
-    Raises ``ValueError`` if ``recipe.decoder_width`` does not divide by 4 and by
+    Raises ``ValueError`` if ``recipe.decoder_width`` is not divisible by 4 and by
     ``recipe.decoder_heads``.
     """
 
     def __init__(self, encoder: VisionTransformer, recipe: Pretrain) -> None:
         super().__init__(encoder, recipe)
-        width, inner = self.cls_token.shape[-1], recipe.decoder_width
+        width = self.cls_token.shape[-1]
+        inner = recipe.decoder_width
         if inner % 4 or inner % recipe.decoder_heads:
             raise ValueError(
-                f"pretrain.decoder_width is {inner}: take a multiple of 4 and of decoder_heads"
+                f"pretrain.decoder_width is {inner}: use a multiple of 4 and of decoder_heads"
             )
         self.patch = self.patch_embed.patch_size[0]
         self.predictor = Projection(
             recipe.projector_out, recipe.projector_hidden, recipe.projector_out
         )
-        self.decoder_embed = _fresh(nn.Linear(width, inner))
+        self.decoder_embed = _initialise(nn.Linear(width, inner))
         self.decoder_pos_embed = _frozen(sincos_table(inner, self.patch_embed.grid_size[0]))
         self.decoder_blocks = _blocks(inner, recipe.decoder_depth, recipe.decoder_heads)
         self.decoder_norm = nn.LayerNorm(inner, eps=1e-6)
-        self.decoder_pred = _fresh(nn.Linear(inner, 3 * self.patch**2))
+        self.decoder_pred = _initialise(nn.Linear(inner, 3 * self.patch**2))
 
     def forward(
         self, images: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels ``[B, N, 3 p²]`` of every patch (normalised patches) and query ``[B, out]`` of unit length.
+        """Predict normalised pixels ``[B, N, 3 p²]`` of every patch and unit queries ``[B, out]``.
 
-        ``images`` ``[B, 3, S, S]``; ``mask`` bool ``[B, N]``, True = hidden, as many in every
+        ``images`` ``[B, 3, S, S]``; ``mask`` bool ``[B, N]``, True = hidden, equally many in every
         image.
         """
         tokens = self.tokens(images, mask)
-        inner = self.decoder_embed(self.completed(tokens, mask)) + self.decoder_pos_embed
+        inner = self.decoder_embed(self.complete(tokens, mask)) + self.decoder_pos_embed
         pixels = self.decoder_pred(self.decoder_norm(self.decoder_blocks(inner)))[:, 1:]
         return pixels, F.normalize(self.predictor(self.represent(tokens, mask)).float(), dim=1)
 
 
-def target_of(model: FSFM, recipe: Pretrain) -> Branch:
-    """The target network: a copy of the online one without predictor and pixel decoder, which learns no gradient."""
-    target = Branch(copy.deepcopy(model), recipe)
-    own = model.state_dict()
-    target.load_state_dict({name: own[name] for name in target.state_dict()})
+def build_target(model: FSFM, recipe: Pretrain) -> Target:
+    """Copy the online network without predictor and pixel decoder, frozen."""
+    target = Target(copy.deepcopy(model), recipe)
+    online = model.state_dict()
+    target.load_state_dict({name: online[name] for name in target.state_dict()})
     return target.requires_grad_(False).eval()
+
+
+def _class_token_and_positions(
+    encoder: VisionTransformer | Branch,
+) -> tuple[nn.Parameter, nn.Parameter]:
+    cls_token = encoder.cls_token
+    positions = encoder.pos_embed
+    tokens = 1 + encoder.patch_embed.num_patches
+    if cls_token is None or positions is None or positions.shape[1] != tokens:
+        raise ValueError(
+            "FSFM pre-training needs a ViT with one class token and a position for every token"
+        )
+    return cls_token, positions
 
 
 def _frozen(table: torch.Tensor) -> nn.Parameter:
@@ -178,18 +200,13 @@ def _frozen(table: torch.Tensor) -> nn.Parameter:
 
 
 def _blocks(width: int, depth: int, heads: int) -> nn.Sequential:
-    return _fresh(
-        nn.Sequential(
-            *(
-                Block(width, heads, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
-                for _ in range(depth)
-            )
-        )
-    )
+    norm: Any = partial(nn.LayerNorm, eps=1e-6)  # timm's annotation expects a class
+    blocks = (Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))
+    return _initialise(nn.Sequential(*blocks))
 
 
-def _fresh(module: M) -> M:
-    """MAE's initialisation: Xavier-uniform weights and zero biases for linear layers."""
+def _initialise(module: M) -> M:
+    """Apply MAE's initialisation: Xavier-uniform weights and zero biases for linear layers."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight)

@@ -1,9 +1,9 @@
-"""LNCLIP-DF's recipe: cycles of a cosine rate, batches of pairs, the epoch kept that the validation split prefers.
+"""LNCLIP-DF's recipe: a cyclic cosine rate, paired batches, the epoch that validation prefers.
 
-Only LayerNorms and head are in the optimiser, in the checkpoint and in the outcome: a hundred
-thousand numbers. The second paper chose its checkpoints on held-out parts of corpora that are test
-sets too; here the validation split of the training corpora decides, and no test crop can reach
-``fit``.
+The optimizer, the checkpoint and the result contain LayerNorms and head only: a hundred thousand
+numbers. The second paper chose its checkpoints on held-out parts of corpora that are test sets too;
+here the validation split of the training corpora decides, and no test crop can reach
+``train_lnclip``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from sklearn.metrics import average_precision_score
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ...evaluation.metrics import auc
 from ...project.recipes import LnClip
 from ...training.detector import Detector, by_view, over_views, probabilities
-from ...training.devices import gathered, of_all_devices, shown
-from ...training.loading import Batch, seed_of
-from ...training.loop import Best, Fit, Loop, Rate, Sums, Terms
-from .sphere import SphereObjective, interpolated, trainable
+from ...training.devices import gather_across_devices, gather_batches, with_progress
+from ...training.loading import Batch, derive_seed
+from ...training.loop import BestEpoch, Loop, SelectedResult, Sums, Terms
+from ...training.schedules import StepSchedule
+from .sphere import SphereObjective, interpolate, trainable
 
 SELECTIONS = {"validation_loss": -1.0, "video_auc": 1.0, "video_map": 1.0}
 """Column of the history that chooses the epoch; the sign says whether more is better."""
 
 
-def optimiser(detector: Detector, recipe: LnClip) -> torch.optim.AdamW:
-    """AdamW over the trained parameters only; without weight decay it is Adam, the paper's word."""
+def build_optimizer(detector: Detector, recipe: LnClip) -> torch.optim.AdamW:
+    """Build AdamW over the trained parameters only; without weight decay it is the paper's Adam."""
     return torch.optim.AdamW(
         trainable(detector).values(),
         lr=recipe.learning_rate,
@@ -44,9 +46,9 @@ def optimiser(detector: Detector, recipe: LnClip) -> torch.optim.AdamW:
 
 
 def learning_rate(epoch: float, recipe: LnClip) -> float:
-    """Rate at ``epoch`` (fractions count steps): in each cycle a linear warm-up, then half a cosine to the floor.
+    """Compute the rate at ``epoch`` (fractions are steps): per cycle a warm-up, then half a cosine.
 
-    One warm-up epoch in cycles of ten is the paper's; none is torch's
+    One epoch of linear warm-up in cycles of ten is the paper's; none is torch's
     ``CosineAnnealingWarmRestarts``, the code's. Raises ``ValueError`` if the warm-up fills the
     cycle.
     """
@@ -55,18 +57,18 @@ def learning_rate(epoch: float, recipe: LnClip) -> float:
             f"lnclip.warmup_epochs is {recipe.warmup_epochs}: keep it below lnclip.cycle_epochs, "
             f"{recipe.cycle_epochs}"
         )
-    place, low, high = epoch % recipe.cycle_epochs, recipe.min_learning_rate, recipe.learning_rate
-    if place < recipe.warmup_epochs:
-        return (
-            recipe.warmup_learning_rate
-            + (high - recipe.warmup_learning_rate) * place / recipe.warmup_epochs
-        )
-    share = (place - recipe.warmup_epochs) / (recipe.cycle_epochs - recipe.warmup_epochs)
+    position = epoch % recipe.cycle_epochs
+    low = recipe.min_learning_rate
+    high = recipe.learning_rate
+    if position < recipe.warmup_epochs:
+        first = recipe.warmup_learning_rate
+        return first + (high - first) * position / recipe.warmup_epochs
+    share = (position - recipe.warmup_epochs) / (recipe.cycle_epochs - recipe.warmup_epochs)
     return low + (high - low) * (1 + math.cos(math.pi * share)) / 2
 
 
 class _LnClip(Loop):
-    """The steps of ``fit``; the frozen parameters are those of the start and in no checkpoint."""
+    """The steps of ``train_lnclip``; frozen parameters are the start's and in no checkpoint."""
 
     block = "lnclip"
 
@@ -85,15 +87,19 @@ class _LnClip(Loop):
             raise ValueError(
                 f"lnclip.selection is {recipe.selection!r}; known: {', '.join(SELECTIONS)}"
             )
-        self.network, optimizer = fabric.setup(detector, optimiser(detector, recipe))
-        clock = Rate(optimizer, lambda step: learning_rate(step / len(train), recipe))
-        super().__init__(train, optimizer, clock, recipe, fabric=fabric, **rest)
-        self.detector, self.validation, self.videos = detector, validation, videos
-        self.loss, self.best = SphereObjective(recipe.alignment, recipe.uniformity), Best()
+        self.network, optimizer = fabric.setup(detector, build_optimizer(detector, recipe))
+        steps = len(train)
+        schedule = StepSchedule(optimizer, lambda step: learning_rate(step / steps, recipe))
+        super().__init__(train, optimizer, schedule, recipe, fabric=fabric, **rest)
+        self.detector = detector
+        self.validation = validation
+        self.videos = videos
+        self.objective = SphereObjective(recipe.alignment, recipe.uniformity)
+        self.best = BestEpoch()
         self.parts["best"] = self.best
 
     def tuned(self) -> dict[str, torch.Tensor]:
-        """The tensors that are trained."""
+        """Return the trained tensors by name."""
         return {name: parameter.detach() for name, parameter in trainable(self.detector).items()}
 
     def state(self) -> dict[str, Any]:
@@ -101,39 +107,38 @@ class _LnClip(Loop):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        restore(self.detector, state["tuned"])
+        load_tuned(self.detector, state["tuned"])
 
     def terms(self, batch: Batch) -> Terms:
         self.network.train()
         images, labels = (self.fabric.to_device(part) for part in batch[:2])
-        features, logits, labels = (
-            gathered(part, self.fabric) for part in (*self.network(images), labels)
-        )
-        if (
-            self.fabric.world_size > 1
-        ):  # every device makes the same new features, those that one would make
-            torch.manual_seed(seed_of(self.seed, self.step, 0))
-        features, several = interpolated(features, labels, self.recipe.slerp)
-        return self.loss(
-            features, self.detector.encoder.head(features) if self.recipe.slerp else logits, several
-        )
+        parts = (*self.network(images), labels)
+        features, logits, labels = (gather_across_devices(part, self.fabric) for part in parts)
+        if self.fabric.world_size > 1:
+            # Every device makes the same new features, those that a single device would make.
+            torch.manual_seed(derive_seed(self.seed, self.step, 0))
+        features, labels = interpolate(features, labels, self.recipe.slerp)
+        if self.recipe.slerp:
+            logits = self.detector.encoder.get_classifier()(features)
+        return self.objective(features, logits, labels)
 
-    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
-        batches = shown(self.validation, f"{what} validation", len(self.validation), self.fabric)
-        found = evaluate(self.network, batches, self.videos, self.loss, self.fabric)
-        selection = self.recipe.selection
-        self.best.offer(
-            SELECTIONS[selection] * found[selection], len(self.history) + 1, self.tuned()
+    def finish_epoch(self, means: dict[str, float], caption: str) -> dict[str, float]:
+        batches = with_progress(
+            self.validation, f"{caption} validation", len(self.validation), self.fabric
         )
+        validation = evaluate(self.network, batches, self.videos, self.objective, self.fabric)
+        selection = self.recipe.selection
+        value = SELECTIONS[selection] * validation[selection]
+        self.best.offer(value, len(self.history) + 1, self.tuned())
         return {
             "train_loss": means.pop("total"),
             **means,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            **found,
+            **validation,
         }
 
 
-def fit(
+def train_lnclip(
     detector: Detector,
     train: DataLoader,
     validation: DataLoader,
@@ -144,12 +149,13 @@ def fit(
     scratch: Path,
     fabric: Fabric,
     report: Callable[[str], None] = print,
-) -> Fit:
-    """Tune for ``recipe.epochs``; ``best_state`` holds the trained tensors of the epoch that ``selection`` prefers.
+) -> SelectedResult:
+    """Tune for ``recipe.epochs``, keep the trained tensors of the epoch ``selection`` prefers.
 
-    ``train``: over :class:`.methods.lnclip.pairing.PairedBatches`; ``videos``: video of each validation crop, in the
-    loader's order. Resumes from ``scratch/last.pt`` and repeats an uninterrupted run exactly; several devices repeat
-    one up to rounding. Raises ``ValueError`` on a non-finite loss.
+    ``train``: over :class:`.methods.lnclip.pairing.PairedBatches`; ``videos``: the video of each
+    validation crop, in the loader's order. Resumes from ``scratch/last.pt`` and repeats an
+    uninterrupted run exactly; several devices repeat one up to rounding. Raises ``ValueError`` for
+    a loss that is not finite.
     """
     run = _LnClip(
         detector,
@@ -162,46 +168,52 @@ def fit(
         fabric=fabric,
         report=report,
     )
-    return Fit(run.run(), run.best.epoch, run.best.weights, speed=run.watch.summary())
+    history = run.run()
+    return SelectedResult(
+        history, run.watch.summary(), best_epoch=run.best.epoch, best_state=run.best.weights
+    )
 
 
-def restore(detector: Detector, state: dict[str, torch.Tensor]) -> None:
-    """Put the tensors that ``fit`` kept into ``detector``; exactly its trained ones, else ``ValueError``."""
+def load_tuned(detector: Detector, state: dict[str, torch.Tensor]) -> None:
+    """Load the tensors that ``train_lnclip`` kept; ``ValueError`` for any other set of tensors."""
     if set(state) != set(trainable(detector)):
         raise ValueError(
-            "these weights are not of this network's LayerNorms and head: run the stage train_lnclip"
+            "these weights are not of this network's LayerNorms and head: "
+            "run the stage train_lnclip"
         )
     detector.load_state_dict(state, strict=False)
 
 
 @torch.no_grad()
 def evaluate(
-    network: Detector,
+    network: nn.Module,
     batches: Iterable[Batch],
     videos: Sequence[str],
-    loss: SphereObjective,
+    objective: SphereObjective,
     fabric: Fabric,
 ) -> dict[str, float]:
-    """``validation_loss`` (mean of the batches' totals), ``video_auc`` and ``video_map`` in [0, 1].
+    """Compute ``validation_loss`` (mean over crops), ``video_auc`` and ``video_map`` in [0, 1].
 
     A crop's feature is the normalised mean over its views, a video's score the mean P(fake) of its
-    crops. Each device has whole ``batches`` of its own, which are those of one device; ``videos``:
-    of all crops, in their order.
+    crops. Each device evaluates whole ``batches``; ``videos`` lists those of all crops, in order.
     """
     network.eval()
-    sums, scores, targets = Sums(), [], []
+    sums = Sums()
+    scores = []
+    targets = []
     for images, labels, *_ in batches:
         features, logits = by_view(network, fabric.to_device(images))
-        sums.add(
-            loss(F.normalize(features.mean(1), dim=1), logits.mean(1), fabric.to_device(labels)),
-            len(images),
-        )
+        features = F.normalize(features.mean(1), dim=1)
+        terms = objective(features, logits.mean(1), fabric.to_device(labels))
+        sums.add(terms, len(images))
         scores.append(probabilities(logits)[:, 1].cpu())
         targets.append(labels)
-    scores, targets = (torch.cat(of_all_devices(part, fabric)) for part in (scores, targets))
-    crops = pd.DataFrame({"video": videos, "label": targets, "score": scores.double()})
-    of_video = crops.groupby("video").mean()
-    label, score = of_video["label"].to_numpy().astype(np.int64), of_video["score"].to_numpy()
+    all_scores = torch.cat(gather_batches(scores, fabric)).double()
+    all_targets = torch.cat(gather_batches(targets, fabric))
+    crops = pd.DataFrame({"video": videos, "label": all_targets, "score": all_scores})
+    means = crops.groupby("video").mean()
+    label = means["label"].to_numpy().astype(np.int64)
+    score = means["score"].to_numpy()
     return {
         "validation_loss": sums.over_devices(fabric).means()["total"],
         "video_auc": auc(label, score),
@@ -210,13 +222,18 @@ def evaluate(
 
 
 @torch.inference_mode()
-def features(
+def extract_features(
     detector: Detector, loader: DataLoader, fabric: Fabric
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit features ``[N, D]`` (normalised means over views) and labels ``[N]`` of a loader's crops, on the CPU."""
+    """Compute unit features ``[N, D]`` and labels ``[N]`` of a loader's crops, on the CPU.
+
+    A crop's feature is the normalised mean over its views.
+    """
     detector.eval()
-    found = [
-        (F.normalize(over_views(detector, fabric.to_device(images))[0], dim=1).cpu(), labels)
-        for images, labels, *_ in loader
-    ]
-    return torch.cat([part for part, _ in found]), torch.cat([part for _, part in found])
+    features = []
+    labels = []
+    for images, batch_labels, *_ in loader:
+        embeddings, _ = over_views(detector, fabric.to_device(images))
+        features.append(F.normalize(embeddings, dim=1).cpu())
+        labels.append(batch_labels)
+    return torch.cat(features), torch.cat(labels)

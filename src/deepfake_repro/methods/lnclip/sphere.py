@@ -1,8 +1,8 @@
-"""LNCLIP-DF (Yermakov et al. 2025, arXiv:2508.06248): LayerNorm tuning, unit hypersphere, latent augmentation.
+"""LNCLIP-DF (Yermakov et al. 2025, arXiv:2508.06248): LayerNorms, hypersphere, latent augmentation.
 
-A pretrained ViT stays frozen but for its LayerNorms; the class token is L2-normalised; a linear
-head reads it. Features of one class are drawn together (alignment), all features are spread over
-the sphere (uniformity), and new ones are made on the great circles between features of a class
+A pretrained ViT stays frozen except for its LayerNorms; the class token is L2-normalised; a linear
+head classifies it. Features of one class are drawn together (alignment), all features are spread
+over the sphere (uniformity), and new ones are made on the great circles between features of a class
 (slerp: in the abstract's version of the paper, dropped by the later one). Written from the
 published formulas.
 """
@@ -18,28 +18,17 @@ from torch import Tensor, nn
 from ...project.recipes import LnClip
 from ...training import checkpoints
 from ...training.detector import Detector, build_detector
+from ...training.labels import Scheme, class_names
 from ...training.losses import cross_entropy, distances
 from ...training.transforms import Normalisation
 
-CLASSES = ("REAL", "FAKE")
+CLASSES = class_names(Scheme.binary)
 VIT_L14 = (104_450, 303_181_826)
 """Trained and all parameters of CLIP ViT-L/14 with a head of two classes: "0.03 % of the total"."""
 
 
-def build(recipe: LnClip) -> tuple[Detector, Normalisation]:
-    """The detector from its start weights, LayerNorms and head trainable, and how its inputs are normalised.
-
-    The demo's start has the final LayerNorm of its twelfth block, used here behind block ``depth``; it is tuned
-    like the others. Raises as :func:`.training.detector.build_detector` and
-    :func:`.training.checkpoints.load_start`.
-    """
-    detector = empty(recipe)
-    norm = checkpoints.load_start(detector, recipe.start)
-    return detector, norm
-
-
-def empty(recipe: LnClip) -> Detector:
-    """The network of :func:`build` with fresh weights: enough to count its parameters."""
+def build_sphere_detector(recipe: LnClip) -> Detector:
+    """Build the network with fresh weights; only LayerNorms and head are trainable."""
     detector = build_detector(
         recipe.architecture,
         len(CLASSES),
@@ -52,21 +41,33 @@ def empty(recipe: LnClip) -> Detector:
     return detector
 
 
+def start_sphere_detector(recipe: LnClip) -> tuple[Detector, Normalisation]:
+    """Build the network and load its start weights; return how its inputs are normalised.
+
+    The demo's start has the final LayerNorm of its twelfth block, used here after block ``depth``;
+    it is tuned like the others. Raises as :func:`.training.detector.build_detector` and
+    :func:`.training.checkpoints.load_start`.
+    """
+    detector = build_sphere_detector(recipe)
+    norm = checkpoints.load_start(detector, recipe.start)
+    return detector, norm
+
+
 def tune_layer_norms(detector: Detector) -> None:
-    """Freeze all but the head and every module that *is* a LayerNorm, whatever its name.
+    """Freeze everything but the head and the modules that are LayerNorms, whatever their names.
 
     Raises ``ValueError`` for a network without LayerNorms: only its head would learn.
     """
     norms = [module for module in detector.encoder.modules() if isinstance(module, nn.LayerNorm)]
     if not norms:
-        raise ValueError("lnclip.architecture has no LayerNorm to tune; take a vit_* name")
+        raise ValueError("lnclip.architecture has no LayerNorm to tune; choose a vit_* name")
     detector.requires_grad_(False)
-    for module in (*norms, detector.encoder.head):
+    for module in (*norms, detector.encoder.get_classifier()):
         module.requires_grad_(True)
 
 
 def trainable(detector: Detector) -> dict[str, nn.Parameter]:
-    """Name -> parameter of all that is trained."""
+    """Return the trained parameters by name."""
     return {
         name: parameter
         for name, parameter in detector.named_parameters()
@@ -75,14 +76,13 @@ def trainable(detector: Detector) -> dict[str, nn.Parameter]:
 
 
 def parameter_counts(detector: Detector) -> tuple[int, int]:
-    """Number of trained and of all parameters."""
-    return sum(p.numel() for p in trainable(detector).values()), sum(
-        p.numel() for p in detector.parameters()
-    )
+    """Count the trained and all parameters."""
+    trained = sum(parameter.numel() for parameter in trainable(detector).values())
+    return trained, sum(parameter.numel() for parameter in detector.parameters())
 
 
 def alignment(features: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
-    """Mean of ``||z_i - z_j|| ** power`` over all pairs i < j of one class (Wang & Isola 2020, with labels).
+    """Average ``||z_i - z_j|| ** power`` over all pairs i < j of one class (Wang & Isola 2020).
 
     ``features`` ``[B, D]`` of unit length, ``labels`` ``[B]`` -> scalar in [0, 2 ** power], at
     least fp32; 0 without such a pair.
@@ -93,10 +93,10 @@ def alignment(features: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
 
 
 def uniformity(features: Tensor, temperature: float = 2.0) -> Tensor:
-    """``log(mean over pairs i < j of exp(-t ||z_i - z_j||²))``, whatever their classes (Wang & Isola 2020).
+    """Compute ``log(mean over pairs i < j of exp(-t ||z_i - z_j||²))`` (Wang & Isola 2020).
 
-    ``features`` ``[B, D]`` of unit length -> scalar in [-4 t, 0], lower is more even; 0 without a
-    pair. The mean is kept above 1e-6.
+    Classes do not matter. ``features`` ``[B, D]`` of unit length -> scalar in [-4 t, 0], lower is
+    more even; 0 without a pair. The mean is clamped to at least 1e-6.
     """
     pairs = len(features) * (len(features) - 1) // 2
     if not pairs:
@@ -106,21 +106,22 @@ def uniformity(features: Tensor, temperature: float = 2.0) -> Tensor:
 
 
 def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """Points on the great circles from ``start`` to ``end``: ``(sin((1-t)θ) a + sin(tθ) b) / sin θ``, length one.
+    """Interpolate on great circles: ``(sin((1-t)θ) a + sin(tθ) b) / sin θ``, length one.
 
-    ``start``, ``end`` ``[..., D]`` of unit length, ``share`` t in [0, 1] ``[...]``. Equal ends give
-    that point; the angle is kept off 0 and π, where the formula divides by zero.
+    ``start`` a and ``end`` b ``[..., D]`` of unit length, ``share`` t in [0, 1] ``[...]``. Equal
+    ends give that point; the angle is kept off 0 and π, where the formula divides by zero.
     """
     cosine = (start * end).sum(-1).clamp(-1 + 1e-6, 1 - 1e-6)
     angle = cosine.acos()
-    weights = torch.sin((1 - share) * angle) / angle.sin(), torch.sin(share * angle) / angle.sin()
-    return F.normalize(weights[0][..., None] * start + weights[1][..., None] * end, dim=-1)
+    start_weight = torch.sin((1 - share) * angle) / angle.sin()
+    end_weight = torch.sin(share * angle) / angle.sin()
+    return F.normalize(start_weight[..., None] * start + end_weight[..., None] * end, dim=-1)
 
 
-def interpolated(features: Tensor, labels: Tensor, copies: int) -> tuple[Tensor, Tensor]:
-    """Latent augmentation: ``copies`` new features for each, in the place of the old ones.
+def interpolate(features: Tensor, labels: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+    """Augment in latent space: replace each feature by ``copies`` new ones.
 
-    Each is a :func:`slerp` towards a random feature of the same class (itself among them) by t ~
+    Each is a :func:`slerp` towards a random feature of the same class (possibly itself) by t ~
     U[0, 1], drawn from torch's global generator. ``[B, D]``, ``[B]`` -> ``[copies · B, D]``,
     ``[copies · B]``; 0 copies change nothing.
     """
@@ -143,7 +144,7 @@ class SphereObjective:
     uniformity: float
 
     def __call__(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Scalars ``total``, ``cross_entropy``, ``alignment`` and ``uniformity`` of a batch."""
+        """Compute scalars ``total``, ``cross_entropy``, ``alignment`` and ``uniformity``."""
         terms = {
             "cross_entropy": cross_entropy(logits, labels),
             "alignment": alignment(features, labels),

@@ -1,1 +1,1 @@
-"""The SBI baseline: self-blended images, made of real faces alone."""
+"""The SBI baseline: self-blended images, made from real faces only."""

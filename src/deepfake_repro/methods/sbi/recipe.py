@@ -1,14 +1,14 @@
-"""SBI's recipe: pairs of a real face and its self-blended copy, sharpness-aware SGD, a rate that falls at the end.
+"""SBI's recipe: pairs of a real face and its self-blended copy, sharpness-aware SGD.
 
-Only real crops are read, in training and in validation: the fakes are made here. What SBI publishes
-is its last epoch, so that is what is kept.
+Only real crops are read, in training and in validation: the fakes are made here. SBI publishes its
+last epoch, so that is what is kept.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,41 +24,44 @@ from torch.utils.data import DataLoader
 from ...evaluation.metrics import auc
 from ...project.recipes import Sbi
 from ...training.detector import Detector, over_views
-from ...training.devices import gathered, shown
-from ...training.loading import Batch, seed_of
-from ...training.loop import Loop, Rate, Sums, Terms
+from ...training.devices import gather_across_devices, with_progress
+from ...training.loading import Batch, derive_seed
+from ...training.loop import Loop, Sums, Terms, TrainingResult
 from ...training.losses import cross_entropy
+from ...training.schedules import StepSchedule
 from ...training.transforms import Normalisation, evaluation_transform
 from .blending import Draws, Pairs, random_views, self_blend
 
 
 class Sam:
-    """Sharpness-aware minimisation (Foret et al. 2021): the gradient is taken ``radius`` uphill of the weights.
+    """Sharpness-aware minimisation (Foret et al. 2021): use the gradient ``radius`` uphill.
 
-    Without ``climb`` before it, ``step`` is the optimiser's own.
+    Without ``climb`` before it, ``step`` is the optimizer's own.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, radius: float) -> None:
-        self.optimizer, self.radius, self.moves = optimizer, radius, []
+        self.optimizer = optimizer
+        self.radius = radius
+        self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @torch.no_grad()
     def climb(self) -> None:
-        """Move all weights by ``radius`` along the gradient; call between the two backward passes."""
+        """Move all weights by ``radius`` along the gradient; call between the backward passes."""
         weights = [
-            w
+            weight
             for group in self.optimizer.param_groups
-            for w in group["params"]
-            if w.grad is not None
+            for weight in group["params"]
+            if weight.grad is not None
         ]
-        norm = torch.stack([w.grad.norm() for w in weights]).norm()
-        self.moves = [(w, w.grad * (self.radius / (norm + 1e-12))) for w in weights]
+        norm = torch.stack([weight.grad.norm() for weight in weights]).norm()
+        self.moves = [(weight, weight.grad * (self.radius / (norm + 1e-12))) for weight in weights]
         for weight, move in self.moves:
             weight.add_(move)
         self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def step(self) -> None:
-        """Go back to where ``climb`` began and step by the gradient found uphill."""
+        """Return to where ``climb`` began and step along the gradient computed uphill."""
         for weight, move in self.moves:
             weight.sub_(move)
         self.moves = []
@@ -66,8 +69,11 @@ class Sam:
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def optimiser(model: Detector, recipe: Sbi) -> torch.optim.Optimizer:
-    """``sgd`` as SBI, or ``adamw`` with decay by layer, for a ViT. Raises ``ValueError`` for another name."""
+def build_optimizer(model: Detector, recipe: Sbi) -> torch.optim.Optimizer:
+    """Build ``sgd``, as in SBI, or ``adamw`` with layer-wise decay, for a ViT.
+
+    Raises ``ValueError`` for another name.
+    """
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
             model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
@@ -80,30 +86,28 @@ def optimiser(model: Detector, recipe: Sbi) -> torch.optim.Optimizer:
     raise ValueError(f"sbi.optimiser is {recipe.optimiser!r}; known: sgd, adamw")
 
 
-def rate(recipe: Sbi, epoch: int, share: float = 0.0) -> float:
-    """Learning rate at a ``share`` of epoch 0, 1, …: constant up to ``constant_epochs``, then linearly to 0.
+def learning_rate(recipe: Sbi, epoch: int, share: float = 0.0) -> float:
+    """Compute the rate at a ``share`` of epoch 0, 1, …: constant, then linear to 0.
 
-    As SBI has it, it falls from epoch to epoch; within the first ``warmup_epochs`` (SBI: none) it
-    rises from step to step.
+    As in SBI it falls from epoch to epoch, after ``constant_epochs``; within the first
+    ``warmup_epochs`` (SBI: none) it rises from step to step.
     """
-    falling = recipe.epochs - recipe.constant_epochs
+    falling_epochs = recipe.epochs - recipe.constant_epochs
+    falling = (recipe.epochs - epoch) / falling_epochs if falling_epochs else 1.0
     rising = (epoch + share) / recipe.warmup_epochs if epoch < recipe.warmup_epochs else 1.0
-    return recipe.learning_rate * min(
-        1.0, rising, (recipe.epochs - epoch) / falling if falling else 1.0
-    )
+    return recipe.learning_rate * min(1.0, rising, falling)
 
 
-def normalised(images: torch.Tensor, norm: Normalisation) -> torch.Tensor:
-    """uint8 ``[B, 3, S, S]`` -> the network's input, float32."""
-    mean, std = (
-        torch.tensor(part, device=images.device)[:, None, None] for part in (norm.mean, norm.std)
-    )
+def normalise(images: torch.Tensor, norm: Normalisation) -> torch.Tensor:
+    """Turn uint8 ``[B, 3, S, S]`` into the network's input, float32."""
+    mean = torch.tensor(norm.mean, device=images.device)[:, None, None]
+    std = torch.tensor(norm.std, device=images.device)[:, None, None]
     return (images.float() / 255 - mean) / std
 
 
 @dataclass(frozen=True)
 class Task:
-    """What turns loader batches into inputs and labels: recipe, normalisation, and how far crops are enlarged."""
+    """Turns batches into inputs: recipe, normalisation, and how much crops were enlarged."""
 
     recipe: Sbi
     norm: Normalisation
@@ -112,53 +116,38 @@ class Task:
     def pairs(
         self, batch: list[torch.Tensor], generator: torch.Generator, rank: int = 0, world: int = 1
     ) -> Pairs:
-        """The self-blended pairs of one batch of a loader over ``RealCrops``, or of this device's part of it."""
+        """Self-blend a batch over ``RealCrops``, or this device's part of it."""
         images, hulls, _ = batch
-        return self_blend(
-            images,
-            hulls,
-            self.recipe.blend,
-            Draws(generator, len(images), images.device, rank, world),
-        )
+        draws = Draws(generator, len(images), images.device, rank, world)
+        return self_blend(images, hulls, self.recipe.blend, draws)
 
     def training_inputs(
         self, pairs: Pairs, generator: torch.Generator, rank: int = 0, world: int = 1
     ) -> torch.Tensor:
-        """A random view of each image, the same of both images of a pair: ``[2B, 3, s, s]``, reals first."""
+        """Cut a random view per pair, the same of both images: ``[2B, 3, s, s]``, reals first."""
         draws = Draws(generator, len(pairs.real), pairs.real.device, rank, world)
-        return normalised(
-            random_views(torch.cat([pairs.real, pairs.fake]), self.recipe, self.margin, draws),
-            self.norm,
-        )
+        images = torch.cat([pairs.real, pairs.fake])
+        return normalise(random_views(images, self.recipe, self.margin, draws), self.norm)
 
     def evaluation_inputs(self, pairs: Pairs) -> torch.Tensor:
-        """The fixed views in which test crops are seen: ``[2B, V, 3, s, s]``, reals first."""
+        """Cut the fixed views of evaluation: ``[2B, V, 3, s, s]``, reals first."""
         view = evaluation_transform(self.recipe.augmentation, self.recipe.input_size, self.norm)
         images = torch.cat([pairs.real, pairs.fake]).permute(0, 2, 3, 1)
         return torch.stack([view(image) for image in images.cpu().numpy()]).to(images.device)
 
 
-@dataclass(frozen=True)
-class SbiFit:
-    """Outcome of ``fit``: a row per epoch (columns as those of ``Fit``, and ``validation_auc``), and at what
-    speed (``loop.Stopwatch``).
-    """
-
-    history: pd.DataFrame
-    speed: dict[str, float] = field(default_factory=dict)
-
-
 def pair_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of logits ``[2B, 2]`` whose first half is of real images and the second of fake ones."""
-    return cross_entropy(
-        logits, torch.arange(2, device=logits.device).repeat_interleave(len(logits) // 2)
-    )
+    """Compute the cross-entropy of logits ``[2B, 2]``, reals first, then fakes."""
+    labels = torch.arange(2, device=logits.device).repeat_interleave(len(logits) // 2)
+    return cross_entropy(logits, labels)
 
 
 class _Sbi(Loop):
-    """The steps of ``fit``."""
+    """The steps of ``train_sbi``."""
 
-    block, size, rows = "sbi", "pairs", "real crops"
+    block = "sbi"
+    size = "pairs"
+    rows = "real crops"
 
     def __init__(
         self,
@@ -170,29 +159,33 @@ class _Sbi(Loop):
         fabric: Fabric,
         **rest: Any,
     ) -> None:
-        recipe, steps = task.recipe, len(train)
-        self.model, optimizer = fabric.setup(
-            norms_of_whole_batches(model, fabric), optimiser(model, recipe)
-        )
-        clock = Rate(
-            optimizer, lambda step: rate(recipe, step // steps, (step % steps + 1) / steps)
-        )
-        super().__init__(train, optimizer, clock, recipe, fabric=fabric, **rest)
-        self.validation, self.task, self.sam = validation, task, Sam(optimizer, recipe.sam_radius)
+        recipe = task.recipe
+        steps = len(train)
+        synced = sync_batch_norms(model, fabric)
+        self.model, optimizer = fabric.setup(synced, build_optimizer(model, recipe))
+
+        def rate_at(step: int) -> float:
+            return learning_rate(recipe, step // steps, (step % steps + 1) / steps)
+
+        schedule = StepSchedule(optimizer, rate_at)
+        super().__init__(train, optimizer, schedule, recipe, fabric=fabric, **rest)
+        self.validation = validation
+        self.task = task
+        self.sam = Sam(optimizer, recipe.sam_radius)
         self.parts["model"] = model
 
     def loss(self) -> torch.Tensor:
-        """Cross-entropy of the whole batch, of which this device has ``inputs``."""
+        """Compute the loss of the whole batch, of which this device has ``inputs``."""
         _, logits = over_views(self.model, self.inputs)
-        return pair_loss(gathered(logits, self.fabric))
+        return pair_loss(gather_across_devices(logits, self.fabric))
 
     def terms(self, batch: Batch) -> Terms:
         self.model.train()
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.step, 1))
-        mine = self.fabric.global_rank, self.fabric.world_size
-        pairs = self.task.pairs([self.fabric.to_device(part) for part in batch], generator, *mine)
-        self.inputs = self.task.training_inputs(pairs, generator, *mine)
-        return {"loss": self.loss()}
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.step, 1))
+        part = (self.fabric.global_rank, self.fabric.world_size)
+        pairs = self.task.pairs([self.fabric.to_device(each) for each in batch], generator, *part)
+        self.inputs = self.task.training_inputs(pairs, generator, *part)
+        return {"total": self.loss()}
 
     def update(self) -> None:
         if self.recipe.sam_radius:
@@ -200,54 +193,62 @@ class _Sbi(Loop):
             self.fabric.backward(self.loss())
         self.sam.step()
 
-    def finish_epoch(self, means: dict[str, float], what: str) -> dict[str, float]:
-        top = max(group["lr"] for group in self.optimizer.param_groups)
+    def finish_epoch(self, means: dict[str, float], caption: str) -> dict[str, float]:
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
         return {
-            "train_loss": means["loss"],
+            "train_loss": means["total"],
             "active_fraction": 0.0,
-            "learning_rate": top,
-            **self.validate(what),
+            "learning_rate": rate,
+            **self.validate(caption),
         }
 
     @torch.no_grad()
-    def validate(self, what: str) -> dict[str, float]:
-        """Loss and AUC over pairs of the validation faces, the same pairs after every epoch and on every device."""
-        torch.manual_seed(0)  # which hulls the loader draws
-        generator, sums, scores = torch.Generator().manual_seed(0), Sums(), []
+    def validate(self, caption: str) -> dict[str, float]:
+        """Compute loss and AUC over pairs of the validation faces.
+
+        The pairs are the same after every epoch and on every device.
+        """
+        torch.manual_seed(0)  # for the hulls that the loader draws
+        generator = torch.Generator().manual_seed(0)
+        sums = Sums()
+        scores = []
         self.model.eval()
-        for batch in shown(
-            self.validation, f"{what} validation", len(self.validation), self.fabric
-        ):
-            batch = [self.fabric.to_device(part) for part in batch]
-            _, logits = over_views(
-                self.model, self.task.evaluation_inputs(self.task.pairs(batch, generator))
-            )
-            sums.add({"loss": pair_loss(logits)}, len(batch[0]))
+        batches = with_progress(
+            self.validation, f"{caption} validation", len(self.validation), self.fabric
+        )
+        for batch in batches:
+            pairs = self.task.pairs([self.fabric.to_device(part) for part in batch], generator)
+            _, logits = over_views(self.model, self.task.evaluation_inputs(pairs))
+            sums.add({"total": pair_loss(logits)}, len(batch[0]))
             scores.append(logits.float().softmax(1)[:, 1].unflatten(0, (2, -1)).cpu())
         real, fake = torch.cat(scores, 1).numpy()
         labels = np.repeat([0, 1], [len(real), len(fake)])
         return {
-            "validation_loss": sums.means()["loss"],
+            "validation_loss": sums.means()["total"],
             "validation_auc": auc(labels, np.concatenate([real, fake])),
         }
 
 
-def norms_of_whole_batches(model: Detector, fabric: Fabric) -> Detector:
-    """``model``; on several devices an EfficientNet's batch norms count the whole batch, which CPUs cannot do."""
-    if fabric.world_size == 1 or not any(
-        isinstance(part, nn.BatchNorm2d) for part in model.modules()
-    ):
+def sync_batch_norms(model: Detector, fabric: Fabric) -> Detector:
+    """Let an EfficientNet's batch norms see the whole batch on several devices.
+
+    Raises ``ValueError`` on several CPUs, which cannot do that.
+    """
+    has_batch_norms = any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+    if fabric.world_size == 1 or not has_batch_norms:
         return model
     if fabric.device.type != "cuda":
+        config = model.encoder.default_cfg
+        assert isinstance(config, dict)
         raise ValueError(
-            f"sbi.architecture {model.encoder.default_cfg['architecture']} has batch norms, which processes "
-            "on CPUs cannot share: train on one process, or on GPUs"
+            f"sbi.architecture {config['architecture']} has batch norms, which processes on CPUs "
+            "cannot share: train on one process, or on GPUs"
         )
     model.encoder = convert_sync_batchnorm(model.encoder)
     return model
 
 
-def fit(
+def train_sbi(
     model: Detector,
     train: DataLoader,
     validation: DataLoader,
@@ -257,18 +258,20 @@ def fit(
     scratch: Path,
     fabric: Fabric,
     report: Callable[[str], None] = print,
-) -> SbiFit:
-    """Train ``model`` in place for ``recipe.epochs`` on self-blended pairs; loaders are over ``RealCrops``.
+) -> TrainingResult:
+    """Train ``model`` in place on self-blended pairs; the loaders are over ``RealCrops``.
 
-    Resumes from ``scratch/last.pt`` and then repeats an uninterrupted run exactly; several devices
-    repeat one up to rounding. Weights of SBI's authors (``recipe.weights``) are not trained: their
-    one row, epoch 0, is how they do in validation. Raises ``ValueError`` on a non-finite loss,
-    naming the crops, and for batch norms on several CPUs.
+    The history has the columns of fine-tuning and ``validation_auc``. Resumes from
+    ``scratch/last.pt`` and then repeats an uninterrupted run exactly; several devices repeat one up
+    to rounding. Published weights (``recipe.weights``) are not trained: their only row, epoch 0,
+    has their validation scores. Raises ``ValueError`` for a loss that is not finite, naming the
+    crops, and for batch norms on several CPUs.
     """
     run = _Sbi(
         model, train, validation, task, seed=seed, scratch=scratch, fabric=fabric, report=report
     )
     if task.recipe.weights:
-        nothing = {"epoch": 0, "train_loss": math.nan, "active_fraction": 0.0, "learning_rate": 0.0}
-        return SbiFit(pd.DataFrame([nothing | run.validate("published weights")]))
-    return SbiFit(run.run(), run.watch.summary())
+        row = {"epoch": 0, "train_loss": math.nan, "active_fraction": 0.0, "learning_rate": 0.0}
+        return TrainingResult(pd.DataFrame([row | run.validate("published weights")]))
+    history = run.run()
+    return TrainingResult(history, run.watch.summary())

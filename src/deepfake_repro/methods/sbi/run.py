@@ -1,7 +1,7 @@
-"""The SBI row from ``params.yaml`` to its training: what notebook 05b shows step by step.
+"""The SBI row from ``params.yaml`` to its training, as notebook 05b shows step by step.
 
 On several devices the same steps run under ``torchrun`` (``python -m deepfake_repro train``); the
-notebook then finds their last checkpoint in the scratch folder and has nothing left to train.
+notebook then loads their last checkpoint from the scratch folder and has nothing left to train.
 """
 
 from __future__ import annotations
@@ -22,42 +22,34 @@ from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import Sbi
 from ...training.checkpoints import load_sbi, load_start
 from ...training.detector import Detector, build_detector
-from ...training.devices import this_fabric
+from ...training.devices import launch_fabric
 from ...training.labels import class_names
 from ...training.loading import evaluation_loader, training_loader
-from ...training.transforms import Normalisation
-from .faces import RealCrops, real_faces
-from .recipe import SbiFit, Task, fit
-
-SAMPLES = {"train": "train", "validation": "val"}
-"""Table of the sample -> split of its videos."""
-PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Pixels divided by 255, as SBI has them."""
+from ...training.loop import TrainingResult
+from ...training.transforms import UNCHANGED, Normalisation
+from .faces import SPLITS, RealCrops, sampled_faces
+from .recipe import Task, train_sbi
 
 
-def faces(paths: Paths, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
-    """Training and validation crops with their landmarks: real faces only."""
-    store, index, points = (
-        CropStore(paths.crops),
-        pd.read_parquet(paths.index),
-        pd.read_parquet(paths.landmarks),
-    )
+def face_datasets(paths: Paths, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
+    """Make the datasets of real training and validation crops with their landmarks."""
+    store = CropStore(paths.crops)
+    index = pd.read_parquet(paths.index)
+    points = pd.read_parquet(paths.landmarks)
     train, validation = (
-        RealCrops(
-            store,
-            real_faces(pd.read_parquet(paths.samples / f"{table}.parquet"), index, split, recipe),
-            points,
-            recipe.blend,
-        )
-        for table, split in SAMPLES.items()
+        RealCrops(store, sampled_faces(paths, index, table, recipe), points, recipe.blend)
+        for table in SPLITS
     )
     return train, validation
 
 
-def start(
+def start_detector(
     paths: Paths, row: Variant, options: Profile, seed: int
 ) -> tuple[Detector, Normalisation]:
-    """The row's network with its start weights or SBI's published ones, and how its inputs are normalised."""
+    """Build the row's network with its start weights, or SBI's published ones.
+
+    Also returns how its inputs are normalised.
+    """
     torch.manual_seed(seed)
     recipe = options.sbi
     detector = build_detector(
@@ -71,13 +63,16 @@ def start(
     if recipe.weights:
         return detector, load_sbi(detector, paths.base / recipe.weights)
     norm = load_start(detector, options.start.sbi)
-    return detector, norm if recipe.normalisation == "start" else PLAIN
+    return detector, norm if recipe.normalisation == "start" else UNCHANGED
 
 
-def loaders(
+def build_loaders(
     train: RealCrops, validation: RealCrops, recipe: Sbi, seed: int, fabric: Fabric
 ) -> tuple[DataLoader, DataLoader]:
-    """This device's part of every training batch, and all validation batches: their pairs are drawn one after another."""
+    """Make loaders of this device's part of each training batch, and of all validation batches.
+
+    Validation pairs are drawn one batch after the other, so every device needs all of them.
+    """
     return (
         training_loader(
             train, recipe.pairs, recipe.workers, seed, fabric.global_rank, fabric.world_size
@@ -87,34 +82,41 @@ def loaders(
 
 
 def input_files(paths: Paths, recipe: Sbi) -> list[Path]:
-    """What a run is trained from."""
-    files = [*(paths.samples / f"{table}.parquet" for table in SAMPLES), paths.landmarks]
-    return files + ([paths.base / recipe.weights] if recipe.weights else [])
+    """List what a run is trained from."""
+    files = [*(paths.samples / f"{table}.parquet" for table in SPLITS), paths.landmarks]
+    if recipe.weights:
+        files.append(paths.base / recipe.weights)
+    return files
 
 
-def scratch(paths: Paths, row: Variant, options: Profile, seed: int) -> Path:
-    """Folder of the run's checkpoints, named by parameters, code and data; a run may go on on other devices."""
-    anywhere = replace(options.sbi, workers=0)
-    digests = [file_digest(file) for file in input_files(paths, options.sbi)]
+def scratch_path(paths: Paths, row: Variant, options: Profile, seed: int) -> Path:
+    """Name the folder of the run's checkpoints by parameters, code and data.
+
+    Workers do not count: a run may resume on other devices.
+    """
+    recipe = replace(options.sbi, workers=0)
+    digests = [file_digest(path) for path in input_files(paths, options.sbi)]
     return paths.scratch(
-        fingerprint(row, options.start, anywhere, seed, code_digest(train_row), *digests)
+        fingerprint(row, options.start, recipe, seed, code_digest(train_row), *digests)
     )
 
 
-def train_row(profile: str, variant: str, seed: int) -> SbiFit:
-    """Train the row on the devices at hand; what remains is the last checkpoint, for notebook 05b."""
-    chosen, paths = load(), profile_paths(profile)
-    row, options = chosen.variant(variant), chosen.profile(profile)
+def train_row(profile: str, variant: str, seed: int) -> TrainingResult:
+    """Train the row on the available devices; its last checkpoint remains, for notebook 05b."""
+    params = load()
+    row = params.variant(variant)
+    options = params.profile(profile)
     recipe = options.sbi
-    fabric = this_fabric(recipe.precision)
-    detector, norm = start(paths, row, options, seed)
-    train, validation = loaders(*faces(paths, recipe), recipe, seed, fabric)
-    return fit(
+    paths = profile_paths(profile)
+    fabric = launch_fabric(recipe.precision)
+    detector, norm = start_detector(paths, row, options, seed)
+    train, validation = build_loaders(*face_datasets(paths, recipe), recipe, seed, fabric)
+    return train_sbi(
         detector,
         train,
         validation,
         Task(recipe, norm, options.crops.margin),
         seed=seed,
-        scratch=scratch(paths, row, options, seed),
+        scratch=scratch_path(paths, row, options, seed),
         fabric=fabric,
     )
