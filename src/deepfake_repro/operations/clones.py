@@ -41,13 +41,17 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
 
 
 def require_committed(base: Path, task: str) -> None:
-    """Raise ``ValueError`` for uncommitted changes, which the clone of a ``task`` would lack."""
+    """Raise ``ValueError`` for uncommitted changes, which the clone of a ``task`` would lack.
+
+    Results of side studies do not count: several studies run one after another.
+    """
     if not has_history(base):
         raise ValueError(
             f"{task}: this folder has no git history (an unpacked archive) and a clone needs a "
             "commit; run git init && git add -A && git commit -m archive"
         )
-    if _git(base, "status", "--porcelain", "--untracked-files=no"):
+    but_studies = ("--", ".", ":(exclude)results/studies")
+    if _git(base, "status", "--porcelain", "--untracked-files=no", *but_studies):
         raise ValueError(f"{task}: commit your changes first; it runs in a clone of the commit")
 
 
