@@ -73,7 +73,7 @@ def finished(
     made: tuple[Path, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Finished]:
-    """Run every notebook of this session by itself; two at a time, as a lesson is mostly imports."""
+    """Run every notebook of this session by itself; two at a time: most is imports."""
     wanted = {
         item.callspec.params["name"]
         for item in request.session.items
