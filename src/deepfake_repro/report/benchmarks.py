@@ -100,7 +100,7 @@ def trend(table: pd.DataFrame, column: str) -> tuple[float, int]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Print :func:`difficulty` as Markdown, percent with one decimal; a missing cell is a dash."""
+    """Format :func:`difficulty` as Markdown, percent with one decimal; a missing cell is a dash."""
     lines = [
         "| Benchmark | Year | Published, mean of methods | Best published | Ours, mean of rows |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -28,7 +28,7 @@ _MEASURED = {
 
 
 def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False) -> str:
-    """Print the card of one run as Markdown: a section with one table.
+    """Format the card of one run as Markdown: a section with one table.
 
     ``run``: ``<row>-<seed>``; ``scores``, ``provenance``: content of its ``scores.json`` and
     ``provenance.json``; ``measured`` adds what differs each time. A value that an older record
@@ -53,7 +53,7 @@ def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False)
 
 
 def run_card(profile: str, variant: str, seed: int) -> str:
-    """Print the whole card of one run in git; ``FileNotFoundError`` if it has no scores."""
+    """Format the whole card of one run in git; ``FileNotFoundError`` if it has no scores."""
     folder = profile_paths(profile).runs / f"{variant}-{seed}"
     if not (folder / "scores.json").is_file():
         raise FileNotFoundError(
@@ -63,7 +63,7 @@ def run_card(profile: str, variant: str, seed: int) -> str:
 
 
 def cards(runs: Path) -> str:
-    """Print the cards of all runs below ``runs``, in Table 3's order."""
+    """Format the cards of all runs below ``runs``, in Table 3's order."""
     order = list(ROW_NAMES)
     folders = sorted(
         (path.parent for path in runs.glob("*/scores.json")),
@@ -83,7 +83,7 @@ def _records(folder: Path) -> tuple[dict, dict]:
 
 
 def _text(value: object) -> str:
-    """Print a value as one cell; nested keys and lists are joined by commas."""
+    """Format a value as one cell; nested keys and lists are joined by commas."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
     if isinstance(value, list):

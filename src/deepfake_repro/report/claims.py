@@ -112,13 +112,13 @@ def read_entries(file: Path, cls: type[Entry], key: str) -> list[Entry]:
     Raises ``ValueError`` naming an entry with an unknown or missing key.
     """
     entries = []
-    known = {field.name for field in fields(cls)}
+    allowed = {field.name for field in fields(cls)}
     for number, raw in enumerate(read_yaml(file)[key], start=1):
-        unknown = sorted(set(raw) - known)
+        unknown = sorted(set(raw) - allowed)
         if unknown:
             raise ValueError(
                 f"{file.name}: entry {number} of {key} has the unknown key {unknown[0]!r}: "
-                f"use one of {', '.join(sorted(known))}"
+                f"use one of {', '.join(sorted(allowed))}"
             )
         values = {
             name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()

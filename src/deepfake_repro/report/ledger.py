@@ -7,7 +7,7 @@ from ``results/``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def claims_markdown(
     ours: Mapping[str, Verdict],
     profile: str,
 ) -> str:
-    """Print the claims ledger: differences in print, then both verdicts, then the expressions."""
+    """Format the claims ledger: differences in print, then both verdicts, then the expressions."""
     different = [claim for claim in claims if printed[claim.id].word == FAILS]
     lines = [
         "# Claims ledger",
@@ -117,12 +117,7 @@ def claims_markdown(
         "Where a sentence and the printed table differ, both are kept as printed; none changes the "
         "paper's conclusions.",
         "",
-    ]
-    for number, claim in enumerate(different, start=1):
-        reasons = "; ".join(printed[claim.id].reasons)
-        note = f" {claim.note}" if claim.note else ""
-        lines.append(f"{number}. Section {claim.section}: “{claim.sentence}” — {reasons}.{note}")
-    lines += [
+        *_differences(different, printed),
         "",
         "## Every sentence",
         "",
@@ -139,6 +134,14 @@ def claims_markdown(
         checks = "; ".join(f"`{check}`" for check in claim.checks)
         lines.append(f"* **{claim.id}** ({claim.table}): {checks}")
     return "\n".join(lines) + "\n"
+
+
+def _differences(claims: Iterable[Claim], printed: Mapping[str, Verdict]) -> Iterator[str]:
+    """Yield one numbered line per claim that the printed table contradicts, with the reasons."""
+    for number, claim in enumerate(claims, start=1):
+        reasons = "; ".join(printed[claim.id].reasons)
+        note = f" {claim.note}" if claim.note else ""
+        yield f"{number}. Section {claim.section}: “{claim.sentence}” — {reasons}.{note}"
 
 
 def effects(base: Path, study: str) -> list[str]:
@@ -174,7 +177,7 @@ def spread_over_seeds(base: Path) -> str:
 
 
 def decisions_markdown(decisions: Sequence[Decision], base: Path) -> str:
-    """Print the decisions ledger: question, options, our default, its key and measured effects."""
+    """Format the decisions ledger: question, options, our default, its key and measured effects."""
     introduction = (
         "What the paper leaves open, and what we chose. The measured effects come from side "
         "studies on the demo (`make studies`): AUC / bACC of the option minus those of the "
@@ -206,7 +209,7 @@ def decisions_markdown(decisions: Sequence[Decision], base: Path) -> str:
 
 
 def paper_map_markdown(statements: Sequence[Statement]) -> str:
-    """Print the paper map: each statement about the method with its code, notebook, tests, keys."""
+    """Format the paper map: each statement with its code, notebook, tests and keys."""
     lines = [
         "# Paper map",
         "",

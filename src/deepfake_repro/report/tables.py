@@ -50,7 +50,7 @@ class Cell(NamedTuple):
 
 
 def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
-    """Print Table 3 as Markdown: a block of AUC, then one of balanced accuracy, one decimal.
+    """Format Table 3 as Markdown: a block of AUC, then one of balanced accuracy, one decimal.
 
     ``rows``: content of ``scores.json`` by row key, percent, printed in the paper's order; a
     missing cell is a dash; ``notes`` are lines under the table. Raises ``ValueError`` for a row key
@@ -71,7 +71,7 @@ def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
 def comparison_markdown(
     table: pd.DataFrame, rows: Mapping[str, Mapping], notes: Sequence[str] = ()
 ) -> str:
-    """Print Table 3 as Markdown with everything that belongs to a cell.
+    """Format Table 3 as Markdown with everything that belongs to a cell.
 
     ``table`` as returned by :func:`comparison`. Each cell reads *published → reproduced*, then the
     difference, the 95 % bootstrap interval of the reproduced value over videos, and the standard
@@ -93,7 +93,7 @@ def comparison_markdown(
 def scenarios(
     published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping], name: str
 ) -> str:
-    """Print the scenario averages as Markdown, the paper's beside those of ``name``.
+    """Format the scenario averages as Markdown, the paper's beside those of ``name``.
 
     A row that only one side has is printed too; LNCLIP-DF, which has no row in the paper, is last.
     """
@@ -155,7 +155,7 @@ def _video_totals(rows: Mapping[str, Mapping]) -> list[str]:
 
 
 def protocols(rows: Mapping[str, Mapping]) -> str:
-    """Print the rows with a protocol of their own under both protocols, as Markdown.
+    """Format the rows with a protocol of their own under both protocols, as Markdown.
 
     ``rows`` as for :func:`table3`. The paper's protocol is the mean over all faces; SBI's
     ``own_protocol`` takes the highest face of each frame, then the mean.
@@ -174,7 +174,7 @@ def protocols(rows: Mapping[str, Mapping]) -> str:
 
 
 def table3_csv(rows: Mapping[str, Mapping]) -> str:
-    """Print Table 3 as CSV: ``row, metric`` and one column per test-set key.
+    """Format Table 3 as CSV: ``row, metric`` and one column per test-set key.
 
     Values in percent as in ``rows``; a missing cell is a dash. Errors as for :func:`table3`.
     """
@@ -230,12 +230,12 @@ def comparison(
 
 
 def csv(table: pd.DataFrame) -> str:
-    """Print a table as CSV; a missing value is a dash."""
+    """Format a table as CSV; a missing value is a dash."""
     return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
 
 
 def markdown(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> str:
-    """Print any table as Markdown.
+    """Format any table as Markdown.
 
     Numbers are right-aligned with one decimal, integers without; a missing value is a dash.
     ``names`` replaces keys by words, in column titles and in cells.
@@ -315,7 +315,7 @@ def _cells(table: pd.DataFrame) -> list[Cell]:
 
 
 def _cell_lines(cell: Cell | None) -> str:
-    """Print one cell on separate lines: both values, difference, interval and spread over seeds."""
+    """Format one cell on several lines: both values, difference, interval, spread over seeds."""
     if cell is None:
         return MISSING
     lines = [f"{_percent(cell.published)} → {_percent(cell.reproduced)}"]
