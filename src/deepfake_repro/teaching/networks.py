@@ -61,7 +61,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     loader = training_loader(train, recipe.batch_size, 0, seed)
     fabric = Fabric(accelerator="auto", devices=1)
     loss = build_objective(row, recipe)
-    # There is only one epoch, so no validation set has to choose: the training crops stand in.
+    # With one epoch there is nothing to choose: the training crops serve as validation crops.
     with TemporaryDirectory() as scratch:
         fine_tune(
             detector,
