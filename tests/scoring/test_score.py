@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from deepfake_repro.crops import preprocess
 from deepfake_repro.crops.extraction import extract
 from deepfake_repro.crops.store import CropStore, write_part
 from deepfake_repro.evaluation import metrics, prediction
+from deepfake_repro.faces.detection import detector
 from deepfake_repro.project import params
 from deepfake_repro.scoring import batch, inputs, score
 from deepfake_repro.scoring.batch import ALL, NONE, SOME
@@ -235,6 +237,21 @@ def test_a_call_that_a_library_has_dropped_is_not_blamed_on_the_video(
     assert "unexpected keyword argument 'metadata_errors'" in error
     assert "make environment" in error
     assert not list(out.glob("*.html"))
+
+
+def test_a_missing_detector_is_reported_once_and_not_per_video(
+    clips: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    factory = functools.partial(detector, "retinaface", weights=tmp_path / "none.onnx")
+    monkeypatch.setattr(score, "detector_factory", lambda options: factory)
+    out = tmp_path / "out"
+    assert main(["score", str(clips), "--weights", str(weights), "--out", str(out)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "none.onnx: RetinaFace weights not found; run the assets stage first" in error
 
 
 def test_calibration_of_other_weights_is_refused(weights: Path, tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ class Dropped(Squares):
         raise NotImplementedError("gone since version 19")
 
 
+def unimportable():
+    """A detector whose library has moved a name."""
+    from cv2 import resized
+
+    return resized
+
+
 class Unmakeable:
     """A detector that cannot be made: its library has dropped an argument."""
 

@@ -74,7 +74,7 @@ def test_depth_cuts_blocks_and_nothing_else():
     "name, message",
     [
         ("vit_gigantic_patch3", "train.architecture 'vit_gigantic_patch3' is unknown to timm"),
-        ("convit_tiny", "'convit_tiny' is no VisionTransformer"),
+        ("convit_tiny", "'convit_tiny' is not a VisionTransformer"),
     ],
 )
 def test_architectures_that_cannot_be_built(name, message):

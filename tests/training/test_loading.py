@@ -104,7 +104,7 @@ def test_a_crop_that_the_store_lacks_is_named(store):
         ValueError, match=r"crop \('ffpp/a', 3, 0\) is in the sample but not in the crop store"
     ) as info:
         positions(store, rows)
-    assert "run the crops stage again" in str(info.value) and "\n" not in str(info.value)
+    assert "rerun the crops stage" in str(info.value) and "\n" not in str(info.value)
 
 
 def test_items_come_in_the_samples_order_with_their_labels(store):

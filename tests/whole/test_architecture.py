@@ -38,7 +38,10 @@ def functions(path: Path) -> list[Function]:
 
 
 def length(function: Function) -> int:
-    return function.end_lineno - function.lineno + 1
+    """Lines of a function without its docstring."""
+    prose = function.body[0] if ast.get_docstring(function) else None
+    documented = prose.end_lineno - prose.lineno + 1 if prose else 0
+    return function.end_lineno - function.lineno + 1 - documented
 
 
 def import_contracts(source: Path) -> subprocess.CompletedProcess:

@@ -234,6 +234,8 @@ def test_what_the_package_and_the_notebooks_import_is_pinned(imported: set[str])
         "deepfake_repro",
         "IPython",
         "traitlets",
+        "_typeshed",  # for type checkers only
+        "mpl_toolkits",  # of matplotlib
         "packaging",
     }
     helpers = {"support", "benchmarks"}

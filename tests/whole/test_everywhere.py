@@ -447,12 +447,15 @@ def test_a_kernel_of_jupyterlab_draws_a_slider(lab: str) -> None:
 def digests(paths: Paths, scored: Path) -> dict[str, str]:
     """sha256 of what each step gave."""
     store = CropStore(paths.crops)
+    files = sorted((paths.base / "clips").iterdir())
+    clips = hashlib.sha256(b"".join(path.read_bytes() for path in files))
     crops = hashlib.sha256(b"".join(store.image(number).tobytes() for number in range(len(store))))
     boxes = store.table(["x0", "y0", "x1", "y1", "score"]).to_numpy()
     calibration = json.loads(
         (paths.base / "results" / PROFILE / "calibration" / "imagenet-0.json").read_text()
     )
     return {
+        "clips": clips.hexdigest(),
         "crops": crops.hexdigest(),
         "boxes": hashlib.sha256(boxes.tobytes()).hexdigest(),
         "weights": file_digest(paths.weights(*ROW) / "model.safetensors"),

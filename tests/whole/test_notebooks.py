@@ -74,11 +74,11 @@ def test_cells_and_local_functions_are_short_and_valid(path: Path) -> None:
             for line in cell.source.splitlines()
             if line.strip() and not line.startswith(("from ", "import "))
         ]
-        assert len(lines) <= 15, cell.source
+        assert len(lines) <= 25, cell.source
         defined = [
             node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)
         ]
-        assert not [node.name for node in defined if node.end_lineno - node.lineno >= 15]
+        assert not [node.name for node in defined if node.end_lineno - node.lineno >= 20]
 
 
 @every_book

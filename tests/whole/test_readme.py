@@ -32,5 +32,5 @@ def test_the_first_screen_has_picture_results_and_both_commands() -> None:
 def test_pipeline_picture_names_the_stages_of_dvc_yaml() -> None:
     stages = set(YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"])
     page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
-    picture = re.search(r"```\n(notebook .*?)```", page, flags=re.S)[1]
+    picture = re.search(r"```\n(code .*?)```", page, flags=re.S)[1]
     assert stages <= set(re.findall(r"[a-z_]+", picture))

@@ -108,6 +108,10 @@ class IsolatedExtractor:
                 self._kill_child()
         yield skip(video_row, reason, detail)
 
+    def start(self) -> None:
+        """Start the child and make its detector; raises what the class raises."""
+        self._ready_child()
+
     def close(self) -> None:
         """Kill the child; a thread that waits for it gets ``StoppedError``."""
         with self._lock:  # no new child may start between the two lines
@@ -240,7 +244,7 @@ def serve(connection: Connection) -> None:
     factory, options = connection.recv()
     try:
         detector = factory()
-    except (ImportError, OSError, ValueError) as problem:
+    except (OSError, ValueError) as problem:  # missing or broken weights
         connection.send(problem)
         return
     connection.send(None)

@@ -39,7 +39,7 @@ from ..training.transforms import Transform
 FALSE_ALARMS = {"1 % false alarms": 0.01, "5 % false alarms": 0.05}
 """Operating points by their highest false-alarm rate."""
 HALF_UNIT = 5e-5
-"""Half of the last stored decimal (scores have four): a threshold lies between two scores."""
+"""Half of the last stored decimal (scores have four): a threshold is between two scores."""
 FEW = 100
 """With fewer reals a false-alarm rate of 1 % cannot be measured."""
 STORED_SCORES = 400

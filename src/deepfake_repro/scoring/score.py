@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..crops.isolation import extractor
+from ..crops.isolation import IsolatedExtractor, extractor
 from ..crops.preprocess import detector_factory
 from ..crops.store import Row, decode
 from ..faces.tracks import Tracker
@@ -133,6 +133,8 @@ def score_video(path: Path, model: Model, limits: Limits, scratch: Path | None =
     scored = Scored(path)
     options = replace(model.crops, video_timeout=limits.silence)
     extract = extractor(partial(confined, detector_factory(options)), options)
+    if isinstance(extract, IsolatedExtractor):
+        extract.start()  # what is wrong with the detector is not wrong with the video
     try:
         with opened(path, scratch) as (row, folder):
             for batch in _batches(extract(row, folder), limits, scored.skipped):

@@ -17,7 +17,7 @@ from .lessons import toy_batch
 
 Loss = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 
-NO_ANSWER = "no answer yet: put yours in place of the three dots"
+NO_ANSWER = "no answer yet: replace the three dots with yours"
 
 
 def check(answer: Any, expected: Any, hint: str) -> None:

@@ -30,7 +30,7 @@ def require(path: Path, command: str) -> Path:
 
 
 def source(*functions: Callable) -> Markdown:
-    """Show the source of functions of the package, to stand beside the formula they compute."""
+    """Show the source of functions of the package beside the formula they compute."""
     blocks = [f"```python\n{inspect.getsource(function)}```\n" for function in functions]
     return Markdown("".join(blocks))
 

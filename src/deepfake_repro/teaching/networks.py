@@ -15,11 +15,12 @@ from ..evaluation import metrics, prediction
 from ..methods.finetune.recipe import build_objective, fine_tune
 from ..project.params import Variant, load
 from ..project.paths import Paths, profile_paths
+from ..project.recipes import Train
 from ..training import checkpoints
-from ..training.detector import build_detector
+from ..training.detector import Detector, build_detector
 from ..training.labels import class_labels, class_names
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions, training_loader
-from ..training.transforms import evaluation_transform, training_transform
+from ..training.transforms import Normalisation, evaluation_transform, training_transform
 
 
 def start_source(profile: str, init: str) -> str:
@@ -31,6 +32,19 @@ def start_source(profile: str, init: str) -> str:
     return source if source.startswith("timm:") else str(profile_paths(profile).base / source)
 
 
+def _start_detector(row: Variant, recipe: Train, profile: str) -> tuple[Detector, Normalisation]:
+    """Build the row's network with its start weights; return how its inputs are normalised."""
+    detector = build_detector(
+        recipe.architecture,
+        len(class_names(row.labels)),
+        depth=recipe.depth,
+        input_size=recipe.input_size,
+        drop_path=recipe.drop_path,
+        head_std=recipe.head_std,
+    )
+    return detector, checkpoints.load_start(detector, start_source(profile, row.init))
+
+
 def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     """Train a row of Table 3 for one epoch on ``crops`` training crops; test one crop per video.
 
@@ -40,17 +54,8 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     options = load().profile(profile)
     paths = profile_paths(profile)
     recipe = replace(options.train, epochs=1, warmup_epochs=0)
-    classes = class_names(row.labels)
     torch.manual_seed(seed)
-    detector = build_detector(
-        recipe.architecture,
-        len(classes),
-        depth=recipe.depth,
-        input_size=recipe.input_size,
-        drop_path=recipe.drop_path,
-        head_std=recipe.head_std,
-    )
-    norm = checkpoints.load_start(detector, start_source(profile, row.init))
+    detector, norm = _start_detector(row, recipe, profile)
 
     store = CropStore(paths.crops)
     sample = pd.read_parquet(paths.samples / "train.parquet")
@@ -61,7 +66,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     loader = training_loader(train, recipe.batch_size, 0, seed)
     fabric = Fabric(accelerator="auto", devices=1)
     loss = build_objective(row, recipe)
-    # There is only one epoch, so no validation set has to choose: the training crops stand in.
+    # With one epoch there is nothing to choose: the training crops serve as validation crops.
     with TemporaryDirectory() as scratch:
         fine_tune(
             detector,
@@ -80,7 +85,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     batches = evaluation_loader(test, options.predict.batch_size, 0)
     fabric.to_device(detector)
     probabilities = prediction.class_probabilities(detector, batches, fabric)
-    table = prediction.prediction_table(rows, probabilities, classes)
+    table = prediction.prediction_table(rows, probabilities, class_names(row.labels))
     return metrics.table_row(metrics.video_scores(table), {}, options.scoring.threshold)
 
 

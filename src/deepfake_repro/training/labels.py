@@ -17,7 +17,7 @@ REAL = "REAL"
 
 
 class Scheme(StrEnum):
-    """What the classes stand for: there are 2, 3 or 6 of them."""
+    """What the classes distinguish; there are 2, 3 or 6 of them."""
 
     binary = "binary"
     category = "category"

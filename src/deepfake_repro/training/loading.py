@@ -1,4 +1,4 @@
-"""Crop store and table of crops -> batches. Nothing here holds all crops in memory."""
+"""Crop store and table of crops -> batches. Nothing here keeps all crops in memory."""
 
 from __future__ import annotations
 

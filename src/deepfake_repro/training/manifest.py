@@ -94,7 +94,7 @@ class Manifest:
         return cls(**{**values, **sequences})
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that ``model.json`` holds."""
+        """Return the plain values that ``model.json`` contains."""
         names = ["method", *(field.name for field in fields(self))]  # the method comes first
         values = {name: getattr(self, name) for name in names}
         return {

@@ -64,7 +64,7 @@ def test_fit_has_no_door_for_test_crops():
         "model",
         "train",
         "validation",
-        "loss",
+        "objective",
         "recipe",
         "seed",
         "scratch",

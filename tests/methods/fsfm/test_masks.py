@@ -108,7 +108,8 @@ def test_a_patch_belongs_to_every_region_of_which_it_has_a_pixel() -> None:
 
 def test_map_without_whole_patches_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"224 pixels has no whole patches of 15: mend train.input_size"
+        ValueError,
+        match=r"224 pixels cannot be divided into patches of 15: correct train.input_size",
     ):
         patch_regions(np.zeros((224, 224), np.int8), 15)
 
@@ -350,6 +351,6 @@ def test_faces_of_a_corpus_are_its_real_training_crops() -> None:
     ]
     with pytest.raises(
         ValueError,
-        match=r"^pretrain.faces is 'none', of which no real training crop is in the store",
+        match=r"^pretrain.faces is 'none', but the store has no real training crop of it",
     ):
         real_faces_of("none", crops, index)

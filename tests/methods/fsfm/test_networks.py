@@ -117,7 +117,7 @@ def test_encoder_sees_exactly_the_visible_patches_in_their_places() -> None:
 @torch.no_grad()
 def test_mask_tokens_go_to_the_hidden_places() -> None:
     online, tokens = small(), noise(2, 1 + 8, 24)
-    complete = online.completed(tokens, MASK)
+    complete = online.complete(tokens, MASK)
     for image in range(2):
         visible = iter(tokens[image, 1:])
         expected = [
@@ -132,10 +132,10 @@ def test_forward_is_the_published_chain_of_layers() -> None:
     online, images = small().eval(), noise(2, 3, FACE, FACE)
     pixels, query = online(images, MASK)
     tokens = online.tokens(images, MASK)
-    painted = online.decoder_embed(online.completed(tokens, MASK)) + online.decoder_pos_embed
+    painted = online.decoder_embed(online.complete(tokens, MASK)) + online.decoder_pos_embed
     painted = online.decoder_pred(online.decoder_norm(online.decoder_blocks(painted)))
     torch.testing.assert_close(pixels, painted[:, 1:])
-    described = online.rep_decoder_blocks(online.completed(online.rep_decoder_embed(tokens), MASK))
+    described = online.rep_decoder_blocks(online.complete(online.rep_decoder_embed(tokens), MASK))
     described = online.rep_decoder_pred(online.rep_decoder_norm(described)).sum(1) / (1 + COUNT)
     described = online.predictor(online.projector(described))
     torch.testing.assert_close(query, described / described.square().sum(1, keepdim=True).sqrt())
@@ -196,7 +196,7 @@ def test_a_beginning_from_nothing_has_maes_positions_and_spread() -> None:
     [
         (
             {"decoder_width": 18},
-            "pretrain.decoder_width is 18: take a multiple of 4 and of decoder_heads",
+            "pretrain.decoder_width is 18: use a multiple of 4 and of decoder_heads",
         ),
         ({"decoder_heads": 5}, "pretrain.decoder_width is 16"),
     ],

@@ -69,7 +69,7 @@ def test_faces_are_real_of_the_corpus_and_spread_over_each_video():
     with pytest.raises(ValueError, match="video a is in the sample but not in split val"):
         real_faces(sample, index, "val", RECIPE)
     with pytest.raises(
-        ValueError, match=r"sbi.faces is 'celebdf2', of which split train has no real crop"
+        ValueError, match=r"sbi.faces is 'celebdf2', but split train has no real crop of it"
     ):
         real_faces(sample, index, "train", replace(RECIPE, faces="celebdf2"))
 
@@ -79,5 +79,5 @@ def test_fake_crops_and_crops_without_landmarks_are_refused(tmp_path):
     points = table(2)[["video_id", "frame", "face"]].assign(points=[np.zeros(162, np.float32)] * 2)
     with pytest.raises(ValueError, match="crop of v0 is fake"):
         RealCrops(CropStore(tmp_path), table(2, 1), points, BLEND)
-    with pytest.raises(ValueError, match="no landmarks of a crop of v1: run the landmarks stage"):
+    with pytest.raises(ValueError, match="no landmarks of a crop of v1: rerun the landmarks stage"):
         RealCrops(CropStore(tmp_path), table(2), points[:1], BLEND)

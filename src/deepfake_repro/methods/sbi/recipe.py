@@ -175,7 +175,7 @@ class _Sbi(Loop):
         self.parts["model"] = model
 
     def loss(self) -> torch.Tensor:
-        """Compute the loss of the whole batch, of which this device has ``inputs``."""
+        """Compute the loss of the whole batch; ``inputs`` is this device's part."""
         _, logits = over_views(self.model, self.inputs)
         return pair_loss(gather_across_devices(logits, self.fabric))
 
