@@ -31,12 +31,13 @@ from deepfake_repro.project import params
 ASSETS = Path(__file__).resolve().parents[2] / "data" / "assets"
 ADDRESS_SPACE = 4 * 2**30  # larger allocations fail before they exhaust the machine
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".png", ".txt", ".m3u8", "")
+X264 = {"threads": "1", "x264-params": "mbtree=0"}  # the same bytes each time
 CLIPS = {  # name -> codec, its options
-    "h264.mp4": ("libx264", {"threads": "1"}),
-    "front.mp4": ("libx264", {"threads": "1"}),
-    "h264.mkv": ("libx264", {"threads": "1"}),
-    "h264.avi": ("libx264", {"threads": "1", "bf": "0"}),
-    "h264.ts": ("libx264", {"threads": "1"}),
+    "h264.mp4": ("libx264", X264),
+    "front.mp4": ("libx264", X264),
+    "h264.mkv": ("libx264", X264),
+    "h264.avi": ("libx264", {**X264, "bf": "0"}),
+    "h264.ts": ("libx264", X264),
     "hevc.mp4": (
         "libx265",
         {"x265-params": "log-level=none:pools=none:frame-threads=1", "preset": "ultrafast"},

@@ -162,7 +162,7 @@ def understood(command: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
     assert main(arguments) == 2
     line = stderr.readouterr().err
-    assert re.match(r"error: (no dvc\.yaml at or above|'dataset\.json' is not there)", line), line
+    assert re.match(r"error: (no dvc\.yaml in or above|'dataset\.json' does not exist)", line), line
 
 
 def distributes(command: str, request: pytest.FixtureRequest) -> None:
