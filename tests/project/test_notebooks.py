@@ -217,6 +217,13 @@ def test_weave_puts_prose_and_results_in_the_sources_order(tmp_path: Path) -> No
     assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "again.ipynb").read_bytes()
 
 
+def test_links_of_moved_prose_lead_to_the_same_files() -> None:
+    old, new = Path("notebooks"), Path("results/demo/report")
+    text = "[a](exercises/a.ipynb#part) [b](../docs/b.md) [c](https://c.org/d) [e](#e)"
+    moved = "[a](../../../notebooks/exercises/a.ipynb#part) [b](../../../docs/b.md)"
+    assert notebooks.relinked(text, old, new) == f"{moved} [c](https://c.org/d) [e](#e)"
+
+
 @pytest.mark.parametrize(
     "codes", [("a", "changed"), ("a",), ("a", "b", "c")], ids=["changed", "fewer", "more"]
 )

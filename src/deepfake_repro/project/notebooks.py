@@ -22,6 +22,8 @@ import nbformat
 from .params import root
 from .progress import LINES
 
+_RELATIVE_LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)\s]+)\)")
+
 
 def clean(source: Path, target: Path) -> None:
     """Write the code cells of ``source`` with their tags to ``target``, without outputs."""
@@ -121,7 +123,8 @@ def normalise(path: Path) -> None:
 def weave(executed: Path, source: Path, target: Path) -> None:
     """Insert the prose of ``source`` between the cells of its executed copy, and write ``target``.
 
-    Raises ``ValueError`` if the code of the two differs, because the execution is then outdated.
+    Its relative links are rewritten for the folder of ``target``. Raises ``ValueError`` if the code
+    of the two differs, because the execution is then outdated.
     """
     result = nbformat.read(executed, as_version=4)
     prose = nbformat.read(source, as_version=4)
@@ -133,6 +136,7 @@ def weave(executed: Path, source: Path, target: Path) -> None:
     cells = []
     for cell in prose.cells:
         if cell.cell_type != "code":
+            cell.source = relinked(cell.source, source.parent, target.parent)
             cells.append(cell)
             continue
         executed_cell = next(executed_cells)
@@ -144,6 +148,18 @@ def weave(executed: Path, source: Path, target: Path) -> None:
     for number, cell in enumerate(result.cells):
         cell.id = f"cell-{number}"
     target.write_text(nbformat.writes(result) + "\n", encoding="utf-8")
+
+
+def relinked(text: str, old: Path, new: Path) -> str:
+    """Rewrite the relative links of Markdown for a page that moves from folder ``old`` to ``new``.
+
+    Links with a scheme, and those to anchors of the page itself, stay as they are.
+    """
+
+    def moved(link: re.Match[str]) -> str:
+        return f"]({Path(os.path.relpath(old / link[1], new)).as_posix()})"
+
+    return _RELATIVE_LINK.sub(moved, text)
 
 
 def _code(cells: Sequence[nbformat.NotebookNode]) -> list[str]:
