@@ -16,6 +16,7 @@ from deepfake_repro.evaluation.metrics import (
     sbi_protocol,
     table_row,
     video_scores,
+    with_sources,
 )
 from deepfake_repro.project.vocabulary import SETS
 
@@ -269,3 +270,33 @@ def test_own_protocol_takes_the_highest_face_of_each_frame():
         "auc": {"itw": 100.0},
         "bacc": {"itw": 100.0},
     }
+
+
+def test_a_source_is_the_person_else_the_group_else_the_real_video_else_the_video() -> None:
+    index = pd.DataFrame(
+        [
+            ("a", "id1", "g1", ""),
+            ("b", "", "g2", "a"),
+            ("c", "", "", "a"),
+            ("d", "", "", ""),
+        ],
+        columns=["video_id", "target_id", "group", "pair_key"],
+    )
+    videos = pd.DataFrame({"video_id": ["d", "c", "b", "a", "unknown"]})
+    assert list(with_sources(videos, index)["source"]) == ["d", "a", "g2", "id1", "unknown"]
+
+
+def test_sources_are_counted_per_test_set() -> None:
+    videos = pd.DataFrame(
+        {
+            "video_id": ["v1", "v2", "v3", "v4"],
+            "dataset": ["ffpp", "ffpp", "ffpp", "dfdc"],
+            "manipulation": "x",
+            "category": "FS",
+            "label": [0, 1, 1, 1],
+            "p_fake": 0.5,
+            "source": ["p", "p", "q", "p"],
+        }
+    )
+    assert table_row(videos, {})["videos"]["sources"] == {"ffpp": 2, "dfdc": 1}
+    assert "sources" not in table_row(videos.drop(columns="source"), {})["videos"]

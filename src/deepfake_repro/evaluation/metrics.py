@@ -20,6 +20,10 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 VIDEO_COLUMNS = ["video_id", "dataset", "manipulation", "category", "label"]
 """What a table of crops or videos says about each video."""
+SOURCE = "source"
+"""The person or source video that videos share: they are not independent of each other."""
+SOURCE_COLUMNS = ("target_id", "group", "pair_key")
+"""Columns of the index that name it, the most specific first."""
 
 
 def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFrame:
@@ -54,6 +58,19 @@ def video_scores(predictions: pd.DataFrame, reduce: str = "mean") -> pd.DataFram
     mean = table.sort_values("p_fake").groupby("video_id")["p_fake"].mean()
     videos = videos.set_index("video_id").sort_index()
     return videos.assign(p_fake=mean, crops=crops).reset_index()
+
+
+def with_sources(videos: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """Add the column ``source``: who or what each video shows, so that people can be counted.
+
+    It is the person whose video it is (``target_id`` of the index); where a corpus does not say,
+    its group, else the real video that a fake was made from, else the video itself.
+    """
+    known = index.set_index("video_id")
+    source = pd.Series(known.index, index=known.index)
+    for column in reversed(SOURCE_COLUMNS):
+        source = known[column].where(known[column] != "", source)
+    return videos.assign(**{SOURCE: videos["video_id"].map(source).fillna(videos["video_id"])})
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -104,24 +121,29 @@ def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFra
 def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: float = 0.5) -> dict:
     """Compute one row of Table 3, the content of ``scores.json``.
 
-    Returns ``auc`` and ``bacc`` in percent under the keys of ``SETS``, and counts of ``videos``.
-    ``videos`` as returned by :func:`video_scores`; ``unscored``: number of videos without a face or
-    a readable stream, by dataset. A test set without both classes is left out, and so is each
-    average it belongs to. For DF40 each method is scored against the same reals and the metric is
-    averaged over methods (Section 5). Datasets outside Table 3 come after its columns.
+    Returns ``auc`` and ``bacc`` in percent under the keys of ``SETS``, and counts of ``videos``
+    and, if their ``source`` is given, of independent ``sources``. ``videos`` as returned by
+    :func:`video_scores`; ``unscored``: number of videos without a face or a readable stream, by
+    dataset. A test set without both classes is left out, and so is each average it belongs to. For
+    DF40 each method is scored against the same reals and the metric is averaged over methods
+    (Section 5). Datasets outside Table 3 come after its columns.
     """
     metrics: dict[str, Metric] = {
         "auc": auc,
         "bacc": lambda y, p: balanced_accuracy(y, p, threshold),
     }
     scored = videos["dataset"].value_counts()
-    return {
+    row: dict[str, dict] = {
         **{name: _cells(videos, metric) for name, metric in metrics.items()},
         "videos": {
             "scored": {key: int(scored[key]) for key in _datasets(scored.index)},
             "unscored": {key: int(unscored[key]) for key in _datasets(unscored)},
         },
     }
+    if SOURCE in videos:
+        sources = videos.groupby("dataset")[SOURCE].nunique()
+        row["videos"]["sources"] = {key: int(sources[key]) for key in _datasets(sources.index)}
+    return row
 
 
 def sbi_protocol(videos: pd.DataFrame, threshold: float = 0.5) -> dict:

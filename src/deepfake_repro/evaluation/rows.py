@@ -14,7 +14,7 @@ from ..project.notebooks import weave
 from ..project.params import load
 from ..project.paths import profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
-from .metrics import roc, sbi_protocol, table_row, video_scores
+from .metrics import SOURCE_COLUMNS, roc, sbi_protocol, table_row, video_scores, with_sources
 
 NOTEBOOKS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
 """The notebook that trains the rows of each method."""
@@ -34,7 +34,8 @@ def score(profile: str, variant: str, seed: int) -> None:
             f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first"
         )
     test_files = [file for file in files if file.stem != VALIDATION]
-    videos = _video_scores(test_files)
+    index = pd.read_parquet(paths.index, columns=["video_id", *SOURCE_COLUMNS])
+    videos = with_sources(_video_scores(test_files), index)
     row = table_row(videos, _unscored(paths.index, videos), options.threshold)
     if method_of(variant) == SBI:
         row["own_protocol"] = sbi_protocol(

@@ -1,38 +1,53 @@
 """Uncertainty of the cells of Table 3 and of differences between rows (not in the paper).
 
-All rows are scored on the same videos, so one resample of videos serves all rows: the *paired*
-bootstrap. Videos are resampled within each class, and in DF40 within each manipulation method; its
-reals, which all methods share, are resampled once per draw. An average over test sets averages
-their draws. With several seeds a row's draw is the mean over its seeds; the spread over seeds is a
-different quantity and is reported beside the interval. DeLong's closed form (DeLong et al. 1988, by
-placement values as in Sun and Xu 2014) cross-checks the AUC. Everything is in percent.
+The unit is the *source*: the person or source video that several videos share (column ``source`` of
+``videos.csv``; without it each video is its own). All rows are scored on the same videos, so one
+draw weighs the sources once for all rows and cells: the *paired* bootstrap, here with normal
+multipliers per source. It decides how cells move together. How far a cell moves is bounded by
+:mod:`.bounds`, whose intervals stay true for a few videos near 100 %, with the numbers of
+independent videos that remain once videos of one source count as alike as they score.
+
+An average over test sets adds the squares of their distances to the bounds (Zou and Donner 2008).
+With several seeds a row's cell is the mean over its seeds; the spread over seeds is a different
+quantity and is reported beside the interval. DeLong's closed form (DeLong et al. 1988, by placement
+values as in Sun and Xu 2014, summed per source as in Obuchowski 1997) cross-checks the AUC.
+Everything is in percent.
 """
 
 from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ..project.vocabulary import AVERAGES, METRICS, SETS
-from .metrics import VIDEO_COLUMNS
+from . import influence
+from .bounds import NORMAL_QUANTILE
+from .influence import Cell, View
+from .metrics import SOURCE, VIDEO_COLUMNS
 
 LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
-NORMAL_QUANTILE = 1.959964  # of a 95 % interval
-_CHUNK_SIZE = 4_000_000  # counts in one array: 32 MB
+POWER_QUANTILE = 0.841621  # a difference is seen in 80 % of repetitions
+SIZES = ["n_real", "n_fake", "sources"]
+"""Columns of the numbers of scored videos and of independent people or source videos."""
+_CHUNK_SIZE = 4_000_000  # multipliers in one array: 32 MB
 ClosedForm = Mapping[str, tuple[np.ndarray, np.ndarray]]  # AUC [rows], covariance [rows, rows]
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """Bootstrap draws of each cell: ``cells[metric, set]`` is ``[draws, rows]`` in percent."""
+    """Draws of each cell: ``cells[metric, set]`` is ``[draws, rows]`` in percent.
+
+    ``sizes``: numbers ``SIZES`` of each set, summed over the sets of an average.
+    """
 
     rows: tuple[str, ...]
     cells: Mapping[tuple[str, str], np.ndarray]
+    sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def cell(self, metric: str, row: str, key: str) -> np.ndarray:
         """Return the draws ``[draws]`` of one cell; ``KeyError`` if it was not scored."""
@@ -42,13 +57,19 @@ class Replicates:
 
 
 @dataclass(frozen=True)
-class _TestSet:
-    """Positions of a test set's reals and of each method's fakes; the methods' weights per cell."""
+class _Drawn:
+    """A cell of all rows with its draws ``normal`` ``[draws, rows]``, in standard errors."""
 
-    name: str
-    real: np.ndarray
-    fakes: tuple[np.ndarray, ...]
-    weights: Mapping[str, np.ndarray]
+    value: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+    normal: np.ndarray
+
+    def percent(self) -> np.ndarray:
+        """Return the draws ``[draws, rows]`` in percent: two halves of normal distributions."""
+        distance = np.where(self.normal > 0, self.above, self.below)
+        drawn = self.value + distance / NORMAL_QUANTILE * self.normal
+        return 100 * np.clip(drawn, 0, 1)
 
 
 def paired_bootstrap(
@@ -57,47 +78,60 @@ def paired_bootstrap(
     """Draw the AUC and the balanced accuracy of every cell of Table 3, paired over rows.
 
     ``runs``: ``<row>-<seed>`` -> one row per video as in ``videos.csv`` (``video_id, dataset,
-    manipulation, category, label, p_fake``). Each test set has its own stream of random numbers, so
-    adding a set changes no other interval. Percentile intervals of these draws are slightly too
-    short where a class has only a few dozen videos. Memory: a few arrays of 32 MB beside the draws.
-    Raises ``ValueError`` for ``draws`` below 1, a name without a seed, and runs with different
-    videos.
+    manipulation, category, label, p_fake`` and perhaps ``source``). Each test set has its own
+    stream of random numbers, so adding a set changes no other interval; test sets count as
+    independent of each other. Memory: a few arrays of 32 MB beside the draws. Raises ``ValueError``
+    for ``draws`` below 1, a name without a seed, and runs with different videos.
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}: give a number of bootstrap resamples above 0")
     videos, scores = _aligned(runs)
     rows, seed_weights = _over_seeds(runs)
-    cells: dict[tuple[str, str], np.ndarray] = {}
-    for part in _test_sets(videos):
-        rng = np.random.default_rng([seed, zlib.crc32(part.name.encode())])
-        drawn = _draws(part, scores, draws, threshold, rng)
-        for metric, values in zip(METRICS, drawn, strict=True):
-            cells |= {
-                (metric, key): 100 * np.einsum("dgr,g->dr", values, weights) @ seed_weights
-                for key, weights in part.weights.items()
-            }
-    for metric in METRICS:
-        cells |= {
-            (metric, name): np.mean([cells[metric, key] for key in members], axis=0)
-            for name, members in AVERAGES.items()
-            if all((metric, key) in cells for key in members)
+    drawn: dict[tuple[str, str], _Drawn] = {}
+    sizes: dict[str, Sequence[int]] = {}
+    for part in influence.test_sets(videos):
+        cells = {
+            key: _mean_over_seeds(cell, seed_weights)
+            for key, cell in influence.cells(part, scores, threshold)
         }
-    return Replicates(rows, cells)
+        stream = (seed, zlib.crc32(part.name.encode()))
+        normals = _normals(cells, part.count, draws, stream, rows)
+        drawn |= {
+            key: _Drawn(cell.value, cell.below, cell.above, normals[key])
+            for key, cell in cells.items()
+        }
+        sizes |= {key: View(part, weights).sizes() for key, weights in part.weights.items()}
+    for name, members in AVERAGES.items():
+        if all(key in sizes for key in members):
+            drawn |= {
+                (metric, name): _average([drawn[metric, key] for key in members])
+                for metric in METRICS
+            }
+            sizes[name] = np.sum([sizes[key] for key in members], axis=0).tolist()
+    return Replicates(rows, {key: cell.percent() for key, cell in drawn.items()}, sizes)
 
 
 def intervals(replicates: Replicates) -> pd.DataFrame:
-    """Compute the 95 % percentile interval of each cell, percent with two decimals.
+    """Compute the 95 % interval of each cell, percent with two decimals.
 
-    Columns ``row, metric, set, low, high``.
+    Columns ``row, metric, set, low, high`` and the numbers ``SIZES`` of the set.
     """
+    unknown = [pd.NA] * len(SIZES)
     records = [
-        (row, metric, key, *np.percentile(replicates.cell(metric, row, key), LEVEL))
+        (
+            row,
+            metric,
+            key,
+            *np.percentile(replicates.cell(metric, row, key), LEVEL).round(2),
+            *replicates.sizes.get(key, unknown),
+        )
         for row in replicates.rows
         for metric in METRICS
         for key in SETS
         if (metric, key) in replicates.cells
     ]
-    return pd.DataFrame(records, columns=["row", "metric", "set", "low", "high"]).round(2)
+    table = pd.DataFrame(records, columns=["row", "metric", "set", "low", "high", *SIZES])
+    return table.astype(dict.fromkeys(SIZES, "Int64"))
 
 
 def delong(runs: Mapping[str, pd.DataFrame]) -> ClosedForm:
@@ -105,15 +139,20 @@ def delong(runs: Mapping[str, pd.DataFrame]) -> ClosedForm:
 
     ``runs`` and errors as for :func:`paired_bootstrap`; rows in the order of their first run;
     percent and squared percent. For DF40 a real counts with its mean over methods, because all
-    methods share it. The covariance of a class with one video is undefined: NaN.
+    methods share it. The covariance of a class with one source is undefined: NaN.
     """
     videos, scores = _aligned(runs)
     _, seed_weights = _over_seeds(runs)
-    cells = {
-        key: (100 * seed_weights.T @ area, 1e4 * seed_weights.T @ covariance @ seed_weights)
-        for part in _test_sets(videos)
-        for key, (area, covariance) in _closed_form(part, scores).items()
-    }
+    cells = {}
+    for part in influence.test_sets(videos):
+        for key, weights in part.weights.items():
+            view = View(part, weights)
+            area, of_videos = view.auc(scores)
+            by_source = seed_weights.T @ view.by_source(of_videos)
+            covariance = 1e4 * by_source @ by_source.T
+            if min(view.class_sources()) < 2:
+                covariance = np.full_like(covariance, np.nan)
+            cells[key] = (100 * seed_weights.T @ area, covariance)
     for name, members in AVERAGES.items():
         if all(key in cells for key in members):
             areas, covariances = zip(*(cells[key] for key in members), strict=True)
@@ -131,8 +170,9 @@ def comparisons(
     """Subtract the second row of each pair from the first, cell by cell, in percentage points.
 
     Columns ``first, second, metric, set, published, reproduced, low, high`` (paired bootstrap),
-    ``delong_low, delong_high`` (AUC only) and ``differs``: whether the bootstrap interval excludes
-    zero. If one row of a pair was not run, only the published difference is given.
+    ``delong_low, delong_high`` (AUC only), ``visible`` (the smallest true difference that these
+    videos would show with a probability of 80 %) and ``differs``: whether the bootstrap interval
+    excludes zero. If one row of a pair was not run, only the published difference is given.
     """
     records = []
     for (first, second), metric, key in itertools.product(pairs, METRICS, SETS):
@@ -143,9 +183,22 @@ def comparisons(
     names = ["first", "second", "metric", "set"]
     numbers = ["published", "reproduced", "low", "high", "delong_low", "delong_high"]
     table = pd.DataFrame(records, columns=[*names, *numbers])
+    half_width = (table["high"] - table["low"]) / 2
+    table["visible"] = half_width * (NORMAL_QUANTILE + POWER_QUANTILE) / NORMAL_QUANTILE
+    numbers.append("visible")
     table[numbers] = table[numbers].astype("float64").round(2) + 0.0  # no -0.0
     differs = ((table["low"] > 0) | (table["high"] < 0)).map({True: "yes", False: "no"})
     return table.assign(differs=differs.where(table["low"].notna()))
+
+
+def smallest_visible(table: pd.DataFrame) -> pd.DataFrame:
+    """Summarise :func:`comparisons`: the smallest difference between two rows that can be seen.
+
+    Columns ``metric, set, visible``: the median of ``visible`` over the pairs, percentage points;
+    sets without a pair that was run are left out.
+    """
+    visible = table.dropna(subset="visible").groupby(["metric", "set"], sort=False)["visible"]
+    return visible.median().round(2).reset_index()
 
 
 def _difference(
@@ -188,6 +241,8 @@ def _aligned(runs: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray
                 f"runs {first} and {name} have different videos: "
                 "predict and score both on the same crops"
             )
+    if SOURCE not in videos:
+        videos = videos.assign(**{SOURCE: videos["video_id"]})
     return videos, np.stack([table["p_fake"].to_numpy("float64") for table in tables.values()])
 
 
@@ -204,114 +259,63 @@ def _over_seeds(runs: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return rows, member / member.sum(0)
 
 
-def _test_sets(videos: pd.DataFrame) -> Iterator[_TestSet]:
-    """Yield the test sets that have both classes; of DF40's fakes only FS and RE count."""
-    for name, part in videos.groupby("dataset"):
-        real = part.index[part["label"] == 0].to_numpy()
-        fake = part.index[part["label"] == 1].to_numpy()
-        if name != "df40":
-            if len(real) and len(fake):
-                yield _TestSet(name, real, (fake,), {name: np.ones(1)})
-        elif len(real):
-            fakes = part[(part["label"] == 1) & part["category"].isin(["FS", "RE"])]
-            methods = fakes.groupby(["category", "manipulation"]).groups
-            categories = np.array([category for category, _ in methods])
-            indices = tuple(index.to_numpy() for index in methods.values())
-            yield _TestSet(name, real, indices, _df40_weights(categories))
+def _mean_over_seeds(cell: Cell, seed_weights: np.ndarray) -> Cell:
+    """Average a cell of all runs over the seeds of each row.
 
-
-def _df40_weights(categories: np.ndarray) -> dict[str, np.ndarray]:
-    """Weigh the methods equally in each DF40 column; ``df40`` only if both kinds are present."""
-    kinds = {"df40_fs": categories == "FS", "df40_re": categories == "RE"}
-    weights = {key: member / member.sum() for key, member in kinds.items() if member.any()}
-    if len(weights) == 2:
-        weights["df40"] = np.full(len(categories), 1 / len(categories))
-    return weights
-
-
-def _draws(
-    part: _TestSet, scores: np.ndarray, draws: int, threshold: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Compute both metrics per draw, method and run: fractions ``[2, draws, methods, runs]``."""
-    size = max(1, _CHUNK_SIZE // max(len(part.real), *map(len, part.fakes)))
-    chunks = [
-        _chunk(part, scores, min(size, draws - start), threshold, rng)
-        for start in range(0, draws, size)
-    ]
-    return np.concatenate(chunks, axis=1)
-
-
-def _chunk(
-    part: _TestSet, scores: np.ndarray, draws: int, threshold: float, rng: np.random.Generator
-) -> np.ndarray:
-    metrics = np.empty((2, draws, len(part.fakes), len(scores)))
-    real_counts = _counts(len(part.real), draws, rng)
-    for method, videos in enumerate(part.fakes):
-        fake_counts = _counts(len(videos), draws, rng)
-        for run, score in enumerate(scores):
-            real = score[part.real]
-            fake = score[videos]
-            specificity = (real < threshold) @ real_counts / len(real)
-            sensitivity = (fake >= threshold) @ fake_counts / len(fake)
-            metrics[0, :, method, run] = _auc_of_counts(real, fake, real_counts, fake_counts)
-            metrics[1, :, method, run] = (specificity + sensitivity) / 2
-    return metrics
-
-
-def _counts(videos: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Count each video in each resample: ``[videos, draws]``, fp64 so that sums need no cast."""
-    chosen = rng.integers(videos, size=(videos, draws))
-    flat = (chosen * draws + np.arange(draws)).ravel()
-    return np.bincount(flat, minlength=videos * draws).reshape(videos, draws).astype(np.float64)
-
-
-def _auc_of_counts(
-    real: np.ndarray, fake: np.ndarray, real_counts: np.ndarray, fake_counts: np.ndarray
-) -> np.ndarray:
-    """Compute the AUC ``[draws]``; row i of the counts says how often video i occurs."""
-    order = np.argsort(real, kind="stable")
-    none = np.zeros((1, real_counts.shape[1]))
-    below = np.concatenate([none, np.cumsum(real_counts[order], axis=0)])
-    left = np.searchsorted(real[order], fake, "left")
-    right = np.searchsorted(real[order], fake, "right")  # left + right counts ties half
-    pairs = np.einsum("vd,vd->d", fake_counts, below[left])
-    pairs = pairs + np.einsum("vd,vd->d", fake_counts, below[right])
-    return pairs / (2 * len(real) * len(fake))
-
-
-def _placements(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Compute the share of ``others`` below each of ``values``; ties count half."""
-    others = np.sort(others)
-    left = np.searchsorted(others, values, "left")
-    right = np.searchsorted(others, values, "right")
-    return (left + right) / (2 * len(others))
-
-
-def _closed_form(part: _TestSet, scores: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Compute AUC and covariance over runs of each cell of one test set."""
-    fake = [
-        np.stack([_placements(score[videos], score[part.real]) for score in scores])
-        for videos in part.fakes
-    ]
-    real = np.stack(
-        [
-            [1 - _placements(score[part.real], score[videos]) for score in scores]
-            for videos in part.fakes
-        ]
+    Seeds share the videos; their errors cancel as far as their influences do.
+    """
+    moved = seed_weights.T @ cell.influence
+    apart = seed_weights.T @ np.linalg.norm(cell.influence, axis=1)
+    together = np.linalg.norm(moved, axis=1)
+    shrink = np.where(apart > 0, together / np.where(apart > 0, apart, 1), 1)
+    return Cell(
+        seed_weights.T @ cell.value,
+        shrink * (seed_weights.T @ cell.below),
+        shrink * (seed_weights.T @ cell.above),
+        moved,
     )
-    fake_covariances = [_covariance_of_mean(values) for values in fake]
-    cells = {}
-    for key, weights in part.weights.items():
-        area = weights @ [values.mean(1) for values in fake]
-        real_covariance = _covariance_of_mean(np.tensordot(weights, real, 1))
-        fake_covariance = np.tensordot(weights**2, fake_covariances, 1)
-        cells[key] = (area, real_covariance + fake_covariance)
-    return cells
 
 
-def _covariance_of_mean(values: np.ndarray) -> np.ndarray:
-    """Estimate the covariance of the means of ``[runs, videos]``; NaN for a single video."""
-    runs, videos = values.shape
-    if videos < 2:
-        return np.full((runs, runs), np.nan)
-    return np.cov(values).reshape(runs, runs) / videos
+def _normals(
+    cells: Mapping[tuple[str, str], Cell],
+    sources: int,
+    draws: int,
+    stream: tuple[int, int],
+    rows: Sequence[str],
+) -> dict[tuple[str, str], np.ndarray]:
+    """Draw a multiplier per source; weigh them by influence to ``[draws, rows]`` of variance 1.
+
+    A cell on which no source has an influence (all videos right, or all called fake) moves on its
+    own.
+    """
+    rng = np.random.default_rng(stream)
+    size = max(1, _CHUNK_SIZE // sources)
+    chunks = []
+    for start in range(0, draws, size):
+        multipliers = rng.standard_normal((min(size, draws - start), sources))
+        chunks.append([multipliers @ cell.influence.T for cell in cells.values()])
+    own = np.stack([_own_draws(row, draws, stream) for row in rows], axis=1)
+    normals = {}
+    for number, (key, cell) in enumerate(cells.items()):
+        moved = np.concatenate([chunk[number] for chunk in chunks])
+        scale = np.linalg.norm(cell.influence, axis=1)
+        normals[key] = np.where(scale > 0, moved / np.where(scale > 0, scale, 1), own)
+    return normals
+
+
+def _own_draws(row: str, draws: int, stream: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng([*stream, zlib.crc32(row.encode())]).standard_normal(draws)
+
+
+def _average(members: Sequence[_Drawn]) -> _Drawn:
+    """Average cells of independent test sets: distances and standard errors add as squares."""
+    share = 1 / len(members)
+    scales = [share * (member.below + member.above) / 2 for member in members]
+    moved = [scale * member.normal for scale, member in zip(scales, members, strict=True)]
+    total = np.sqrt(np.sum(np.square(scales), axis=0))
+    return _Drawn(
+        np.mean([member.value for member in members], axis=0),
+        share * np.sqrt(np.sum([member.below**2 for member in members], axis=0)),
+        share * np.sqrt(np.sum([member.above**2 for member in members], axis=0)),
+        np.sum(moved, axis=0) / total,
+    )
