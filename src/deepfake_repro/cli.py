@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from .project.machine import pin
 from .project.params import load, root
 from .project.paths import ASSETS
 from .project.vocabulary import LNCLIP, SBI, method_of
@@ -58,10 +59,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser, _ = _parser()
     chosen = parser.parse_args(arguments)
     try:
+        if profile := _profile(chosen):
+            pin(load().profile(profile).cpu)
         return chosen.run(chosen) or 0
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _profile(chosen: argparse.Namespace) -> str:
+    """Return the profile that a command runs for; empty if it runs for none."""
+    parameters = getattr(chosen, "parameters", [])
+    named = [value.removeprefix("profile=") for value in parameters if value.startswith("profile=")]
+    return getattr(chosen, "profile", "") or "".join(named)
 
 
 def functions() -> dict[str, Command]:

@@ -127,7 +127,17 @@ def test_record_says_on_what_and_how_long(record: dict) -> None:
         "hardware",
         "versions",
     }
-    assert set(record["hardware"]) == {"machine", "system", "cores", "gpu", "gpu_peak_memory_mib"}
+    assert set(record["hardware"]) == {
+        "machine",
+        "system",
+        "processor",
+        "simd",
+        "cores",
+        "threads",
+        "pins",
+        "gpu",
+        "gpu_peak_memory_mib",
+    }
     assert {"python", "torch", "timm", "dvc"} <= set(record["versions"])
     assert 90 <= record["seconds"] < 150 and 50 < record["peak_memory_mib"] < 100_000
 

@@ -57,6 +57,18 @@ class Miniature:
 
 
 @dataclass(frozen=True)
+class Cpu:
+    """What processors may use, so that different ones compute the same (``project.machine``).
+
+    ``threads``: per process, 0 for one per core; ``level``: the newest instructions, ``avx2``, or
+    ``native`` for all that the processor has.
+    """
+
+    threads: int
+    level: str
+
+
+@dataclass(frozen=True)
 class IndexOptions:
     """Options for reading the corpora (Section 4.1), one per choice that the paper leaves open."""
 
@@ -136,6 +148,7 @@ class Robustness:
 class Profile:
     """All options of one profile: ``demo``, ``smoke`` or ``paper``."""
 
+    cpu: Cpu
     index: IndexOptions
     crops: CropOptions
     sampling: Sampling

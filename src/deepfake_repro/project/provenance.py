@@ -21,6 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .machine import processor_name, set_variables
+
 SOURCES = ("src", "notebooks", "dvc.yaml", "params.yaml", "requirements.lock")
 """Files that results depend on; changes of other tracked files do not make a checkout dirty."""
 NO_HISTORY = "none: no git history"
@@ -127,14 +129,22 @@ def _difference(before: float | None, after: float | None) -> float | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Return processor, cores and accelerator of this machine, without its host name."""
+    """Return processor, threads and accelerator of this machine, without its host name.
+
+    ``simd``: instruction set of PyTorch's own kernels; ``pins``: the variables set of
+    ``machine.VARIABLES``, which limit what the other libraries use.
+    """
     import torch  # takes seconds: not imported by stages that only hash files
 
     has_gpu = torch.cuda.is_available()
     return {
         "machine": platform.machine(),
         "system": platform.system(),
+        "processor": processor_name(),
+        "simd": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "pins": set_variables(),
         "gpu": torch.cuda.get_device_name() if has_gpu else None,
         "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() // 2**20 if has_gpu else None,
     }
