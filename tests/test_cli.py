@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from deepfake_repro.cli import main
@@ -94,7 +95,7 @@ def test_root_that_does_not_exist(checkout: Path, complaint) -> None:
 def test_unknown_corpus(checkout: Path, complaint) -> None:
     roots(checkout, "celebdf3: here")
     line = complaint("index", "--profile", "paper")
-    assert "unknown corpus 'celebdf3'; known: ffpp, celebdf2" in line
+    assert "unknown corpus 'celebdf3': write 'celebdf2' in the roots file" in line
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,21 @@ def test_empty_corpus_folder(checkout: Path, complaint, corpus: str) -> None:
     line = complaint("index", "--profile", "paper")
     assert corpus in line and "empty" in line
     assert not (checkout / "data" / "index").exists()
+
+
+def test_one_broken_corpus_beside_a_good_one(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("real/a.mp4", "fake/b.mp4"):
+        (checkout / "data" / "corpora" / "mine" / name).parent.mkdir(parents=True)
+        (checkout / "data" / "corpora" / "mine" / name).write_bytes(b"x")
+    shutil.copytree(ROOT / "results" / "published", checkout / "results" / "published")
+    roots(checkout, "ffpp: nowhere\n  my_test: mine")
+    assert main(["index", "--profile", "paper"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ffpp: root") and line.endswith("give the official download")
+    index = pd.read_parquet(checkout / "data" / "index" / "paper" / "index.parquet")
+    assert index["video_id"].tolist() == ["my_test/fake/b", "my_test/real/a"]
 
 
 def test_missing_metadata(checkout: Path, complaint) -> None:

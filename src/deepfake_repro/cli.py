@@ -263,10 +263,10 @@ def _miniatures(chosen: argparse.Namespace) -> None:
     build(chosen.name, load().miniature(chosen.name), root() / ASSETS, out)
 
 
-def _index(chosen: argparse.Namespace) -> None:
+def _index(chosen: argparse.Namespace) -> int:
     from .dataset.index import write_index
 
-    write_index(chosen.profile)
+    return write_index(chosen.profile)
 
 
 def _counts(chosen: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from .adapters import (
     fakeavceleb,
     ffiw,
     ffpp,
+    folders,
     forgerynet,
     idforge,
     kodf,
@@ -68,6 +70,10 @@ BENCHMARKS: dict[str, Adapter] = {
 FACES: dict[str, Adapter] = {vggface2.ADAPTER.name: vggface2.ADAPTER}
 ADAPTERS = PAPER | BENCHMARKS | FACES
 REPORT_COLUMNS = ("corpus", "split", "real", "fake", "metadata_only", "disk_only", "notes")
+BROKEN = "not indexed: "
+"""How the note of a corpus begins that could not be indexed; the reason follows."""
+CLOSE = 0.82
+"""From this similarity on an unknown name is taken for a misspelt known one."""
 
 
 def index_corpora(
@@ -78,22 +84,27 @@ def index_corpora(
 
     The report has one row per corpus and split. ``options`` are those of each adapter's ``read``. A
     corpus of the paper, or one that ``roots`` mentions, is reported as not run if it has no root.
-    Only the test split of a benchmark is kept, so that none is trained on. What concerns a corpus
-    as a whole (names on one side only, notes) is in its first row. Raises ``ValueError`` for a
-    corpus without an adapter, and whatever the adapters raise.
+    A name without an adapter is a test corpus of the user's own (``adapters.folders``). Only the
+    test split of a benchmark is kept, so that none is trained on. What concerns a corpus as a whole
+    (names on one side only, notes) is in its first row.
+
+    A corpus that cannot be read does not stop the others: its row has the reason, see
+    :func:`broken`. Raises ``ValueError`` for options of an unknown corpus.
     """
     options = options or {}
-    for name in (*roots, *options):
+    for name in options:
         if name not in ADAPTERS:
-            raise ValueError(f"unknown corpus '{name}'; known: {', '.join(ADAPTERS)}")
+            raise ValueError(f"options of unknown corpus '{name}'; known: {', '.join(ADAPTERS)}")
     tables: list[pd.DataFrame] = []
     rows: list[tuple] = []
-    for name, adapter in ADAPTERS.items():
+    for name in dict.fromkeys([*ADAPTERS, *roots]):
         root = roots.get(name)
         if root:
-            table, report = adapter.index(Path(root), **options.get(name, {}))
-            if name in BENCHMARKS:
-                table, report = _test_only(table, report)
+            try:
+                table, report = _index(name, Path(root), options.get(name, {}))
+            except (ValueError, OSError) as error:
+                rows.append((name, "none", 0, 0, 0, 0, f"{BROKEN}{error}"))
+                continue
             tables.append(table)
             rows += _report_rows(name, table, report)
         elif name in PAPER or name in roots:
@@ -103,6 +114,42 @@ def index_corpora(
         index.sort_values("video_id", kind="stable", ignore_index=True),
         pd.DataFrame(rows, columns=list(REPORT_COLUMNS)),
     )
+
+
+def broken(report: pd.DataFrame) -> list[str]:
+    """Return one line per corpus of :func:`index_corpora`'s report that could not be indexed."""
+    reasons = report.loc[report["notes"].str.startswith(BROKEN), ["corpus", "notes"]]
+    lines = []
+    for corpus, note in reasons.itertuples(index=False):
+        reason = note.removeprefix(BROKEN)
+        lines.append(reason if reason.startswith(f"{corpus}: ") else f"{corpus}: {reason}")
+    return lines
+
+
+def adapter_of(name: str) -> Adapter:
+    """Return the adapter of a corpus; a name that none knows is a corpus of the user's own.
+
+    Raises ``ValueError`` for a name that looks like a misspelt known one.
+    """
+    if name in ADAPTERS:
+        return ADAPTERS[name]
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    meant = get_close_matches(plain, ADAPTERS, n=1, cutoff=CLOSE) or [
+        known for known in ADAPTERS if known.startswith(plain) and 2 * len(plain) >= len(known)
+    ]
+    if meant:
+        raise ValueError(
+            f"unknown corpus '{name}': write '{meant[0]}' in the roots file, "
+            "or give a corpus of your own a name less like it"
+        )
+    return folders.adapter(name)
+
+
+def _index(
+    name: str, root: Path, options: Mapping[str, object]
+) -> tuple[pd.DataFrame, IndexReport]:
+    table, report = adapter_of(name).index(root, **options)
+    return _test_only(table, report) if name in BENCHMARKS else (table, report)
 
 
 def _test_only(table: pd.DataFrame, report: IndexReport) -> tuple[pd.DataFrame, IndexReport]:
