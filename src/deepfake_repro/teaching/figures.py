@@ -270,7 +270,17 @@ def _draw_triplet(axes: Axes, negative: tuple[float, float], margin: float) -> N
     ):
         axes.plot([0, x], [0, y], color=colour, linewidth=1)
         axes.plot(x, y, "s" if colour == FAKE_COLOUR else "o", color=colour)
-        axes.annotate(name, (x, y), xytext=(4, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(-5, -12) if name == "anchor" else (5, 5),
+            ha="right" if name == "anchor" else "left",
+            textcoords="offset points",
+            fontsize=8,
+        )
+    for y, kind in ((-0.8, "hard"), (-1 - margin / 2, "semi-hard"), (-2.7, "easy")):
+        if kind != "semi-hard" or margin >= 0.3:
+            axes.text(0, y, kind, ha="center", va="center", fontsize=8, style="italic")
     loss = max(1 - d_an + margin, 0)
     axes.set(
         title=f"{kind_of_triplet(1.0, d_an, margin)}: loss {loss:.2f}",
