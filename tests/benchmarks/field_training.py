@@ -67,7 +67,7 @@ def train(
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
     scaler = torch.amp.GradScaler(device.type, enabled=amp is torch.float16)
     triplets = losses.TripletMarginLoss(
-        margin=row.margin,
+        margin=row.loss.margin,
         distance=distances.LpDistance(normalize_embeddings=False),
         reducer=reducers.AvgNonZeroReducer(),
     )
@@ -81,7 +81,7 @@ def train(
             )
             with torch.autocast(device.type, amp or torch.bfloat16, enabled=amp is not None):
                 embeddings, logits = model(images)
-                loss = torch.nn.functional.cross_entropy(logits, labels) + row.weight * triplets(
+                loss = torch.nn.functional.cross_entropy(logits, labels) + row.loss.weight * triplets(
                     embeddings, labels
                 )
             if not math.isfinite(loss.item()):

@@ -58,7 +58,7 @@ def everything(folder: Path, fabric: Fabric) -> None:
             store,
             out / name,
             recipe=STEADY,
-            variant=replace(BATCH_ALL, triplet=name),
+            variant=replace(BATCH_ALL, loss=replace(BATCH_ALL.loss, name=name)),
             fabric=fabric,
         )
         keep(

@@ -20,9 +20,9 @@ from deepfake_repro.faces.detection import DETECTORS
 from deepfake_repro.operations.clones import with_values
 from deepfake_repro.project import params, recipes
 from deepfake_repro.project.recipes import Blend, Sbi
-from deepfake_repro.project.vocabulary import ROW_NAMES
+from deepfake_repro.project.vocabulary import FINETUNE, LNCLIP
 from deepfake_repro.training.labels import Scheme
-from deepfake_repro.training.losses import TRIPLET_LOSSES
+from deepfake_repro.training.losses import build_loss
 from deepfake_repro.training.transforms import AUGMENTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,31 +167,29 @@ def test_what_runs_is_defined(loaded: params.Params) -> None:
     assert set(loaded.run.miniatures) <= set(loaded.miniatures) and loaded.run.seeds
 
 
-def test_every_variant_is_a_row_of_table_3_that_the_code_can_train(loaded: params.Params) -> None:
-    starts = {field.name for field in fields(params.Start)}
+def test_every_variant_is_a_row_that_the_code_can_train(loaded: params.Params) -> None:
+    starts = {each.name for each in fields(params.Start)}
     for name, row in loaded.variants.items():
-        assert (
-            row.init in starts
-            and row.labels in set(Scheme)
-            and row.triplet in {"none", *TRIPLET_LOSSES}
-        ), name
-        assert name in ROW_NAMES
-        assert (row.triplet == "none") == (row.weight == 0), (
-            f"{name}: a triplet loss and its weight go together"
+        assert row.labels in set(Scheme) and (row.init in starts or row.method == LNCLIP), name
+        if row.method == FINETUNE and row.loss.name != "none":
+            build_loss(row.loss)
+        assert (row.loss.name == "none") == (row.loss.weight == 0), (
+            f"{name}: a loss and its weight go together"
         )
 
 
-def test_variant_names_say_what_they_do(loaded: params.Params) -> None:
-    triplets = {
+def test_names_of_the_papers_rows_say_what_they_do(loaded: params.Params) -> None:
+    losses = {
         "ba": "batch_all",
         "hphn": "hard_positive_hard_negative",
         "ephn": "easy_positive_hard_negative",
     }
-    for name, row in loaded.variants.items():
+    for name in loaded.paper_rows:
+        row = loaded.variant(name)
         init, *rest = name.split("_")
         labels = next((part for part in rest if part in set(Scheme)), "binary")
-        triplet = next((triplets[part] for part in rest if part in triplets), "none")
-        assert (row.init, row.labels, row.triplet) == (init, labels, triplet), name
+        loss = next((losses[part] for part in rest if part in losses), "none")
+        assert (row.init, row.labels, row.loss.name) == (init, labels, loss), name
 
 
 @pytest.mark.parametrize("name", params.PROFILES)
@@ -264,7 +262,7 @@ def attribute_reads() -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("block", "owners"),
     [
-        (params.Variant, {"row", "variant"}),
+        (params.Loss, {"loss", "self.loss", "variant.loss"}),
         (params.Miniature, {"size"}),
         (params.IndexOptions, {"options"}),
         (params.CropOptions, {"options"}),

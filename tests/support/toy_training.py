@@ -6,7 +6,7 @@ from lightning_fabric import Fabric
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
-from deepfake_repro.project.params import Variant
+from deepfake_repro.project.params import Loss, Variant
 from deepfake_repro.project.recipes import Train
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
@@ -41,7 +41,7 @@ RECIPE = Train(
     workers=0,
     checkpoint_steps=4,
 )
-BATCH_ALL = Variant(init="imagenet", labels="binary", triplet="batch_all", margin=1.0, weight=0.2)
+BATCH_ALL = Variant(name="BA", init="imagenet", loss=Loss(name="batch_all", margin=1.0, weight=0.2))
 NORM = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CROPS, TRAIN, VALIDATION, FRESH = 224, slice(0, 96), slice(96, 128), slice(128, 224)
 LABELS = np.arange(CROPS) % 2

@@ -31,7 +31,7 @@ def test_the_manifest_tells_how_to_use_the_weights():
     assert values["architecture"] == RECIPE.architecture
     assert (values["depth"], values["input_size"], values["views"]) == (1, 32, "windows")
     assert (values["classes"], values["mean"]) == (["REAL", "FAKE"], [0.5] * 3)
-    assert (values["best_epoch"], values["variant"]["triplet"]) == (2, "batch_all")
+    assert (values["best_epoch"], values["variant"]["loss"]["name"]) == (2, "batch_all")
     assert values["train"]["epochs"] == RECIPE.epochs
 
 

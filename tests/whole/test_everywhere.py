@@ -93,9 +93,9 @@ def archive(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (folder / "data" / "assets").symlink_to(assets)
     file = folder / "params.yaml"
     loss = {
-        "variants.imagenet.triplet": "batch_all",
-        "variants.imagenet.margin": 1.0,
-        "variants.imagenet.weight": 0.2,
+        "variants.imagenet.loss.name": "batch_all",
+        "variants.imagenet.loss.margin": 1.0,
+        "variants.imagenet.loss.weight": 0.2,
     }
     file.write_text(with_values(file.read_text(encoding="utf-8"), loss), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:

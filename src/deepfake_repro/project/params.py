@@ -7,14 +7,15 @@ The profiles ``demo``, ``smoke`` and ``paper`` have the same keys, because they 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from .recipes import LnClip, Pretrain, Sbi, Train
+from .recipes import BLOCKS, FINETUNE, LNCLIP, METHODS, LnClip, Pretrain, Sbi, Train
 
 T = TypeVar("T")
 
@@ -36,14 +37,40 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One row of Table 3: initialisation, label scheme and triplet loss (Sections 3.2-3.4)."""
+class Loss:
+    """The loss on embeddings that a row adds to the cross-entropy (Section 3.3).
 
-    init: str
-    labels: str
-    triplet: str
-    margin: float
-    weight: float
+    ``name``: ``none``, a key of ``TRIPLET_LOSSES``, or ``pml:<class>`` of pytorch-metric-learning.
+    ``margin`` is of the paper's losses, in units of distance; ``miner`` (``pml:<class>``),
+    ``options`` and ``miner_options`` are of pytorch-metric-learning.
+    """
+
+    name: str = "none"
+    margin: float = 0.0
+    weight: float = 0.0
+    miner: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    miner_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of Table 3: all that distinguishes it from the others (Sections 3.2-3.4).
+
+    ``name`` is printed. ``in_paper``: it is one of the ten rows of the paper. ``method``: a folder
+    of ``methods``. ``init``: a key of the profile's ``start``. ``backbone``: values of this row in
+    place of those of the method's block, such as ``architecture`` and ``learning_rate``, and
+    ``start``, in all profiles; ``profiles``: the same for one profile.
+    """
+
+    name: str
+    in_paper: bool = False
+    method: str = FINETUNE
+    init: str = ""
+    labels: str = "binary"
+    loss: Loss = field(default_factory=Loss)
+    backbone: Mapping[str, Any] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -200,13 +227,41 @@ class Params:
     studies: Mapping[str, Study]
     rehearsal: Rehearsal
 
-    def profile(self, name: str) -> Profile:
-        """Return a profile; ``ValueError`` lists the profiles if there is none of this name."""
-        return _lookup(self.profiles, name, "profile")
+    def profile(self, name: str, row: str = "") -> Profile:
+        """Return a profile, with the values of ``row`` in place of its own if one is given.
+
+        Raises ``ValueError`` for an unknown profile or row, listing the known ones.
+        """
+        options = _lookup(self.profiles, name, "profile")
+        return _of_row(options, self.variant(row), name, row) if row else options
 
     def variant(self, name: str) -> Variant:
         """Return a row of Table 3; ``ValueError`` lists the rows if there is none of this name."""
         return _lookup(self.variants, name, "variant")
+
+    @property
+    def row_names(self) -> dict[str, str]:
+        """Printed names of all rows by key, in their order."""
+        return {key: row.name for key, row in self.variants.items()}
+
+    @property
+    def paper_rows(self) -> tuple[str, ...]:
+        """The rows of the paper's own Table 3."""
+        return tuple(key for key, row in self.variants.items() if row.in_paper)
+
+    @property
+    def rows_of_run(self) -> tuple[str, ...]:
+        """The rows that ``run`` trains, scores and reports, in the order of ``variants``."""
+        return tuple(key for key in self.variants if key in self.run.variants)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names ``<row>-<seed>`` of the runs of ``run``, by row, then seed."""
+        return tuple(f"{row}-{seed}" for row in self.rows_of_run for seed in self.run.seeds)
+
+    def method_of(self, row: str) -> str:
+        """Return the method that trains a row."""
+        return self.variant(row).method
 
     def study(self, name: str) -> Study:
         """Return a side study; ``ValueError`` lists the studies if there is none of this name."""
@@ -251,7 +306,7 @@ def load(path: Path | None = None) -> Params:
     raw = read_yaml(path)
     expected = {"run", "variants", "miniatures", "studies", "rehearsal", *SHARED, *PROFILES}
     _check_keys(raw, expected, path.name)
-    return Params(
+    params = Params(
         run=_build(Run, raw["run"], "run"),
         variants=_value(Mapping[str, Variant], raw["variants"], "variants"),
         miniatures=_value(Mapping[str, Miniature], raw["miniatures"], "miniatures"),
@@ -259,6 +314,74 @@ def load(path: Path | None = None) -> Params:
         studies=_value(Mapping[str, Study], raw["studies"], "studies"),
         rehearsal=_build(Rehearsal, raw["rehearsal"], "rehearsal"),
     )
+    _check_rows(params)
+    return params
+
+
+def current() -> Params:
+    """Load ``params.yaml`` of this repository, once until the file changes."""
+    path = root() / "params.yaml"
+    return _load_once(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _load_once(path: Path, changed: int) -> Params:
+    """Load ``path`` as it was at the time ``changed``."""
+    return load(path)
+
+
+def _check_rows(params: Params) -> None:
+    """Raise ``ValueError`` for an incomplete row, and for one that ``run`` does not train once."""
+    for key, row in params.variants.items():
+        _check_row(params, key, row)
+    for method in METHODS:
+        for key in getattr(params.run, method):
+            if (right := params.variant(key).method) != method:
+                raise ValueError(
+                    f"params.yaml: run.{method} lists {key!r}, whose method is {right}: "
+                    f"move it to run.{right}"
+                )
+    for key in params.run.variants:
+        method = params.variant(key).method
+        if key not in getattr(params.run, method):
+            raise ValueError(
+                f"params.yaml: run.variants lists {key!r}, which nothing trains: "
+                f"add it to run.{method}"
+            )
+
+
+def _check_row(params: Params, key: str, row: Variant) -> None:
+    """Raise ``ValueError`` for an unknown method, start or profile of a row, or a wrong value."""
+    if row.method not in METHODS:
+        raise ValueError(
+            f"params.yaml: variants.{key}.method is {row.method!r}; known: {', '.join(METHODS)}"
+        )
+    starts = [each.name for each in fields(Start)]
+    if row.method != LNCLIP and row.init not in starts:
+        raise ValueError(
+            f"params.yaml: variants.{key}.init is {row.init!r}; known: {', '.join(starts)}"
+        )
+    for name in (*PROFILES, *row.profiles):
+        params.profile(name, key)
+
+
+def _of_row(options: Profile, row: Variant, profile: str, key: str) -> Profile:
+    """Return ``options`` with a row's own values; ``ValueError`` names one that does not exist."""
+    values = {**row.backbone, **row.profiles.get(profile, {})}
+    where = f"variants.{key}.backbone or .profiles.{profile}"
+    if "start" in values and row.method != LNCLIP:
+        source = _value(str, values.pop("start"), f"{where}.start")
+        options = replace(options, start=replace(options.start, **{row.init: source}))
+    block = BLOCKS[row.method]
+    recipe = getattr(options, block)
+    types = get_type_hints(type(recipe))
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(
+                f"params.yaml: unknown key {name} in {where}; valid keys: start, {', '.join(types)}"
+            )
+        recipe = replace(recipe, **{name: _value(types[name], value, f"{where}.{name}")})
+    return replace(options, **{block: recipe})
 
 
 def _lookup(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -267,23 +390,36 @@ def _lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
-def _check_keys(raw: Mapping[str, Any], expected: set[str], key: str) -> None:
+def _check_keys(
+    raw: Mapping[str, Any], expected: set[str], key: str, optional: set[str] | None = None
+) -> None:
     names = ", ".join(sorted(expected))
     if not isinstance(raw, Mapping):
         raise ValueError(f"params.yaml: {key} must have the keys {names}, not {raw!r}")
     unknown = sorted(set(raw) - expected)
     if unknown:
         raise ValueError(f"params.yaml: unknown key {key}.{unknown[0]}; valid keys: {names}")
-    missing = sorted(expected - set(raw))
+    missing = sorted(expected - set(raw) - (optional or set()))
     if missing:
         raise ValueError(f"params.yaml: missing key {key}.{missing[0]}")
 
 
 def _build(cls: type, raw: Mapping[str, Any], key: str) -> Any:
-    """Return an instance of the dataclass ``cls`` from a mapping with exactly its fields."""
-    _check_keys(raw, {field.name for field in fields(cls)}, key)
+    """Return an instance of the dataclass ``cls`` from a mapping with its fields.
+
+    Only fields with a default may be missing.
+    """
+    optional = {
+        each.name
+        for each in fields(cls)
+        if each.default is not MISSING or each.default_factory is not MISSING
+    }
+    _check_keys(raw, {each.name for each in fields(cls)}, key, optional)
     types = get_type_hints(cls)
-    return cls(**{name: _value(types[name], raw[name], f"{key}.{name}") for name in types})
+    values = {
+        name: _value(types[name], raw[name], f"{key}.{name}") for name in types if name in raw
+    }
+    return cls(**values)
 
 
 def _value(kind: Any, raw: Any, key: str) -> Any:

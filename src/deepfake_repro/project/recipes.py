@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Methods that train a row, named after their folders in ``methods``.
+FINETUNE = "finetune"
+SBI = "sbi"
+LNCLIP = "lnclip"
+BLOCKS = {FINETUNE: "train", SBI: "sbi", LNCLIP: "lnclip"}
+"""The block of a profile with the recipe of each method."""
+METHODS = tuple(BLOCKS)
+
 
 @dataclass(frozen=True)
 class Train:

@@ -1,35 +1,62 @@
-"""Rows, test sets, scenarios and metrics: their keys, order and printed names.
+"""Methods, test sets, scenarios and metrics: their keys, order and printed names.
 
-A new row of Table 3 needs its name here and its values in ``params.yaml``.
+The rows of Table 3, with their names and order, are in ``params.yaml``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import overload
+
+from .params import current
+from .recipes import FINETUNE as FINETUNE
+from .recipes import LNCLIP as LNCLIP
+from .recipes import SBI as SBI
+
 MISSING = "—"
 """Printed in table cells without a value."""
 
-ROW_NAMES = {
-    "sbi": "SBI",
-    "imagenet": "ImageNet pretrained",
-    "fsfm": "FSFM",
-    "fsfm_ba": "FSFM + BA",
-    "fsfm_hphn": "FSFM + HP-HN",
-    "fsfm_ephn": "FSFM + EP-HN",
-    "fsfm_category": "FSFM + Att_categ",
-    "fsfm_category_ba": "FSFM + Att_categ + BA",
-    "fsfm_dataset": "FSFM + Att_dataset",
-    "fsfm_dataset_ba": "FSFM + Att_dataset + BA",
-    "lnclip": "LNCLIP-DF",
-}
-"""Rows of Table 3 in its order and wording, then the method of the second paper."""
-PAPER_ROWS = tuple(row for row in ROW_NAMES if row != "lnclip")
-"""The ten rows of the paper's own Table 3."""
 
-# Methods that train a row, named after their folders in ``methods``.
-FINETUNE = "finetune"
-SBI = "sbi"
-LNCLIP = "lnclip"
-_OTHER_METHODS = {"sbi": SBI, "lnclip": LNCLIP}
+class RowNames(Mapping[str, str]):
+    """Printed names of the rows by key, in their order, as in ``params.yaml``."""
+
+    def __getitem__(self, row: str) -> str:
+        return current().variants[row].name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(current().variants)
+
+    def __len__(self) -> int:
+        return len(current().variants)
+
+    def __ror__(self, others: dict[str, str]) -> dict[str, str]:
+        return {**others, **self}
+
+
+class PaperRows(Sequence[str]):
+    """The ten rows of the paper's own Table 3: those that ``params.yaml`` marks ``in_paper``."""
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, position: int | slice) -> str | Sequence[str]:
+        return current().paper_rows[position]
+
+    def __len__(self) -> int:
+        return len(current().paper_rows)
+
+
+ROW_NAMES = RowNames()
+PAPER_ROWS = PaperRows()
+
+
+def method_of(row: str) -> str:
+    """Return the method that trains a row; ``ValueError`` for a row that is not in params.yaml."""
+    return current().method_of(row)
+
 
 METRIC_NAMES = {"auc": "AUC (%)", "bacc": "Balanced accuracy (%)"}
 METRICS = tuple(METRIC_NAMES)
@@ -89,8 +116,3 @@ SETS = tuple(SET_NAMES)
 """Column order of Table 3."""
 VALIDATION = "validation"
 """Prediction set of the validation split of all corpora, the only one that is not a test set."""
-
-
-def method_of(row: str) -> str:
-    """Return the method that trains a row: ``finetune``, except for the methods of other papers."""
-    return _OTHER_METHODS.get(row, FINETUNE)

@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed
 from timm.models.efficientnet import EfficientNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from .detector import Detector, build_detector
@@ -30,8 +29,6 @@ from .transforms import UNCHANGED, Normalisation, channels
 State = dict[str, torch.Tensor]
 FRESH = {"head.weight", "head.bias", "fc_norm.weight", "fc_norm.bias"}
 """The only parameters of a ViT that a start may lack: the new head and the norm after pooling."""
-FRESH_CNN = {"classifier.weight", "classifier.bias"}
-"""The same for an EfficientNet."""
 
 
 def load_start(model: Detector, source: str) -> Normalisation:
@@ -258,7 +255,7 @@ def _load_encoder(model: Detector, state: State, name: str) -> None:
     """
     encoder = model.encoder
     expected = encoder.state_dict()
-    fresh = (FRESH_CNN if isinstance(encoder, EfficientNet) else FRESH) & set(expected)
+    fresh = (_head_names(encoder) | FRESH) & set(expected)
     wanted = set(expected) - fresh
     if missing := sorted(wanted - set(state)):
         raise ValueError(
@@ -266,7 +263,7 @@ def _load_encoder(model: Detector, state: State, name: str) -> None:
             "not this architecture's weights"
         )
     chosen = {key: state[key] for key in wanted}
-    if isinstance(encoder, VisionTransformer) and "pos_embed" in chosen:
+    if "pos_embed" in chosen and hasattr(encoder, "patch_embed"):
         chosen["pos_embed"] = _resample_positions(chosen["pos_embed"], encoder)
     for key, tensor in chosen.items():
         if tensor.shape != expected[key].shape:
@@ -279,14 +276,19 @@ def _load_encoder(model: Detector, state: State, name: str) -> None:
     assert not result.unexpected_keys
 
 
-def _resample_positions(positions: torch.Tensor, encoder: VisionTransformer) -> torch.Tensor:
+def _head_names(encoder: Any) -> set[str]:
+    """Name the parameters of the encoder's head."""
+    head = {id(parameter) for parameter in encoder.get_classifier().parameters()}
+    return {name for name, parameter in encoder.named_parameters() if id(parameter) in head}
+
+
+def _resample_positions(positions: torch.Tensor, encoder: Any) -> torch.Tensor:
     """Resample a position embedding to the network's grid, unless it has that grid already."""
-    assert encoder.pos_embed is not None
     if positions.shape == encoder.pos_embed.shape:
         return positions
-    return resample_abs_pos_embed(
-        positions, list(encoder.patch_embed.grid_size), num_prefix_tokens=1
-    )
+    grid = list(encoder.patch_embed.grid_size)
+    others = encoder.pos_embed.shape[1] - grid[0] * grid[1]  # class and register tokens
+    return resample_abs_pos_embed(positions, grid, num_prefix_tokens=others)
 
 
 def _normalisation(constants: Mapping[str, Any], name: str) -> Normalisation:

@@ -7,13 +7,16 @@ logits. The SBI baseline is an EfficientNet instead, whose embedding is its pool
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models.efficientnet import EfficientNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+VITS = ("timm.models.vision_transformer", "timm.models.eva", "timm.models.deit")
+"""Modules of timm with ViTs of equal blocks: DINOv3, EVA-02 and CLIP are among them."""
 CNN_DROPOUT = 0.4
 """Dropout before the head of an EfficientNet, as published for B4."""
 
@@ -21,7 +24,9 @@ CNN_DROPOUT = 0.4
 class Detector(nn.Module):
     """Images ``[B, 3, S, S]`` -> embeddings ``[B, D]`` and logits ``[B, C]``; class 0 is real."""
 
-    def __init__(self, encoder: VisionTransformer | EfficientNet) -> None:
+    encoder: Any
+
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -31,6 +36,11 @@ class Detector(nn.Module):
         if not isinstance(self.encoder, VisionTransformer):
             raise ValueError(f"{type(self.encoder).__name__} is not a ViT; choose a vit_* name")
         return self.encoder
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the encoder's parameters without weight decay, such as position embeddings."""
+        names = getattr(self.encoder, "no_weight_decay", set)
+        return names()
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Compute embeddings ``[B, D]`` (Section 4.3).
@@ -64,41 +74,53 @@ def build_detector(
     head_std: float = 2e-5,
     sphere: bool = False,
 ) -> Detector:
-    """Build a detector with fresh weights from the timm name of a ViT or an EfficientNet.
+    """Build a detector with fresh weights from the timm name of its encoder.
 
     ``depth``: number of blocks kept, from the first. ``head_std``: standard deviation of the head's
     initial weights (2e-5 in FSFM's fine-tuning). ``sphere``: LNCLIP-DF's class token on the unit
-    hypersphere instead of the mean of the patch tokens. An EfficientNet is never cut and takes any
-    image size, so ``depth`` and ``input_size`` have no effect on it.
+    hypersphere instead of the mean of the patch tokens. A network that is not a ViT, such as an
+    EfficientNet, is never cut and takes any image size: ``depth`` and ``input_size`` have no effect
+    on it.
 
-    Raises ``ValueError`` if timm does not know the name or the model is neither a plain ViT nor an
-    EfficientNet.
+    Raises ``ValueError`` if timm does not know the name, or the model has no linear head over one
+    embedding per image.
     """
     if not timm.is_model(architecture):
         raise ValueError(
             f"train.architecture {architecture!r} is unknown to timm {timm.__version__}"
         )
+    encoder: Any
     if "efficientnet" in architecture:
         encoder = timm.create_model(
             architecture, num_classes=classes, drop_rate=CNN_DROPOUT, drop_path_rate=drop_path
         )
     else:
+        vit: dict[str, Any] = {
+            "global_pool": "token" if sphere else "avg",
+            "depth": depth,
+            "img_size": input_size,
+        }
         encoder = timm.create_model(
             architecture,
             num_classes=classes,
-            global_pool="token" if sphere else "avg",
-            depth=depth,
-            img_size=input_size,
             drop_path_rate=drop_path,
+            **(vit if is_vit(architecture) else {}),
         )
-    if not isinstance(encoder, VisionTransformer | EfficientNet):
+    head = encoder.get_classifier() if hasattr(encoder, "get_classifier") else None
+    if not isinstance(head, nn.Linear) or (sphere and not is_vit(architecture)):
         raise ValueError(
-            f"train.architecture {architecture!r} is not a VisionTransformer; choose a vit_* name"
+            f"architecture {architecture!r} has no linear head over "
+            f"{'a class token' if sphere else 'one embedding per image'}; "
+            "choose a ViT such as vit_base_patch16_224"
         )
-    head = encoder.get_classifier()
     nn.init.trunc_normal_(head.weight, std=head_std)
     nn.init.zeros_(head.bias)
     return SphereDetector(encoder) if sphere else Detector(encoder)
+
+
+def is_vit(architecture: str) -> bool:
+    """Return True if timm builds the network as a ViT of ``depth`` equal blocks, or as EVA's."""
+    return timm.models.model_entrypoint(architecture).__module__.endswith(VITS)
 
 
 def by_view(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

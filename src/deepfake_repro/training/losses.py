@@ -15,13 +15,22 @@ O(B² log B) time, O(B²) memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..project.params import Loss
+from ..project.registry import Registry
+
 TripletLoss = Callable[[Tensor, Tensor, float], Tensor]
+EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]
+"""Embeddings ``[B, D]`` and labels ``[B]`` -> scalar."""
+PUBLISHED = "pml:"
+"""Prefix of the classes of pytorch-metric-learning in ``params.yaml``."""
 DIFFERENCES_AT_ONCE = 2**26
 """Coordinates, 256 MiB in fp32: CUDA's gradient of a block of distances keeps them in memory."""
 
@@ -93,11 +102,66 @@ def easy_positive_hard_negative(embeddings: Tensor, labels: Tensor, margin: floa
     return _mean_over_anchors(nearest, distance, positive, negative, margin)
 
 
-TRIPLET_LOSSES: dict[str, TripletLoss] = {
-    "batch_all": batch_all,
-    "hard_positive_hard_negative": hard_positive_hard_negative,
-    "easy_positive_hard_negative": easy_positive_hard_negative,
-}
+TRIPLET_LOSSES: Registry[TripletLoss] = Registry(
+    "triplet loss",
+    {
+        "batch_all": batch_all,
+        "hard_positive_hard_negative": hard_positive_hard_negative,
+        "easy_positive_hard_negative": easy_positive_hard_negative,
+    },
+)
+
+
+def build_loss(loss: Loss) -> EmbeddingLoss:
+    """Build the loss on embeddings that a row names; ``ValueError`` for an unknown one."""
+    if loss.name.startswith(PUBLISHED):
+        return _published_loss(loss)
+    if loss.miner or loss.options or loss.miner_options:
+        raise ValueError(
+            f"params.yaml: loss {loss.name!r} has neither miner nor options: "
+            f"remove them, or name a loss {PUBLISHED}<class>"
+        )
+    function = TRIPLET_LOSSES[loss.name]
+    return lambda embeddings, labels: function(embeddings, labels, loss.margin)
+
+
+def _published_loss(loss: Loss) -> EmbeddingLoss:
+    """Build a loss of pytorch-metric-learning and its miner.
+
+    These may give 0 for embeddings that are not finite, so such a batch gives NaN, which the
+    training loop reports.
+    """
+    from pytorch_metric_learning import losses, miners
+
+    compute = _member(losses, loss.name, loss.options)
+    mine = _member(miners, loss.miner, loss.miner_options) if loss.miner else None
+    if any(True for _ in compute.parameters()):
+        raise ValueError(
+            f"params.yaml: loss {loss.name!r} has weights of its own, which are not trained here: "
+            "choose one without, such as pml:MultiSimilarityLoss"
+        )
+
+    def value(embeddings: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            lifted = _lift(embeddings)
+            pairs = mine(lifted, labels) if mine else None
+            result = compute(lifted, labels, pairs)
+        return torch.where(lifted.isfinite().all(), result, torch.nan)
+
+    return value
+
+
+def _member(module: ModuleType, name: str, options: Mapping[str, Any]) -> Any:
+    """Build the object ``pml:<class>`` of a module of pytorch-metric-learning."""
+    kind = getattr(module, name.removeprefix(PUBLISHED), None)
+    if not name.startswith(PUBLISHED) or not isinstance(kind, type):
+        raise ValueError(
+            f"params.yaml: {name!r} is not {PUBLISHED}<class> of {module.__name__}: see its docs"
+        )
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(f"params.yaml: options of {name!r}: {error}; correct them") from None
 
 
 @torch.no_grad()

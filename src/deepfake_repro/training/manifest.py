@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Manifest:
             std=normalisation.std,
             best_epoch=best_epoch,
             method=method,
-            variant=asdict(variant) if variant else None,
+            variant=_chosen(variant) if variant else None,
             train=asdict(recipe),
         )
 
@@ -117,3 +117,14 @@ class Manifest:
     def on_sphere(self) -> bool:
         """True if the embeddings are points on the unit hypersphere, as LNCLIP-DF's are."""
         return self.method == LNCLIP
+
+
+def _chosen(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that differ from their defaults, also inside."""
+    chosen = {}
+    for each in fields(value):
+        content = getattr(value, each.name)
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if content != default:
+            chosen[each.name] = _chosen(content) if is_dataclass(content) else content
+    return chosen

@@ -14,11 +14,12 @@ from deepfake_repro.methods.finetune.recipe import (
     build_optimizer,
     build_schedule,
 )
+from deepfake_repro.project.params import Loss
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
 from support.toy_training import BATCH_ALL, RECIPE
 
-PLAIN = replace(BATCH_ALL, triplet="none", weight=0.0)
+PLAIN = replace(BATCH_ALL, loss=Loss())
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -116,9 +117,7 @@ def batch():
 @pytest.mark.parametrize("name, weight", itertools.product(TRIPLET_LOSSES, (0.05, 2.0)))
 def test_total_is_cross_entropy_plus_weighted_triplet(batch, name, weight):
     embeddings, logits, labels, triplet_labels = batch
-    terms = build_objective(replace(BATCH_ALL, triplet=name, weight=weight, margin=0.7), RECIPE)(
-        *batch
-    )
+    terms = build_objective(replace(BATCH_ALL, loss=Loss(name, 0.7, weight)), RECIPE)(*batch)
     naive = -sum(logits[i].log_softmax(0)[labels[i]] for i in range(12)) / 12
     triplet = TRIPLET_LOSSES[name](embeddings, triplet_labels, 0.7)
     torch.testing.assert_close(terms["cross_entropy"], naive)
@@ -137,9 +136,9 @@ def test_without_a_triplet_loss_only_cross_entropy_is_left(batch):
     "variant, recipe, message",
     [
         (
-            replace(PLAIN, triplet="batch_hard"),
+            replace(PLAIN, loss=Loss("batch_hard")),
             RECIPE,
-            "triplet loss 'batch_hard' is unknown; known: none, batch_all",
+            "unknown triplet loss 'batch_hard': choose one of batch_all, ",
         ),
         (
             PLAIN,
@@ -164,4 +163,4 @@ def test_nothing_is_balanced_where_there_is_no_triplet_loss():
 
 
 def test_objective_is_a_value():
-    assert build_objective(BATCH_ALL, RECIPE) == Objective("batch_all", 1.0, 0.2, "total")
+    assert build_objective(BATCH_ALL, RECIPE) == Objective(BATCH_ALL.loss, 0.2, "total")

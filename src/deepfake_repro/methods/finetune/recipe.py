@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ...project.params import Variant
+from ...project.params import Loss, Variant
 from ...project.recipes import Train
 from ...training.detector import Detector, over_views
 from ...training.devices import gather_across_devices, with_progress
@@ -34,7 +34,13 @@ from ...training.loop import (
     not_finite,
     read_terms,
 )
-from ...training.losses import TRIPLET_LOSSES, active_fraction, cross_entropy
+from ...training.losses import (
+    PUBLISHED,
+    EmbeddingLoss,
+    active_fraction,
+    build_loss,
+    cross_entropy,
+)
 from ...training.schedules import warmup_cosine
 
 
@@ -42,14 +48,14 @@ from ...training.schedules import warmup_cosine
 class Objective:
     """The loss ``L = L_BCE + w · L_tri`` (Section 3.3).
 
-    ``triplet``: ``none`` or a key of ``TRIPLET_LOSSES``; ``selection``: the term whose validation
-    mean chooses the epoch.
+    ``loss``: the row's loss on embeddings, computed by ``value``; ``weight``: its weight;
+    ``selection``: the term whose validation mean chooses the epoch.
     """
 
-    triplet: str
-    margin: float
+    loss: Loss
     weight: float
     selection: str = "total"
+    value: EmbeddingLoss | None = field(default=None, compare=False)
 
     def __call__(
         self,
@@ -60,10 +66,10 @@ class Objective:
     ) -> Terms:
         """Compute scalars ``total``, ``cross_entropy``, ``triplet`` and ``active``.
 
-        ``active`` is the share of valid triplets that are active.
+        ``active`` is the share of valid triplets that are active, NaN for a loss without a margin.
         """
         classification = cross_entropy(logits, labels)
-        if self.triplet == "none":
+        if self.value is None:
             zero = torch.zeros_like(classification)
             return {
                 "total": classification,
@@ -71,27 +77,28 @@ class Objective:
                 "triplet": zero,
                 "active": zero,
             }
-        triplet = TRIPLET_LOSSES[self.triplet](embeddings, triplet_labels, self.margin)
-        active = active_fraction(embeddings.detach(), triplet_labels, self.margin)
+        triplet = self.value(embeddings, triplet_labels)
         return {
             "total": classification + self.weight * triplet,
             "cross_entropy": classification,
             "triplet": triplet,
-            "active": torch.as_tensor(active, device=classification.device),
+            "active": self._active(embeddings.detach(), triplet_labels),
         }
+
+    def _active(self, embeddings: torch.Tensor, triplet_labels: torch.Tensor) -> torch.Tensor:
+        if self.loss.name.startswith(PUBLISHED):
+            return torch.full((), math.nan, device=embeddings.device)
+        return active_fraction(embeddings, triplet_labels, self.loss.margin)
 
 
 def build_objective(variant: Variant, recipe: Train) -> Objective:
     """Build the objective of a row of Table 3; ``ValueError`` for an unknown value."""
-    if variant.triplet not in {"none", *TRIPLET_LOSSES}:
-        raise ValueError(
-            f"triplet loss {variant.triplet!r} is unknown; known: none, {', '.join(TRIPLET_LOSSES)}"
-        )
     if recipe.selection not in {"total", "cross_entropy"}:
         raise ValueError(f"train.selection is {recipe.selection!r}; known: total, cross_entropy")
     if recipe.balance not in {"none", "first_epoch"}:
         raise ValueError(f"train.balance is {recipe.balance!r}; known: none, first_epoch")
-    return Objective(variant.triplet, variant.margin, variant.weight, recipe.selection)
+    value = None if variant.loss.name == "none" else build_loss(variant.loss)
+    return Objective(variant.loss, variant.loss.weight, recipe.selection, value)
 
 
 def build_optimizer(model: Detector, recipe: Train) -> torch.optim.AdamW:
@@ -103,7 +110,7 @@ def build_optimizer(model: Detector, recipe: Train) -> torch.optim.AdamW:
         model.encoder,
         weight_decay=recipe.weight_decay,
         layer_decay=recipe.layer_decay,
-        no_weight_decay_list=model.vit.no_weight_decay(),
+        no_weight_decay_list=model.no_weight_decay(),
     )
     return torch.optim.AdamW(
         groups, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=recipe.fused

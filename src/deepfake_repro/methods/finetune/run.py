@@ -111,7 +111,7 @@ def train_row(profile: str, variant: str, seed: int) -> SelectedResult:
     """Train one row on the available devices; its last checkpoint remains, for notebook 05."""
     params = load()
     row = params.variant(variant)
-    options = params.profile(profile)
+    options = params.profile(profile, variant)
     paths = profile_paths(profile)
     fabric = launch_fabric(options.train.precision)
     detector, norm = start_detector(row, options, seed)

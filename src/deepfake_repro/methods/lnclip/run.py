@@ -115,7 +115,7 @@ def scratch_path(paths: Paths, recipe: LnClip, seed: int) -> Path:
 def train_row(profile: str, variant: str, seed: int) -> SelectedResult:
     """Train the row on the available devices; its last checkpoint remains, for notebook 09."""
     paths = profile_paths(profile)
-    recipe = load().profile(profile).lnclip
+    recipe = load().profile(profile, variant).lnclip
     fabric = launch_fabric(recipe.precision)
     detector, norm = start_detector(recipe, seed)
     train, validation = build_loaders(paths, recipe, norm, seed, fabric)

@@ -62,7 +62,7 @@ def start_detector(
     )
     if recipe.weights:
         return detector, load_sbi(detector, paths.base / recipe.weights)
-    norm = load_start(detector, options.start.sbi)
+    norm = load_start(detector, str(getattr(options.start, row.init)))
     return detector, norm if recipe.normalisation == "start" else UNCHANGED
 
 
@@ -105,7 +105,7 @@ def train_row(profile: str, variant: str, seed: int) -> TrainingResult:
     """Train the row on the available devices; its last checkpoint remains, for notebook 05b."""
     params = load()
     row = params.variant(variant)
-    options = params.profile(profile)
+    options = params.profile(profile, variant)
     recipe = options.sbi
     paths = profile_paths(profile)
     fabric = launch_fabric(recipe.precision)
