@@ -28,7 +28,7 @@ from ..project.vocabulary import AVERAGES, METRICS, SETS
 from . import influence
 from .bounds import NORMAL_QUANTILE
 from .influence import Cell, View
-from .metrics import SOURCE, VIDEO_COLUMNS
+from .metrics import SOURCE, VIDEO_COLUMNS, table_row
 
 LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
 POWER_QUANTILE = 0.841621  # a difference is seen in 80 % of repetitions
@@ -42,12 +42,14 @@ ClosedForm = Mapping[str, tuple[np.ndarray, np.ndarray]]  # AUC [rows], covarian
 class Replicates:
     """Draws of each cell: ``cells[metric, set]`` is ``[draws, rows]`` in percent.
 
-    ``sizes``: numbers ``SIZES`` of each set, summed over the sets of an average.
+    ``sizes``: numbers ``SIZES`` of each set, summed over the sets of an average. ``seeds``: the
+    rows of each seed, if several were run, as content of ``scores.json``.
     """
 
     rows: tuple[str, ...]
     cells: Mapping[tuple[str, str], np.ndarray]
     sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    seeds: Mapping[str, Mapping[str, Mapping]] = field(default_factory=dict)
 
     def cell(self, metric: str, row: str, key: str) -> np.ndarray:
         """Return the draws ``[draws]`` of one cell; ``KeyError`` if it was not scored."""
@@ -108,15 +110,22 @@ def paired_bootstrap(
                 for metric in METRICS
             }
             sizes[name] = np.sum([sizes[key] for key in members], axis=0).tolist()
-    return Replicates(rows, {key: cell.percent() for key, cell in drawn.items()}, sizes)
+    return Replicates(
+        rows,
+        {key: cell.percent() for key, cell in drawn.items()},
+        sizes,
+        _rows_of_seeds(runs, threshold),
+    )
 
 
 def intervals(replicates: Replicates) -> pd.DataFrame:
     """Compute the 95 % interval of each cell, percent with two decimals.
 
-    Columns ``row, metric, set, low, high`` and the numbers ``SIZES`` of the set.
+    Columns ``row, metric, set, low, high``, the numbers ``SIZES`` of the set and ``visible``, the
+    :func:`smallest_visible` difference between two rows.
     """
     unknown = [pd.NA] * len(SIZES)
+    visible = smallest_visible(replicates)
     records = [
         (
             row,
@@ -124,13 +133,16 @@ def intervals(replicates: Replicates) -> pd.DataFrame:
             key,
             *np.percentile(replicates.cell(metric, row, key), LEVEL).round(2),
             *replicates.sizes.get(key, unknown),
+            visible[metric, key],
         )
         for row in replicates.rows
         for metric in METRICS
         for key in SETS
         if (metric, key) in replicates.cells
     ]
-    table = pd.DataFrame(records, columns=["row", "metric", "set", "low", "high", *SIZES])
+    table = pd.DataFrame(
+        records, columns=["row", "metric", "set", "low", "high", *SIZES, "visible"]
+    )
     return table.astype(dict.fromkeys(SIZES, "Int64"))
 
 
@@ -183,22 +195,36 @@ def comparisons(
     names = ["first", "second", "metric", "set"]
     numbers = ["published", "reproduced", "low", "high", "delong_low", "delong_high"]
     table = pd.DataFrame(records, columns=[*names, *numbers])
-    half_width = (table["high"] - table["low"]) / 2
-    table["visible"] = half_width * (NORMAL_QUANTILE + POWER_QUANTILE) / NORMAL_QUANTILE
+    table["visible"] = _detectable((table["high"] - table["low"]) / 2)
     numbers.append("visible")
     table[numbers] = table[numbers].astype("float64").round(2) + 0.0  # no -0.0
     differs = ((table["low"] > 0) | (table["high"] < 0)).map({True: "yes", False: "no"})
     return table.assign(differs=differs.where(table["low"].notna()))
 
 
-def smallest_visible(table: pd.DataFrame) -> pd.DataFrame:
-    """Summarise :func:`comparisons`: the smallest difference between two rows that can be seen.
+def smallest_visible(replicates: Replicates) -> dict[tuple[str, str], float]:
+    """Compute the smallest difference between two rows that these videos would show.
 
-    Columns ``metric, set, visible``: the median of ``visible`` over the pairs, percentage points;
-    sets without a pair that was run are left out.
+    Per metric and set, in percentage points with two decimals: the median over all pairs of rows of
+    the true difference whose interval would exclude zero in 80 % of repetitions. NaN for one row.
     """
-    visible = table.dropna(subset="visible").groupby(["metric", "set"], sort=False)["visible"]
-    return visible.median().round(2).reset_index()
+    pairs = list(itertools.combinations(range(len(replicates.rows)), 2))
+    return {
+        cell: round(float(np.median([_visible(drawn[:, pair]) for pair in pairs])), 2)
+        if pairs
+        else np.nan
+        for cell, drawn in replicates.cells.items()
+    }
+
+
+def _visible(drawn: np.ndarray) -> float:
+    low, high = np.percentile(drawn[:, 0] - drawn[:, 1], LEVEL)
+    return _detectable((high - low) / 2)
+
+
+def _detectable(half_width: float) -> float:
+    """Convert the half-width of an interval to the difference that it shows in 80 % of cases."""
+    return half_width * (NORMAL_QUANTILE + POWER_QUANTILE) / NORMAL_QUANTILE
 
 
 def _difference(
@@ -257,6 +283,18 @@ def _over_seeds(runs: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
     rows = tuple(dict.fromkeys(row_of_run))
     member = np.array([[row == other for other in rows] for row in row_of_run], dtype=float)
     return rows, member / member.sum(0)
+
+
+def _rows_of_seeds(
+    runs: Mapping[str, pd.DataFrame], threshold: float
+) -> dict[str, dict[str, dict]]:
+    """Return seed -> row -> its row of Table 3; empty if there is one seed only."""
+    by_seed: dict[str, dict[str, dict]] = {}
+    names = {run: run.rpartition("-") for run in runs}
+    if len({seed for _, _, seed in names.values()}) > 1:
+        for run, (row, _, seed) in names.items():
+            by_seed.setdefault(seed, {})[row] = table_row(runs[run], {}, threshold)
+    return by_seed
 
 
 def _mean_over_seeds(cell: Cell, seed_weights: np.ndarray) -> Cell:

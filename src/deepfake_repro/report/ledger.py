@@ -7,14 +7,40 @@ from ``results/``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from ..corpora.adapters import df40, fakeavceleb, ffpp, forgerynet
 from ..evaluation.statistics import Replicates
-from ..project.vocabulary import METRICS, MISSING, ROW_NAMES, SETS, SHORT_SCENARIOS
-from .claims import FAILS, Claim, Verdict, draws_table, judge, point_table, triplet_table
+from ..project.vocabulary import (
+    AVERAGES,
+    METRIC_NAMES,
+    METRICS,
+    MISSING,
+    ROW_NAMES,
+    SET_NAMES,
+    SETS,
+    SHORT_SCENARIOS,
+)
+from .claims import (
+    FAILS,
+    HOLDS,
+    MOST_TIMES,
+    ROUNDED,
+    UNDECIDED,
+    Claim,
+    Verdict,
+    draws_table,
+    judge,
+    point_table,
+    triplet_table,
+)
+from .language import ROUNDING, Table, cells_of
 from .tables import NO_REPRODUCTION, read_scores
 
 # Distances of a 3-4-5 triangle: anchor i, positive j, negative k. Any triplet without equal sides
@@ -24,6 +50,13 @@ NOT_RUN = "not run"
 DEFAULT_OPTION = "default"  # the option of a study that changes nothing
 SEED_STUDY = "start_over_seeds"  # how much seeds alone change
 SEED_ROW = "fsfm"
+OTHER_CELLS = {
+    "d.i.j": "D_ij",
+    "d.j.k": "D_jk",
+    "d.i.k": "D_ik",
+    "names.df40.trained": "manipulations of DF40 whose name a training corpus has",
+}
+WORDS = (HOLDS, FAILS, ROUNDED, UNDECIDED)
 
 
 @dataclass(frozen=True)
@@ -69,11 +102,12 @@ def verdicts(
     base: Path,
     replicates: Replicates | None = None,
 ) -> dict[str, Verdict]:
-    """Judge each claim on the rows of a table; without ``replicates`` numbers are taken as exact.
+    """Judge each claim on the rows of a table; without ``replicates`` on printed numbers.
 
-    A claim about a study is judged on the study's results below ``base``, without intervals. A
-    claim about a formula concerns only the printed text: it is checked without ``replicates`` and
-    is a dash with them.
+    Printed numbers are exact but for the rounding of their last decimal. A claim about a study is
+    judged on the study's results below ``base``, without intervals. A claim about a formula, a
+    table of counts or names concerns only the printed text: it is checked without ``replicates``
+    and is a dash with them.
     """
     return {claim.id: _verdict(claim, rows, base, replicates) for claim in claims}
 
@@ -82,13 +116,66 @@ def _verdict(
     claim: Claim, rows: Mapping[str, Mapping], base: Path, replicates: Replicates | None
 ) -> Verdict:
     kind, _, study = claim.table.partition(" ")
-    if kind == "distances":
-        return judge(claim, triplet_table(TRIPLET)) if replicates is None else Verdict(MISSING)
+    if kind in PRINTED:
+        return judge(claim, PRINTED[kind](base)) if replicates is None else Verdict(MISSING)
     if kind == "study":
         options = {} if replicates is None else study_rows(base, study)
         return judge(claim, point_table(_only_rows(options)))
-    draws = None if replicates is None else draws_table(replicates)
-    return judge(claim, point_table(rows), draws)
+    if replicates is None:
+        return judge(claim, point_table(rows), half=ROUNDING)
+    if kind == "printed":
+        return Verdict(MISSING)
+    seeds = [point_table(of_seed) for of_seed in replicates.seeds.values()]
+    verdict = judge(claim, point_table(rows), draws_table(replicates), seeds)
+    return replace(verdict, sources=_sources(claim, replicates))
+
+
+def _sources(claim: Claim, replicates: Replicates) -> int:
+    """Count the people or source videos of all test sets that a claim asks about, each set once."""
+    keys = {key for check in claim.checks for _, _, key in cells_of(check)}
+    for name, members in AVERAGES.items():
+        if name in keys:
+            keys = keys - {name} | set(members)
+    if "df40" in keys:
+        keys -= {"df40_fs", "df40_re"}
+    return sum(replicates.sizes[key][-1] for key in keys if key in replicates.sizes)
+
+
+def shared_names() -> list[str]:
+    """List DF40's manipulations whose names a training corpus has too, in their own spelling.
+
+    Names are compared without case, hyphens and spaces; equal names need not be equal methods.
+    """
+    trained = (*ffpp.METHODS, *fakeavceleb.METHODS, *forgerynet.METHODS.values())
+    known = {_letters(name) for name in trained}
+    return [name for name in df40.METHODS if _letters(name) in known]
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _triplet(base: Path) -> Table:
+    return triplet_table(TRIPLET)
+
+
+def _counts(base: Path) -> Table:
+    """Return cells ``table1.<corpus>.<column>`` of the paper's Table 1."""
+    table = pd.read_csv(base / "results" / "published" / "table1.csv", index_col="dataset")
+    return lambda name, corpus, column: float(table.at[corpus, column])
+
+
+def _names(base: Path) -> Table:
+    """Return the one cell ``names.df40.trained``: how many names are shared."""
+    return lambda kind, corpus, what: float(len(shared_names()))
+
+
+PRINTED: Mapping[str, Callable[[Path], Table]] = {
+    "distances": _triplet,
+    "table1": _counts,
+    "names": _names,
+}
+"""Tables of the printed text alone, for claims about something else than results."""
 
 
 def _only_rows(options: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Mapping]:
@@ -107,15 +194,20 @@ def claims_markdown(
     lines = [
         "# Claims ledger",
         "",
-        f"{len(claims)} sentences, each as expressions over Table 3. *Printed*: evaluated on the "
-        f"paper's own numbers. *{profile}*: on the rows of this profile; *within the interval* "
-        "means that its videos are too few to decide (paired bootstrap).",
+        f"{len(claims)} sentences, each as expressions over the paper's tables. *Printed*: "
+        f"evaluated on the paper's own numbers; {_counts_of(printed)}. *{profile}*: on the rows of "
+        f"this profile; {_counts_of(ours)}.",
+        "",
+        f"* *{ROUNDED}*: the printed cells contradict the sentence, but not the numbers before "
+        "they were rounded.",
+        f"* *{UNDECIDED}*: the 95 % interval over people and source videos leaves both open, or "
+        "seeds disagree. The number says with how many the interval would exclude one of them, if "
+        "all values stayed as they are.",
         "",
         *_caveat(profile),
         f"## {len(different)} differences found while re-typing the table",
         "",
-        "Where a sentence and the printed table differ, both are kept as printed; none changes the "
-        "paper's conclusions.",
+        "Where a sentence and the printed table differ, both are kept as printed.",
         "",
         *_differences(different, printed),
         "",
@@ -126,22 +218,63 @@ def claims_markdown(
     ]
     for claim in claims:
         reading = f" *Read as: {claim.reading}.*" if claim.reading else ""
+        verdict = _with_number(ours[claim.id])
         sentence = f"{claim.sentence}{reading}"
-        our_verdict = _with_profile(ours[claim.id], profile)
-        lines.append(_row(claim.section, sentence, printed[claim.id].word, our_verdict))
-    lines += ["", "## What was checked", ""]
+        lines.append(_row(claim.section, sentence, printed[claim.id].word, verdict))
+    lines += ["", "<details><summary>What was checked, as expressions</summary>", ""]
     for claim in claims:
         checks = "; ".join(f"`{check}`" for check in claim.checks)
         lines.append(f"* **{claim.id}** ({claim.table}): {checks}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "</details>"]) + "\n"
+
+
+def _counts_of(verdicts: Mapping[str, Verdict]) -> str:
+    """Count the verdicts by word, such as "19 holds, 8 does not hold"."""
+    words = [verdict.word for verdict in verdicts.values()]
+    counts = [f"{words.count(word)} {word}" for word in WORDS if word in words]
+    if MISSING in words:
+        counts.append(f"{words.count(MISSING)} concern something else")
+    return ", ".join(counts)
 
 
 def _differences(claims: Iterable[Claim], printed: Mapping[str, Verdict]) -> Iterator[str]:
     """Yield one numbered line per claim that the printed table contradicts, with the reasons."""
     for number, claim in enumerate(claims, start=1):
-        reasons = "; ".join(printed[claim.id].reasons)
+        reasons = "; ".join(_in_words(reason) for reason in printed[claim.id].reasons)
         note = f" {claim.note}" if claim.note else ""
-        yield f"{number}. Section {claim.section}: “{claim.sentence}” — {reasons}.{note}"
+        sentence = f"“{claim.sentence}”" if claim.quoted else claim.sentence
+        yield f"{number}. Section {claim.section}: {sentence} — {reasons}.{note}"
+
+
+def _in_words(reason: str) -> str:
+    """Replace the cells in a reason by the names of metric, row and test set."""
+
+    def named(cell: re.Match) -> str:
+        metric, row, key = cell.groups()
+        name = f"{METRIC_NAMES[metric].removesuffix(' (%)')} of {ROW_NAMES.get(row, row)}"
+        where = SHORT_SCENARIOS.get(key, SET_NAMES.get(key, ""))
+        return f"{name} on {where}" if where else name
+
+    for cell, name in OTHER_CELLS.items():
+        reason = reason.replace(cell, name)
+    return re.sub(rf"\b({'|'.join(METRICS)})\.(\w+)\.(\w+)", named, reason)
+
+
+def _with_number(verdict: Verdict) -> str:
+    """Write our verdict: what is missing, or how many sources would decide."""
+    if verdict.word == MISSING and verdict.reasons:
+        return f"{MISSING} ({'; '.join(verdict.reasons)})"
+    if verdict.word != UNDECIDED:
+        return verdict.word
+    if verdict.times is None:
+        return f"{UNDECIDED}: not with {MOST_TIMES:,} times as many videos, or seeds disagree"
+    if not verdict.sources:
+        return f"{UNDECIDED}: it would take {verdict.times:.1f} times as many videos"
+    needed = float(f"{verdict.times * verdict.sources:.2g}")
+    return (
+        f"{UNDECIDED}: it would take about {needed:,.0f} people or source videos "
+        f"(here {verdict.sources})"
+    )
 
 
 def effects(base: Path, study: str) -> list[str]:
@@ -236,12 +369,6 @@ def paper_map_markdown(statements: Sequence[Statement]) -> str:
 
 def _code_names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or MISSING
-
-
-def _with_profile(verdict: Verdict, profile: str) -> str:
-    if verdict.word != MISSING:
-        return f"{profile}: {verdict.word}"
-    return f"{MISSING} ({'; '.join(verdict.reasons)})" if verdict.reasons else MISSING
 
 
 def _caveat(profile: str) -> list[str]:
