@@ -8,7 +8,7 @@ card``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..project.paths import profile_paths
@@ -62,11 +62,15 @@ def run_card(profile: str, variant: str, seed: int) -> str:
     return card(folder.name, *_records(folder), measured=True)
 
 
-def cards(runs: Path) -> str:
-    """Format the cards of all runs below ``runs``, in Table 3's order."""
+def cards(runs: Path, names: Collection[str] | None = None) -> str:
+    """Format the cards of the runs ``names`` below ``runs`` (default: all), by row, then seed."""
     order = list(ROW_NAMES)
     folders = sorted(
-        (path.parent for path in runs.glob("*/scores.json")),
+        (
+            path.parent
+            for path in runs.glob("*/scores.json")
+            if names is None or path.parent.name in names
+        ),
         key=lambda path: (order.index(path.name.rpartition("-")[0]), path.name),
     )
     link = "When, where, how long: [provenance.json](../runs/{}/provenance.json).\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,14 @@ import pandas as pd
 from ..project.params import Profile
 from ..project.vocabulary import (
     COLUMN_GROUPS,
+    LNCLIP,
     METRIC_NAMES,
     MISSING,
     PAPER_ROWS,
     ROW_NAMES,
     SET_NAMES,
     SHORT_SCENARIOS,
+    method_of,
 )
 
 NO_REPRODUCTION = (
@@ -126,11 +128,12 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
     for row in PAPER_ROWS:
         if not rows.get(row):
             lines.append(f"{ROW_NAMES[row]}: — (not run in this profile).")
-    if rows.get("lnclip"):
-        lines.append(
-            f"{ROW_NAMES['lnclip']}, below the ten rows of the paper's Table 3, is the method of "
-            "another paper (arXiv:2508.06248), trained here on the same sample."
-        )
+    for row in rows:
+        if row not in PAPER_ROWS and rows[row] and method_of(row) == LNCLIP:
+            lines.append(
+                f"{ROW_NAMES[row]}, below the ten rows of the paper's Table 3, is the method of "
+                "another paper (arXiv:2508.06248), trained here on the same sample."
+            )
     return [*lines, *_missing_columns(rows), *_video_totals(rows)]
 
 
@@ -261,15 +264,18 @@ def read_published(folder: Path) -> dict[str, dict]:
     return {row: rows[row] for row in _ordered(rows)}
 
 
-def read_scores(folder: Path) -> dict[str, dict]:
-    """Read our rows from ``<folder>/<variant>-<seed>/scores.json``, in the paper's order.
+def read_scores(folder: Path, runs: Collection[str] | None = None) -> dict[str, dict]:
+    """Read our rows from ``<folder>/<variant>-<seed>/scores.json``, in the order of the rows.
 
-    Cells are means over seeds. A cell that one seed lacks is left out; the key ``seeds`` lists the
-    seeds, and ``sd`` has the standard deviation of each cell over them if there are several. Raises
-    ``FileNotFoundError`` if there is no run, ``ValueError`` for a folder with another kind of name.
+    ``runs``: names of the folders to read, all by default. Cells are means over seeds. A cell that
+    one seed lacks is left out; the key ``seeds`` lists the seeds, and ``sd`` has the standard
+    deviation of each cell over them if there are several. Raises ``FileNotFoundError`` if there is
+    no run, ``ValueError`` for a folder with another kind of name.
     """
     by_row: dict[str, dict[int, dict]] = {}
     for path in sorted(folder.glob("*/scores.json")):
+        if runs is not None and path.parent.name not in runs:
+            continue
         row, dash, seed = path.parent.name.rpartition("-")
         if not dash or not seed.isdecimal():
             raise ValueError(f"{path.parent} is not named <variant>-<seed>: rename or remove it")
