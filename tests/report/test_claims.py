@@ -22,7 +22,7 @@ from deepfake_repro.report.claims import (
     point_table,
     read_entries,
 )
-from deepfake_repro.report.language import GROUPS, MissingCell, cells_of, evaluate
+from deepfake_repro.report.expressions.language import GROUPS, MissingCell, cells_of, evaluate
 from deepfake_repro.report.ledger import claims_markdown, shared_names, verdicts
 from deepfake_repro.report.tables import read_published
 from deepfake_repro.teaching.lessons import toy_batch

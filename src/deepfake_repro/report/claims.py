@@ -1,8 +1,8 @@
 """Claims: sentences of the papers, and whether a table of results bears them out.
 
-A claim has expressions in the language of :mod:`.language`. On printed numbers it holds, does not
-hold, or could hold before the cells were rounded. On results of our own the videos may also be too
-few to decide; then the verdict says how many would do.
+A claim has expressions in the language of :mod:`.expressions.language`. On printed numbers it
+holds, does not hold, or could hold before the cells were rounded. On results of our own the videos
+may also be too few to decide; then the verdict says how many would do.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..evaluation.bounds import NORMAL_QUANTILE, TAIL
 from ..evaluation.statistics import Replicates
 from ..project.params import read_yaml
 from ..project.vocabulary import MISSING, ROW_NAMES
-from .language import Evaluator, MissingCell, Names, Table, Value, bindings, parse
-from .uncertain import Decided, Rounded, rounded_table
+from .expressions.language import Evaluator, MissingCell, Names, Table, Value, bindings, parse
+from .expressions.uncertain import Decided, Rounded, rounded_table
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -40,7 +40,7 @@ from .claims import (
     point_table,
     triplet_table,
 )
-from .language import ROUNDING, Table, cells_of
+from .expressions.language import ROUNDING, Table, cells_of
 from .tables import NO_REPRODUCTION, read_scores
 
 # Distances of a 3-4-5 triangle: anchor i, positive j, negative k. Any triplet without equal sides
@@ -221,11 +221,17 @@ def claims_markdown(
         verdict = _with_number(ours[claim.id])
         sentence = f"{claim.sentence}{reading}"
         lines.append(_row(claim.section, sentence, printed[claim.id].word, verdict))
-    lines += ["", "<details><summary>What was checked, as expressions</summary>", ""]
+    return "\n".join([*lines, "", *_expressions(claims)]) + "\n"
+
+
+def _expressions(claims: Iterable[Claim]) -> Iterator[str]:
+    """Yield the lines of a folded list of every claim's checks."""
+    yield "<details><summary>What was checked, as expressions</summary>"
+    yield ""
     for claim in claims:
         checks = "; ".join(f"`{check}`" for check in claim.checks)
-        lines.append(f"* **{claim.id}** ({claim.table}): {checks}")
-    return "\n".join([*lines, "", "</details>"]) + "\n"
+        yield f"* **{claim.id}** ({claim.table}): {checks}"
+    yield from ("", "</details>")
 
 
 def _counts_of(verdicts: Mapping[str, Verdict]) -> str:

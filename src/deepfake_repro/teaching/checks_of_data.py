@@ -16,7 +16,7 @@ from ..evaluation import metrics
 from ..evaluation.statistics import LEVEL
 from ..project.vocabulary import IN_DISTRIBUTION
 from ..report.claims import point_table
-from ..report.language import GROUPS, evaluate
+from ..report.expressions.language import GROUPS, evaluate
 from .comparing import answered, compare, returned
 from .lessons import pair_distances, seen_share
 

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from ..evaluation.statistics import LEVEL
+from ...evaluation.statistics import LEVEL
 from .language import DECIMALS, ROUNDING, Evaluator, Names, Table, Value, amount
 
 

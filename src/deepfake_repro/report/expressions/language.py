@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from ..project.vocabulary import IN_DISTRIBUTION, IN_THE_WILD, METRICS, PAPER_ROWS, SCENARIOS
+from ...project.vocabulary import IN_DISTRIBUTION, IN_THE_WILD, METRICS, PAPER_ROWS, SCENARIOS
 
 Value = float | bool | np.ndarray
 Table = Callable[[str, str, str], Value]
