@@ -289,7 +289,7 @@ def test_the_smallest_visible_difference_is_seen_four_times_in_five() -> None:
     runs = {f"{row}-0": plain("itw", *rng.normal(size=(2, 400))) for row in ("fsfm", "fsfm_ba")}
     closed = delong(runs)
     ours = paired_bootstrap(runs, 4000, seed=0)
-    seen = smallest_visible(ours)
+    seen = smallest_visible(ours).set_index(["metric", "set"])["visible"]
     error = np.sqrt(np.array([-1, 1]) @ closed["itw"][1] @ [-1, 1])
     assert seen["auc", "itw"] == pytest.approx(2.8016 * error, rel=0.1)
     assert set(intervals(ours).query("metric == 'auc'")["visible"]) == {seen["auc", "itw"]}

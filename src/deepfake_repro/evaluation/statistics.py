@@ -125,7 +125,6 @@ def intervals(replicates: Replicates) -> pd.DataFrame:
     :func:`smallest_visible` difference between two rows.
     """
     unknown = [pd.NA] * len(SIZES)
-    visible = smallest_visible(replicates)
     records = [
         (
             row,
@@ -133,7 +132,6 @@ def intervals(replicates: Replicates) -> pd.DataFrame:
             key,
             *np.percentile(replicates.cell(metric, row, key), LEVEL).round(2),
             *replicates.sizes.get(key, unknown),
-            visible[metric, key],
         )
         for row in replicates.rows
         for metric in METRICS
@@ -202,19 +200,19 @@ def comparisons(
     return table.assign(differs=differs.where(table["low"].notna()))
 
 
-def smallest_visible(replicates: Replicates) -> dict[tuple[str, str], float]:
+def smallest_visible(replicates: Replicates) -> pd.DataFrame:
     """Compute the smallest difference between two rows that these videos would show.
 
-    Per metric and set, in percentage points with two decimals: the median over all pairs of rows of
-    the true difference whose interval would exclude zero in 80 % of repetitions. NaN for one row.
+    Columns ``metric, set, visible``: the median over all pairs of rows of the true difference whose
+    interval would exclude zero in 80 % of repetitions, percentage points with two decimals; NaN if
+    there is one row only.
     """
     pairs = list(itertools.combinations(range(len(replicates.rows)), 2))
-    return {
-        cell: round(float(np.median([_visible(drawn[:, pair]) for pair in pairs])), 2)
-        if pairs
-        else np.nan
+    records = [
+        (*cell, np.median([_visible(drawn[:, pair]) for pair in pairs]) if pairs else np.nan)
         for cell, drawn in replicates.cells.items()
-    }
+    ]
+    return pd.DataFrame(records, columns=["metric", "set", "visible"]).round(2)
 
 
 def _visible(drawn: np.ndarray) -> float:
