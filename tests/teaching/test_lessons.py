@@ -240,6 +240,31 @@ def test_share_of_seen_manipulations_by_hand() -> None:
     index = pd.DataFrame(rows, columns=["dataset", "split", "label", "manipulation"])
     assert lessons.seen_share(index, ["ffpp"]) == 0.5
     assert lessons.seen_share(index, ["ffpp", "fakeavceleb", "dfdc"]) == 0.75
+    shared = lessons.trained_elsewhere(index, ["ffpp", "fakeavceleb"])
+    assert shared.to_numpy().tolist() == [
+        ["df40", "face_swap", "ffpp"],
+        ["df40", "fsgan", "fakeavceleb"],
+    ]
+    assert lessons.trained_elsewhere(index, []).empty
+
+
+def test_a_manipulation_has_one_line_and_a_ring_where_another_corpus_trains_on_it() -> None:
+    index = pd.DataFrame(
+        {
+            "dataset": ["ffpp", "df40", "df40"],
+            "split": ["train", "test", "test"],
+            "label": [1, 1, 1],
+            "manipulation": ["Deepfakes", "deep-fake", "simswap"],
+        }
+    )
+    (axes,) = manipulation_figure(index, ["ffpp", "df40"]).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["Deepfakes", "simswap"]
+    sizes = {
+        tuple(line.get_xydata()[0]): line.get_markersize()
+        for line in axes.lines
+        if not np.isnan(line.get_xydata()).any()
+    }
+    assert sizes == {(0, 0): 6, (1, 0): 9, (1, 1): 6}
 
 
 def test_same_corpora_give_the_same_figure_bytes() -> None:

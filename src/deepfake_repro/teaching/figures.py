@@ -14,8 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from ..report.figures import COLOURS, style
+from ..report.figures import style
+from ..report.palette import PALETTE
 from ..training.losses import TRIPLET_LOSSES, active_fraction, distances, kind_of_triplet
+from .lessons import normalised_names, trained_elsewhere
 
 REAL_COLOUR = "#3b6fb6"
 FAKE_COLOUR = "#c8443c"
@@ -38,9 +40,9 @@ STEPS = (
 )
 """Step, notebook and section of the paper."""
 _LOSS_COLOURS = {
-    "batch_all": COLOURS["fsfm_ba"],
-    "hard_positive_hard_negative": COLOURS["fsfm_hphn"],
-    "easy_positive_hard_negative": COLOURS["fsfm_ephn"],
+    "batch_all": PALETTE[2],
+    "hard_positive_hard_negative": PALETTE[3],
+    "easy_positive_hard_negative": PALETTE[4],
 }
 _MARKERS = "os^DvPX*<>"
 
@@ -225,32 +227,53 @@ def distance_figure(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
 
 
 def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:
-    """Draw which corpus has which manipulation: filled if trained on, hollow if only tested.
+    """Draw which corpus has which manipulation, one line per name whatever its spelling.
 
-    ``index``: columns ``dataset, manipulation, label, split``, with the corpora's own names.
+    Filled: fakes of it are in the corpus's training split. Hollow: only in its test split; ringed
+    if another corpus trains on a manipulation of that name. ``index``: columns ``dataset,
+    manipulation, label, split``.
     """
     fakes = index[index["label"] == 1]
     columns = {corpus: x for x, corpus in enumerate(corpora)}
-    order = fakes.assign(order=fakes["dataset"].map(columns))
-    order = order.sort_values(["order", "manipulation"])
-    names = list(dict.fromkeys(order["manipulation"]))
+    fakes = fakes.assign(order=fakes["dataset"].map(columns)).dropna(subset="order")
+    fakes = fakes.assign(name=normalised_names(fakes["manipulation"]))
+    spelling = fakes.sort_values(["order", "manipulation"]).drop_duplicates("name")
+    lines = {name: y for y, name in enumerate(spelling["name"])}
+    shared = trained_elsewhere(index, corpora)
+    ringed = set(zip(shared["dataset"], shared["manipulation"], strict=True))
     with style():
-        figure = Figure(figsize=(5.6, 0.17 * len(names) + 1.2), layout="constrained")
+        figure = Figure(figsize=(6.4, 0.21 * len(lines) + 1.4), layout="constrained")
         axes = figure.subplots()
-        for (corpus, name), videos in fakes.groupby(["dataset", "manipulation"]):
+        for (corpus, spelled, name), videos in fakes.groupby(["dataset", "manipulation", "name"]):
             trained = (videos["split"] == "train").any()
-            axes.plot(
-                columns[corpus],
-                names.index(name),
-                "o",
-                markersize=6,
-                color=FAKE_COLOUR,
-                markerfacecolor=FAKE_COLOUR if trained else "white",
-            )
+            _draw_dot(axes, columns[corpus], lines[name], trained, (corpus, spelled) in ringed)
         axes.set_xticks(range(len(corpora)), corpora, rotation=40, ha="right")
-        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.set_yticks(range(len(lines)), spelling["manipulation"], fontsize=8)
         axes.invert_yaxis()
+        for label, trained, ring in (
+            ("trained on", True, False),
+            ("tested in this corpus", False, False),
+            ("tested here, trained elsewhere", False, True),
+        ):
+            _draw_dot(axes, np.nan, np.nan, trained, ring, label)
+        figure.legend(loc="outside upper center", ncols=3, fontsize=8)
         return figure
+
+
+def _draw_dot(
+    axes: Axes, x: float, y: float, trained: bool, ringed: bool, label: str | None = None
+) -> None:
+    """Draw one dot of :func:`manipulation_figure`: filled or hollow, perhaps with a ring."""
+    axes.plot(
+        x,
+        y,
+        "o",
+        markersize=9 if ringed else 6,
+        color="black" if ringed else FAKE_COLOUR,
+        markerfacecolor=FAKE_COLOUR if trained else "white",
+        markeredgewidth=2 if ringed else 1,
+        label=label,
+    )
 
 
 def _draw_triplet(axes: Axes, negative: tuple[float, float], margin: float) -> None:

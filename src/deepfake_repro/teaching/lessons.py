@@ -139,8 +139,24 @@ def pair_distances(
 
 
 def normalised_names(manipulations: pd.Series) -> pd.Series:
-    """Unify the corpora's spellings, such as ``FaceSwap`` and ``face-swap``."""
-    return manipulations.str.lower().str.replace(r"[^a-z0-9]", "", regex=True)
+    """Unify the corpora's spellings, such as ``FaceSwap``, ``face-swap`` and ``faceswaps``."""
+    return manipulations.str.lower().str.replace(r"[^a-z0-9]|s$", "", regex=True)
+
+
+def trained_elsewhere(index: pd.DataFrame, corpora: Sequence[str]) -> pd.DataFrame:
+    """List the manipulations that a corpus only tests and one of ``corpora`` trains on.
+
+    Returns ``dataset, manipulation, trained_in`` (keys of corpora, comma-separated). Equal names
+    count as equal manipulations; unknown ones are left out.
+    """
+    fakes = index[(index["label"] == 1) & ~index["manipulation"].str.contains("unknown")]
+    fakes = fakes.assign(name=normalised_names(fakes["manipulation"]))
+    is_trained = (fakes["split"] == "train") & fakes["dataset"].isin(corpora)
+    trained = fakes[is_trained].groupby("name")["dataset"].unique().map(", ".join)
+    tested = fakes.groupby(["dataset", "manipulation", "name"])["split"].agg(set).reset_index()
+    only_tested = tested[[splits == {"test"} for splits in tested["split"]]]
+    shared = only_tested.assign(trained_in=only_tested["name"].map(trained)).dropna()
+    return shared[["dataset", "manipulation", "trained_in"]].reset_index(drop=True)
 
 
 def seen_share(index: pd.DataFrame, corpora: Sequence[str]) -> float:
