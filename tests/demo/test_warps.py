@@ -31,7 +31,7 @@ def test_a_pure_similarity_is_undone(angle, scale, shift):
         smooth(), matrix, (200, 240), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
     landmarks = (cloud() @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    np.testing.assert_allclose(warps.similarity(cloud(), landmarks), matrix, atol=1e-2)
+    np.testing.assert_allclose(warps.similarity(cloud(), landmarks), matrix, atol=2e-2)
     back = warps.warp(moved, landmarks, cloud(), (240, 200))
     inside = np.s_[60:180, 50:150]
     assert np.abs(back[inside].astype(int) - smooth()[inside]).mean() < 1
@@ -42,21 +42,21 @@ def test_the_displacement_is_right_at_the_points_and_nothing_at_the_border():
     at = np.array([(40, 40), (160, 40), (160, 200), (40, 200), (100, 120)], np.float32)
     move = np.array([(3, 0), (0, 3), (-3, 0), (0, -3), (4, 4)], np.float32)
     field = warps.displacement(at, move, (240, 200))
-    assert field.shape == (240, 200, 2) and field.dtype == np.float32
+    assert field.shape == (240, 200, 2) and field.dtype == np.float64
     for (x, y), expected in zip(at.astype(int), move, strict=True):
         np.testing.assert_allclose(field[y, x], expected, atol=0.5)
     assert np.abs(field[0]).max() < 0.5 and np.abs(field[:, 0]).max() < 0.5
 
 
-def test_a_region_mask_is_the_grown_hull_between_0_and_1():
+def test_a_region_mask_is_the_grown_hull_of_bytes():
     square = np.array([(60, 60), (140, 60), (140, 140), (60, 140)], np.float32)
     hard = warps.region_mask(square, [0, 1, 2, 3], (240, 200), 1.5, 0)
-    expected = np.zeros((240, 200), np.float32)
-    expected[40:161, 40:161] = 1
+    expected = np.zeros((240, 200), np.uint8)
+    expected[40:161, 40:161] = 255
     np.testing.assert_array_equal(hard, expected)
     soft = warps.region_mask(square, [0, 1, 2, 3], (240, 200), 1.0, 5.0)
-    assert soft.min() >= 0 and soft.max() <= 1 + 1e-6 and soft[100, 100] == pytest.approx(1)
-    assert 0.4 < soft[60, 100] < 0.6 and soft[0, 0] == 0 and soft.dtype == np.float32
+    assert soft[100, 100] == 255 and soft[0, 0] == 0 and soft.dtype == np.uint8
+    assert 0.4 < soft[60, 100] / 255 < 0.6
 
 
 def spectrum(image):
@@ -84,7 +84,7 @@ def test_the_bottleneck_loses_high_frequencies_near_the_face_only(up):
     assert (result[face] != noise[face]).mean() > 0.9
     assert spectrum(result[face]) < 0.5 * spectrum(noise[face])
     sharp = warps.bottleneck(noise, points, 32, up, 0.8)
-    assert spectrum(sharp[face]) > spectrum(result[face])
+    assert sharp[face].std() > result[face].std()
 
 
 @pytest.fixture
@@ -95,12 +95,12 @@ def patches():
         np.clip(texture * gain + add, 0, 255).astype(np.uint8)
         for gain, add in ((0.5, (90, 20, 10)), (0.8, (5, 40, 30)))
     )
-    return layer, target, cv2.circle(np.zeros((240, 200), np.float32), (100, 120), 60, 1.0, -1)
+    return layer, target, cv2.circle(np.zeros((240, 200), np.uint8), (100, 120), 60, 255, -1)
 
 
 def lab(image, mask):
     """LAB values float32 inside the mask."""
-    return cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)[mask > 0.5]
+    return cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)[mask > 127]
 
 
 def test_colour_transfer_brings_mean_and_spread_to_those_of_the_target(patches):
@@ -108,7 +108,7 @@ def test_colour_transfer_brings_mean_and_spread_to_those_of_the_target(patches):
     goal = lab(target, mask)
     assert warps.match_colour(layer, target, mask, "none") is layer
     by_mean, by_both = (
-        lab(warps.match_colour(layer, target, mask, how), mask) for how in ("mean", "lab")
+        lab(warps.match_colour(layer, target, mask, how), mask) for how in ("mean", "spread")
     )
     assert np.abs(lab(layer, mask).mean(0) - goal.mean(0)).max() > 10
     for values in (by_mean, by_both):
@@ -122,7 +122,7 @@ def test_poisson_cloning_keeps_the_target_outside_and_the_layers_gradients_insid
     far = cv2.dilate(mask, np.ones((5, 5))) == 0
     changed = np.abs(cloned.astype(int) - target)
     assert (
-        changed[far].max() < 12 < changed[mask > 0.5].max()
+        changed[far].max() < 12 < changed[mask > 127].max()
     )  # OpenCV solves in the mask's rectangle, to some levels
     rectangle = np.zeros_like(far)
     rectangle[55:186, 35:166] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 
 from ..project.params import Miniature
+from ..project.paths import root
 from ..project.progress import track
-from ..project.provenance import file_digest
+from ..project.provenance import committed_text, file_digest
 from .casting import Clip, plan
 from .clips import FRAMES_PER_SECOND, Motion, camera, decoded, encode, face_crop, render, take_seed
 from .layouts import finish, official_name
@@ -62,7 +64,7 @@ def make_clip(clip: Clip, assets: Path, root: Path, seconds: float) -> None:
     if clip.kind == "video":
         length = seconds + (seed % 5) * 0.25
         times = np.arange(round(length * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND
-        encode(render(still, motion, layer, seed, times), conditions.crf, path)
+        encode(render(still, motion, layer, seed, times), conditions.qp, path)
     else:
         _face_sequence(clip, still, motion, layer, seed, path)
 
@@ -73,7 +75,7 @@ def _face_sequence(
     """Write face PNGs as published: DF40 has one per second, WildDeepfake one per frame."""
     df40 = clip.corpus == "df40"
     times = np.arange(3.0) if df40 else np.arange(21) / FRAMES_PER_SECOND
-    frames = decoded(render(still, motion, layer, seed, times), motion.camera.crf)
+    frames = decoded(render(still, motion, layer, seed, times), motion.camera.qp)
     folder.mkdir(parents=True, exist_ok=True)
     for number, (frame, time) in enumerate(zip(frames, times, strict=True)):
         face = face_crop(frame, motion.face_box(still.points, time), SEQUENCE_SIZE[clip.corpus])
@@ -90,11 +92,12 @@ def _make(task: tuple[Clip, Path, Path, float]) -> None:
     make_clip(*task)
 
 
-def build(name: str, size: Miniature, assets: Path, out: Path) -> dict[str, str]:
+def build(name: str, size: Miniature, assets: Path, out: Path, digests: Path) -> dict[str, str]:
     """Make all miniature corpora of ``name`` under ``out`` and return the root of each.
 
     Roots are posix and relative to the folder of ``out``. ``<out>.yaml`` lists them and a digest
-    over every byte, on which the pipeline depends.
+    over every byte, on which the pipeline depends; ``results/corpora`` has one per
+    corpus.
     """
     clips = plan(PEOPLE, size.videos, size.seed)
     corpora = list(dict.fromkeys(clip.corpus for clip in clips))
@@ -110,7 +113,36 @@ def build(name: str, size: Miniature, assets: Path, out: Path) -> dict[str, str]
             pass
     for corpus in corpora:
         finish(corpus, out / official_name(corpus), clips)
+    write_digests(out, corpora, root() / "results" / "corpora" / f"{name}.json")
     return write_roots(out, corpora)
+
+
+def write_digests(out: Path, corpora: Iterable[str], target: Path) -> bool | None:
+    """Write sha256 and bytes of each corpus under ``out`` as JSON and compare with the commit.
+
+    Prints whether these are the committed corpora. Returns None if the commit has no such file.
+    """
+    found = {}
+    for corpus in corpora:
+        folder = out / official_name(corpus)
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        found[corpus] = {"sha256": file_digest(folder), "bytes": size}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    committed = committed_text(target)
+    if not committed:
+        print(f"{out.name}: the commit has no digests of these corpora to compare with")
+        return None
+    known = json.loads(committed)
+    other = [corpus for corpus in found if found[corpus] != known.get(corpus)]
+    if other:
+        print(
+            f"{out.name}: NOT the committed corpora, other bytes in {', '.join(other)}; "
+            "see the changes of code, params.yaml and installed packages"
+        )
+    else:
+        print(f"{out.name}: these are the committed corpora, byte for byte")
+    return not other
 
 
 def write_roots(out: Path, corpora: Iterable[str]) -> dict[str, str]:

@@ -17,16 +17,33 @@ from zlib import crc32
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from ..faces.landmarks import OVAL
+from .exact import (
+    blurred,
+    doubled,
+    from_yuv420,
+    mixed,
+    resized,
+    rounded,
+    sample,
+    sample_doubled,
+    to_bytes,
+    transformed,
+    yuv420,
+)
 from .manipulations import WILD, Layer
 from .people import FACE_HEIGHT, Still
-from .warps import displacement, remap, similarity
+from .warps import displacement, pixels, similarity
 
 WIDTH = 320
 HEIGHT = 240
 MIDDLE = (WIDTH / 2, HEIGHT * 0.5)  # where the still's face is placed in the frame, (x, y) pixels
 FRAMES_PER_SECOND = 8
+_GAIN = 4096  # gains are whole multiples of 1 / 4096
+_GREY = 64  # light and noise are whole multiples of 1 / 64 grey level
+_SPREAD = 147.8  # standard deviation of the sum of four uniform bytes
 
 
 def take_seed(*parts: object) -> int:
@@ -43,9 +60,9 @@ class Camera:
     turn: float  # radians
     expression: float  # share of the way to the second expression
     curve: np.ndarray  # [256, 1, 3] uint8 tone curve per channel
-    light: np.ndarray  # [H, W, 3] float32 gain
+    light: np.ndarray  # [H, W, 1] int32 gain in units of 1 / 4096
     noise: float  # standard deviation, grey levels
-    crf: int  # x264 quality: larger is coarser
+    qp: int  # x264 quantiser: larger is coarser
     wild: tuple[str, ...]  # post-processing steps, for in-the-wild corpora
 
 
@@ -69,7 +86,7 @@ def camera(corpus: str, target: str, take: int) -> Camera:
         curve=curve,
         light=light,
         noise=noise * rng.uniform(0.5, 1.6),
-        crf=int(crf + rng.integers(-3, 6)),
+        qp=int(crf + rng.integers(-3, 6)),
         wild=_post_processing(rng) if corpus in WILD else (),
     )
 
@@ -80,7 +97,7 @@ def _tone_curve(rng: np.random.Generator, warmth: float) -> np.ndarray:
         rng.uniform(0.85, 1.1) * np.array([1 + warmth, 1, 1 - warmth]) * rng.uniform(0.97, 1.03, 3)
     )
     curve = levels[:, None] ** rng.uniform(0.85, 1.2) * gains * 255
-    return np.clip(curve, 0, 255).astype(np.uint8)[:, None, :]
+    return np.clip(rounded(curve), 0, 255).astype(np.uint8)[:, None, :]
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
@@ -88,8 +105,8 @@ def _light(rng: np.random.Generator) -> np.ndarray:
     angle = rng.uniform(0, 2 * np.pi)
     strength = rng.uniform(0, 0.25)
     ys, xs = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
-    light = 1 + strength * (np.cos(angle) * xs + np.sin(angle) * ys)
-    return np.repeat(light[..., None], 3, 2).astype(np.float32)
+    light = 1 + strength * (rounded(np.cos(angle)) * xs + rounded(np.sin(angle)) * ys)
+    return np.rint(light * _GAIN).astype(np.int32)[..., None]
 
 
 def _post_processing(rng: np.random.Generator) -> tuple[str, ...]:
@@ -103,11 +120,10 @@ class Motion:
         self.camera = conditions
         self.centre = still.centre
         pose = similarity(towards.points[list(OVAL)], still.points[list(OVAL)])
-        drift = still.points - (towards.points @ pose[:, :2].T + pose[:, 2])
-        ys, xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-        self.grid = np.stack([xs - MIDDLE[0], ys - MIDDLE[1]], -1)
+        drift = still.points - transformed(pose, towards.points)
+        self.grid = pixels((HEIGHT, WIDTH)) - MIDDLE
         at = still.points - self.centre + MIDDLE
-        self.field = displacement(at.astype(np.float32), drift.astype(np.float32), (HEIGHT, WIDTH))
+        self.field = displacement(at, drift, (HEIGHT, WIDTH))
 
     def pose(self, seconds: float) -> tuple[np.ndarray, np.ndarray, float]:
         """Return rotation ``[2, 2]``, shift ``[2]`` (pixels) and expression amplitude at a time."""
@@ -118,18 +134,19 @@ class Motion:
         angle = conditions.turn * np.sin(0.31 * turn + conditions.phase[4])
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         amplitude = conditions.expression * (1 - np.cos(0.4 * turn + conditions.phase[5])) / 2
-        return rotation, slow + fast, amplitude
+        return rounded(rotation), rounded(slow + fast), float(rounded(amplitude))
 
     def map(self, seconds: float) -> np.ndarray:
-        """Return the position on the still of each frame pixel: float32 ``[HEIGHT, WIDTH, 2]``."""
+        """Return the position on the still of each frame pixel: float64 ``[HEIGHT, WIDTH, 2]``."""
         rotation, shift, amplitude = self.pose(seconds)
-        rigid = self.grid @ rotation.astype(np.float32) + (self.centre + shift).astype(np.float32)
-        return (rigid + amplitude * self.field).astype(np.float32)
+        to_still = np.column_stack([rotation.T, self.centre + shift])
+        return transformed(to_still, self.grid) + amplitude * self.field
 
     def face_box(self, points: np.ndarray, seconds: float) -> np.ndarray:
         """Return the box (x0, y0, x1, y1) of the face oval in the frame at a time, pixels."""
         rotation, shift, _ = self.pose(seconds)
-        oval = (points[list(OVAL)] - self.centre - shift) @ rotation.T + MIDDLE
+        to_frame = np.column_stack([rotation, MIDDLE])
+        oval = transformed(to_frame, points[list(OVAL)] - self.centre - shift)
         return np.concatenate([oval.min(0), oval.max(0)])
 
 
@@ -141,32 +158,43 @@ def render(
     With a ``layer``, they show the fake of the same take.
     """
     conditions = motion.camera
+    picture = doubled(still.image)
+    generated = None if layer is None else doubled(layer.image)
     for number, seconds in enumerate(times):
         rng = np.random.default_rng([seed, number])
-        noise = rng.normal(0, conditions.noise, (HEIGHT, WIDTH)).astype(np.float32)
-        jitter = rng.normal(0, 1, 2).astype(np.float32)
-        flicker = rng.normal(0, 0.006)
+        noise = _noise(rng, conditions.noise)
+        jitter = rounded(rng.normal(0, 1, 2))
+        flicker = float(rounded(rng.normal(0, 0.006)))
         source = motion.map(seconds)
-        frame = _expose(_look(still.image, source), conditions, noise)
-        if layer is not None:
+        frame = _expose(_look(picture, source), conditions, noise)
+        if layer is not None and generated is not None:
             shaken = source + jitter * layer.recipe.jitter
-            grain = noise * layer.recipe.grain
-            face = _expose(_look(layer.image, shaken), conditions, grain, 1 + flicker)
-            weight = remap(layer.mask, shaken, cv2.INTER_LINEAR)
-            frame = cv2.blendLinear(face, frame, weight, 1 - weight)
+            grain = np.rint(noise * layer.recipe.grain).astype(np.int32)
+            face = _expose(_look(generated, shaken), conditions, grain, 1 + flicker)
+            frame = mixed(face, frame, sample(layer.mask, shaken))
         yield post_process(frame, conditions.wild, seed)
 
 
+def _noise(rng: np.random.Generator, deviation: float) -> np.ndarray:
+    """Draw sensor noise int32 ``[H, W, 1]``, in units of 1 / 64 grey level.
+
+    The sum of four uniform bytes is nearly Gaussian, and exact.
+    """
+    total = rng.integers(0, 256, (4, HEIGHT, WIDTH), np.uint8).sum(0, dtype=np.int32) - 510
+    return np.rint(total * (deviation * _GREY / _SPREAD)).astype(np.int32)[..., None]
+
+
 def _look(image: np.ndarray, source: np.ndarray) -> np.ndarray:
-    return remap(image, source, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    return sample_doubled(image, source, cv2.BORDER_REPLICATE)
 
 
 def _expose(
     image: np.ndarray, conditions: Camera, noise: np.ndarray, gain: float = 1.0
 ) -> np.ndarray:
     """Apply tone curve, light and sensor noise of a take."""
-    lit = cv2.LUT(image, conditions.curve) * conditions.light
-    return np.clip(lit * gain + noise[..., None], 0, 255).astype(np.uint8)
+    lit = (cv2.LUT(image, conditions.curve) * conditions.light) >> 6  # 1 / 64 grey level
+    lit = (lit * round(gain * _GAIN)) >> 12
+    return to_bytes((lit + noise) >> 6)
 
 
 def post_process(frame: np.ndarray, steps: tuple[str, ...], seed: int) -> np.ndarray:
@@ -178,31 +206,32 @@ def post_process(frame: np.ndarray, steps: tuple[str, ...], seed: int) -> np.nda
 
 
 def _resized(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    share = rng.uniform(0.5, 0.75)
-    small = cv2.resize(frame, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return resized(_smaller(frame, rng.uniform(0.5, 0.75), "area"), (WIDTH, HEIGHT), "cubic")
+
+
+def _smaller(frame: np.ndarray, share: float, how: str) -> np.ndarray:
+    return resized(frame, (round(WIDTH * share), round(HEIGHT * share)), how)
 
 
 def _blurred(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.5, 1.0))
+    return blurred(frame, rng.uniform(0.7, 1.2))
 
 
 def _jpeg(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     quality = int(rng.integers(35, 65))
-    _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 def _recoloured(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    grey = frame.mean(2, keepdims=True)
-    coloured = grey + (frame - grey) * rng.uniform(0.3, 1.6)
-    return np.clip(coloured, 0, 255).astype(np.uint8)
+    grey = frame.sum(2, keepdims=True, dtype=np.int64) / 3
+    return to_bytes(grey + (frame - grey) * rng.uniform(0.3, 1.6))
 
 
 def _screenshot(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Show the video as in an app: a little smaller, with bars above and below."""
-    share = rng.uniform(0.82, 0.92)
-    small = cv2.resize(frame, None, fx=share, fy=share, interpolation=cv2.INTER_LINEAR)
+    small = _smaller(frame, rng.uniform(0.82, 0.92), "bilinear")
     height, width = small.shape[:2]
     canvas = np.full_like(frame, int(rng.integers(10, 40)))
     y = (HEIGHT - height) // 2
@@ -222,10 +251,14 @@ STEPS = {
 }
 
 
-def encode(frames: Iterator[np.ndarray], crf: int, target: Path | io.BytesIO) -> None:
+ENCODER = "mbtree=0:cpu-independent=1:weightp=0:aq-mode=0"
+"""Settings of x264 without which its decisions depend on addresses, processor or rounding."""
+
+
+def encode(frames: Iterator[np.ndarray], qp: int, target: Path | io.BytesIO) -> None:
     """Write H.264 in mp4, with one thread and no clock: the same frames give the same bytes.
 
-    x264's macroblock tree is off: its decisions depend on the addresses of its buffers.
+    The quantiser is constant: x264's rate control computes with floating-point powers.
     """
     file = str(target) if isinstance(target, Path) else target
     with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
@@ -233,39 +266,33 @@ def encode(frames: Iterator[np.ndarray], crf: int, target: Path | io.BytesIO) ->
             "libx264",
             rate=Fraction(FRAMES_PER_SECOND),
             options={
-                "crf": str(crf),
+                "qp": str(qp),
                 "preset": "veryfast",
                 "threads": "1",
-                "x264-params": "mbtree=0",
+                "x264-params": ENCODER,
             },
         )
         stream.width = WIDTH
         stream.height = HEIGHT
         stream.pix_fmt = "yuv420p"
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(yuv420(frame), format="yuv420p")
+            container.mux(stream.encode(picture))
         container.mux(stream.encode())
 
 
-def decoded(frames: Iterator[np.ndarray], crf: int) -> list[np.ndarray]:
+def decoded(frames: Iterator[np.ndarray], qp: int) -> list[np.ndarray]:
     """Return the frames after H.264 compression, as those that face sequences are cut from."""
     memory = io.BytesIO()
-    encode(frames, crf, memory)
+    encode(frames, qp, memory)
     memory.seek(0)
     with av.open(memory, "r") as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [from_yuv420(frame.to_ndarray()) for frame in container.decode(video=0)]
 
 
 def face_crop(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     """Cut a square of 1.3 times the face height around the box's centre, ``size`` pixels wide."""
-    centre = (box[:2] + box[2:]) / 2
-    half = 0.65 * FACE_HEIGHT
-    matrix = np.array(
-        [
-            [size / (2 * half), 0, size / 2 - centre[0] * size / (2 * half)],
-            [0, size / (2 * half), size / 2 - centre[1] * size / (2 * half)],
-        ]
-    )
-    return cv2.warpAffine(
-        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    corner = (box[:2] + box[2:]) / 2 - 0.65 * FACE_HEIGHT
+    step = 1.3 * FACE_HEIGHT / size
+    source = pixels((size, size)) * step + corner
+    return sample(frame, source, cv2.BORDER_REPLICATE)

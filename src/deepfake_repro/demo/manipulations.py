@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from ..faces.landmarks import LIPS, OVAL
+from .exact import on_grid, transformed
 from .people import Still
 from .warps import bottleneck, match_colour, region_mask, similarity, warp
 
@@ -64,7 +65,7 @@ class Recipe:
     kind: str
     region: str
     up: str = "bilinear"
-    colour: str = "lab"
+    colour: str = "spread"
     feather: float = 5.0
     grow: float = 0.95
     sharpen: float = 0.0
@@ -74,7 +75,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Layer:
-    """A generated face on the target's still: RGB uint8 ``[H, W, 3]`` and blend mask ``[H, W]``."""
+    """A generated face on the target's still: RGB uint8 ``[H, W, 3]`` and blend mask uint8."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -175,6 +176,6 @@ def generate(how: Recipe, target: Still, donor: Still) -> Layer:
 def _driven(target: Still, donor: Still) -> np.ndarray:
     """Move the donor's landmarks ``[478, 2]`` into the target's pose and face outline."""
     pose = similarity(donor.points[list(OVAL)], target.points[list(OVAL)])
-    moved = (donor.points @ pose[:, :2].T + pose[:, 2]).astype(np.float32)
+    moved = on_grid(transformed(pose, donor.points))
     moved[list(OVAL)] = target.points[list(OVAL)]
     return moved

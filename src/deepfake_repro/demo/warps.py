@@ -6,53 +6,66 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy.interpolate import LinearNDInterpolator
 
 from ..faces.landmarks import OVAL
+from .exact import (
+    UNIT,
+    blurred,
+    doubled,
+    enlarged,
+    from_luma_chroma,
+    luma_chroma,
+    on_grid,
+    resized,
+    sample_doubled,
+    to_bytes,
+    transformed,
+)
 
-INTERPOLATIONS = {
-    "nearest": cv2.INTER_NEAREST,
-    "bilinear": cv2.INTER_LINEAR,
-    "cubic": cv2.INTER_CUBIC,
-    "lanczos": cv2.INTER_LANCZOS4,
-}
-
-
-def remap(
-    image: np.ndarray, source: np.ndarray, interpolation: int, border: int = cv2.BORDER_CONSTANT
-) -> np.ndarray:
-    """Sample ``image`` at the positions ``source`` float32 ``[H, W, 2]`` (x, y) pixels."""
-    # The stubs of cv2 do not know that one array may hold both coordinates.
-    return cv2.remap(image, source, None, interpolation, borderMode=border)  # type: ignore[call-overload]
+INTERPOLATIONS = ("nearest", "bilinear", "cubic", "lanczos")
+_STEP = 4  # pixels between the positions at which a displacement is computed
+_NEAR = 4.0  # squared pixels: below this distance a landmark's move is taken as it is
+_STILL = 1e-4  # weight of "no move": far from all landmarks nothing moves
+_SWEEPS = 40  # of the solver of Poisson blending, at each of its resolutions
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Fit the similarity ``[2, 3]`` that maps points ``source [N, 2]`` onto ``target [N, 2]``."""
-    matrix, _ = cv2.estimateAffinePartial2D(source, target, method=cv2.LMEDS)
-    return matrix
+    """Fit the similarity ``[2, 3]`` that maps points ``source [N, 2]`` onto ``target [N, 2]``.
+
+    Least squares, from exact sums of whole numbers.
+    """
+    count = len(source)
+    start = np.rint(np.asarray(source, np.float64) * UNIT).astype(np.int64)
+    end = np.rint(np.asarray(target, np.float64) * UNIT).astype(np.int64)
+    x, y = (count * start - start.sum(0)).T
+    u, v = (count * end - end.sum(0)).T
+    spread = float((x * x + y * y).sum())
+    a = float((x * u + y * v).sum()) / spread
+    b = float((x * v - y * u).sum()) / spread
+    from_x, from_y = start.sum(0) / (count * UNIT)
+    to_x, to_y = end.sum(0) / (count * UNIT)
+    return np.array(
+        [[a, -b, to_x - (a * from_x - b * from_y)], [b, a, to_y - (b * from_x + a * from_y)]]
+    )
 
 
 def displacement(at: np.ndarray, move: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Interpolate moves between points: a piecewise-linear field float32 ``[H, W, 2]``.
+    """Spread the moves of points over a picture: a smooth field float64 ``[H, W, 2]``.
 
-    The field is ``move [N, 2]`` at the points ``at [N, 2]`` and 0 at the border.
+    The field is ``move [N, 2]`` at the points ``at [N, 2]``, between them a mean weighted by
+    1 / distance⁴, and 0 far from them.
     """
-    height, width = shape
-    border = np.array(
-        [
-            (x, y)
-            for x in (0, width / 2, width)
-            for y in (0, height / 2, height)
-            if (x, y) != (width / 2, height / 2)
-        ],
-        np.float32,
-    )
-    points = np.concatenate([at, border])
-    moves = np.concatenate([move, np.zeros_like(border)])
-    interpolate = LinearNDInterpolator(points, moves, fill_value=0.0)
-    ys, xs = np.mgrid[0:height:4, 0:width:4].astype(np.float32)
-    field = interpolate(np.stack([xs, ys], -1)).astype(np.float32)
-    return cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+    xs = np.arange(0, shape[1], _STEP, dtype=np.float64)
+    ys = np.arange(0, shape[0], _STEP, dtype=np.float64)[:, None]
+    weights = np.full((len(ys), len(xs)), _STILL)
+    total = np.zeros((2, *weights.shape))
+    for (x, y), step in zip(at.astype(np.float64), move.astype(np.float64), strict=True):
+        distance = (xs - x) * (xs - x) + (ys - y) * (ys - y) + _NEAR
+        weight = 1 / (distance * distance)
+        weights += weight
+        total[0] += weight * step[0]
+        total[1] += weight * step[1]
+    return enlarged(np.moveaxis(total / weights, 0, -1), _STEP, shape)
 
 
 def warp(
@@ -60,59 +73,88 @@ def warp(
 ) -> np.ndarray:
     """Move the landmarks ``source [N, 2]`` of ``image`` to ``target [N, 2]``.
 
-    The result has ``shape`` (H, W). The similarity part is undone exactly; the rest is piecewise
-    linear between landmarks.
+    The result has ``shape`` (H, W). The similarity part is undone exactly; the rest is smooth
+    between landmarks.
     """
+    source = on_grid(source)
+    target = on_grid(target)
     back = similarity(target, source)
-    rest = source - (target @ back[:, :2].T + back[:, 2])
-    field = displacement(target, rest, shape)
-    ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
-    mapped = (
-        np.stack([xs, ys], -1) @ back[:, :2].T.astype(np.float32)
-        + back[:, 2].astype(np.float32)
-        + field
-    )
-    return remap(image, mapped.astype(np.float32), cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
+    field = displacement(target, source - transformed(back, target), shape)
+    mapped = transformed(back, pixels(shape)) + field
+    return sample_doubled(doubled(image), mapped, cv2.BORDER_REFLECT_101)
+
+
+def pixels(shape: tuple[int, int]) -> np.ndarray:
+    """Return the position (x, y) of each pixel, float64 ``[H, W, 2]``."""
+    ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float64)
+    return np.stack([xs, ys], -1)
 
 
 def region_mask(
     points: np.ndarray, outline: Sequence[int], shape: tuple[int, int], grow: float, feather: float
 ) -> np.ndarray:
-    """Draw a soft mask float32 ``[H, W]`` in 0..1.
+    """Draw a soft mask uint8 ``[H, W]``: 255 is wholly replaced.
 
     It is the hull of the ``outline`` of ``points``, scaled by ``grow`` and blurred by ``feather``
     pixels.
     """
-    polygon = points[np.asarray(outline)]
-    centre = polygon.mean(0)
+    polygon = on_grid(points[np.asarray(outline)])
+    centre = polygon.sum(0) / len(polygon)
     hull = cv2.convexHull(((polygon - centre) * grow + centre).astype(np.int32))
-    mask = np.zeros(shape, np.float32)
-    cv2.fillConvexPoly(mask, hull, 1.0)
-    return cv2.GaussianBlur(mask, (0, 0), feather) if feather > 0 else mask
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(mask, hull, 255)
+    return blurred(mask, feather) if feather > 0 else mask
 
 
 def match_colour(layer: np.ndarray, target: np.ndarray, mask: np.ndarray, how: str) -> np.ndarray:
     """Bring the colours of ``layer`` inside ``mask`` to those of ``target``.
 
-    ``how`` is ``lab`` for mean and spread per LAB channel, ``mean`` for means only, ``poisson`` for
-    gradient-domain cloning, or ``none``.
+    ``how`` is ``spread`` for mean and spread of luma and chroma, ``mean`` for means only,
+    ``poisson`` for gradient-domain cloning, or ``none``.
     """
     if how == "none":
         return layer
-    inside = mask > 0.5
+    inside = mask > 127
     if how == "poisson":
-        ys, xs = np.nonzero(inside)
-        middle = (int(xs.min() + xs.max()) // 2, int(ys.min() + ys.max()) // 2)
-        return cv2.seamlessClone(
-            layer, target, inside.astype(np.uint8) * 255, middle, cv2.NORMAL_CLONE
-        )
-    source_lab = cv2.cvtColor(layer, cv2.COLOR_RGB2LAB).astype(np.float32)
-    target_lab = cv2.cvtColor(target, cv2.COLOR_RGB2LAB).astype(np.float32)
-    source_mean = source_lab[inside].mean(0)
-    target_mean = target_lab[inside].mean(0)
-    ratio = target_lab[inside].std(0) / (source_lab[inside].std(0) + 1e-3) if how == "lab" else 1.0
-    matched = (source_lab - source_mean) * ratio + target_mean
-    return cv2.cvtColor(np.clip(matched, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
+        return _cloned(layer, target, inside)
+    own = luma_chroma(layer)
+    own_mean, own_spread = _mean_and_spread(own[inside])
+    goal_mean, goal_spread = _mean_and_spread(luma_chroma(target)[inside])
+    ratio = goal_spread / (own_spread + 0.5) if how == "spread" else np.ones(3)
+    matched = (own - own_mean) * ratio + goal_mean
+    return from_luma_chroma(np.rint(matched).astype(np.int64))
+
+
+def _mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of whole numbers ``[N, 3]``, from exact sums."""
+    values = values.astype(np.int64)
+    count = len(values)
+    total = values.sum(0)
+    squares = count * (values * values).sum(0) - total * total
+    return total / count, np.sqrt(squares.astype(np.float64)) / count
+
+
+def _cloned(layer: np.ndarray, target: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Keep the gradients of ``layer`` ``inside`` and the colours of ``target`` at the border."""
+    difference = target.astype(np.float64) - layer
+    return to_bytes(np.rint(layer + _harmonic(difference, inside)))
+
+
+def _harmonic(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Replace ``values [H, W, 3]`` ``inside`` by the smooth surface over the rest.
+
+    Solves Laplace's equation from coarse to fine: a surface of half the resolution is the start.
+    """
+    if min(inside.shape) > 8:
+        coarse = _harmonic(values[::2, ::2], inside[::2, ::2])
+        start = coarse.repeat(2, 0).repeat(2, 1)[: inside.shape[0], : inside.shape[1]]
+        values = np.where(inside[..., None], start, values)
+    for _ in range(_SWEEPS):
+        edged = np.pad(values, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        rows = edged[:-2, 1:-1] + edged[2:, 1:-1]
+        columns = edged[1:-1, :-2] + edged[1:-1, 2:]
+        values = np.where(inside[..., None], (rows + columns) * 0.25, values)
+    return values
 
 
 def bottleneck(
@@ -130,12 +172,16 @@ def bottleneck(
     y0 = max(y0, 0)
     x1 = min(x1, layer.shape[1])
     y1 = min(y1, layer.shape[0])
-    face = layer[y0:y1, x0:x1]
-    small = cv2.resize(face, (pixels, pixels), interpolation=cv2.INTER_AREA)
-    large = cv2.resize(small, (x1 - x0, y1 - y0), interpolation=INTERPOLATIONS[up])
-    if sharpen > 0:
-        blurred = cv2.GaussianBlur(large, (0, 0), 1.5)
-        large = cv2.addWeighted(large, 1 + sharpen, blurred, -sharpen, 0)
+    small = resized(layer[y0:y1, x0:x1], (pixels, pixels), "area")
+    large = resized(small, (x1 - x0, y1 - y0), up)
     result = layer.copy()
-    result[y0:y1, x0:x1] = large
+    result[y0:y1, x0:x1] = sharpened(large, sharpen)
     return result
+
+
+def sharpened(image: np.ndarray, amount: float) -> np.ndarray:
+    """Add ``amount`` times the difference from a blurred copy, as an unsharp mask does."""
+    if amount == 0:
+        return image
+    detail = image.astype(np.float64) - blurred(image, 1.5)
+    return to_bytes(np.rint(image + detail * amount))

@@ -155,6 +155,12 @@ def has_history(root: Path) -> bool:
     return (root / ".git").exists() and shutil.which("git") is not None
 
 
+def committed_text(file: Path) -> str:
+    """Return the content of ``file`` in the last commit, empty if it is not in one."""
+    folder = file.resolve().parent
+    return _git(folder, "show", f"HEAD:./{file.name}") if shutil.which("git") else ""
+
+
 def _git(root: Path, *arguments: str) -> str:
     """Return the output of a git command, empty if it fails (no commit yet)."""
     result = subprocess.run(
