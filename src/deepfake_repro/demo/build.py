@@ -13,8 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..project.params import Miniature
-from ..project.paths import root
+from ..project.params import Miniature, root
 from ..project.progress import track
 from ..project.provenance import committed_text, file_digest
 from .casting import Clip, plan
@@ -92,7 +91,7 @@ def _make(task: tuple[Clip, Path, Path, float]) -> None:
     make_clip(*task)
 
 
-def build(name: str, size: Miniature, assets: Path, out: Path, digests: Path) -> dict[str, str]:
+def build(name: str, size: Miniature, assets: Path, out: Path) -> dict[str, str]:
     """Make all miniature corpora of ``name`` under ``out`` and return the root of each.
 
     Roots are posix and relative to the folder of ``out``. ``<out>.yaml`` lists them and a digest
