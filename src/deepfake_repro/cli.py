@@ -194,6 +194,23 @@ def _add_operations(commands: _Commands) -> None:
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     study = commands.add("study", _study, "run the side studies of params.yaml")
     study.add_argument("names", nargs="*", help="only these; default: all")
+    machines = commands.add_for_profile(
+        "machines", _machines, "train the rows as other processors would: how far results move"
+    )
+    machines.add_argument("rows", nargs="*", help="only these rows; default: all")
+    machines.add_argument(
+        "--machine", action="append", default=[], help="only this one; may be given several times"
+    )
+    machines.add_argument("--jobs", type=int, default=2, help="rows at a time, one core each (2)")
+    verify = commands.add(
+        "verify", _verify, "compare results with the committed ones: exit code 1 if outside"
+    )
+    verify.add_argument("--profile", default="demo", help="demo (default), smoke or paper")
+    verify.add_argument("--against", metavar="REV", help="git revision to compare with; HEAD")
+    verify.add_argument(
+        "--run", type=Path, dest="folder", help="checkout with the results to judge; default: this"
+    )
+    verify.add_argument("--out", type=Path, help="write every cell to this CSV file")
     commands.add(
         "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
     )
@@ -316,6 +333,22 @@ def _rehearse(chosen: argparse.Namespace) -> None:
     from .operations.rehearsal import rehearse
 
     print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
+
+
+def _machines(chosen: argparse.Namespace) -> None:
+    from .operations.machines import run_machines
+
+    print(run_machines(root(), chosen.profile, chosen.rows, chosen.machine, chosen.jobs))
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from .operations.verify import verify
+
+    verdict = verify(root(), chosen.profile, chosen.against, chosen.folder)
+    if chosen.out:
+        verdict.cells.to_csv(chosen.out, index=False)
+    print(verdict.text())
+    return verdict.exit_code
 
 
 def _weights(chosen: argparse.Namespace) -> None:

@@ -41,22 +41,18 @@ def run_study(base: Path, name: str) -> Path:
                 f"study {name}: option {option} failed, see above; fix it and rerun to resume"
             )
         _collect(clone / "results" / study.profile / "runs", out / option, study)
-    record = {"made_from": ingredients(base, study)}
+    record = {"made_from": _ingredients(base, study)}
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return out
 
 
-def ingredients(base: Path, study: Study) -> dict[str, str]:
-    """Return path -> hash of all that the study's rows depend on, from the committed ``dvc.lock``.
-
-    The dependencies of its first row stand for those of the others.
-    """
+def ingredients(base: Path, profile: str, row: str) -> dict[str, str]:
+    """Return path -> hash of all that a row depends on, from ``dvc.lock``; seeds share them."""
     stages = read_yaml(base / "dvc.lock")["stages"]
-    first_row = f"{study.profile}-{study.rows[0]}-"
     hashes: dict[str, str] = {}
     for stage, entry in stages.items():
         name, _, run = stage.partition("@")
-        if name.startswith(("train", "predict")) and run.startswith(first_row):
+        if name.startswith(("train", "predict")) and run.startswith(f"{profile}-{row}-"):
             for dependency in entry["deps"]:
                 if "/weights/" not in dependency["path"]:
                     hashes[dependency["path"]] = dependency["md5"]
@@ -69,7 +65,12 @@ def is_current(base: Path, name: str) -> bool:
     path = base / "results" / "studies" / name / RECORD
     if not path.is_file():
         return False
-    return json.loads(path.read_text())["made_from"] == ingredients(base, study)
+    return json.loads(path.read_text())["made_from"] == _ingredients(base, study)
+
+
+def _ingredients(base: Path, study: Study) -> dict[str, str]:
+    """Return the ingredients of the study's first row, which stand for those of the others."""
+    return ingredients(base, study.profile, study.rows[0])
 
 
 def _collect(runs: Path, out: Path, study: Study) -> None:
