@@ -138,10 +138,9 @@ def intervals(replicates: Replicates) -> pd.DataFrame:
         for key in SETS
         if (metric, key) in replicates.cells
     ]
-    table = pd.DataFrame(
-        records, columns=["row", "metric", "set", "low", "high", *SIZES, "visible"]
-    )
-    return table.astype(dict.fromkeys(SIZES, "Int64"))
+    table = pd.DataFrame(records, columns=["row", "metric", "set", "low", "high", *SIZES])
+    table = table.astype(dict.fromkeys(SIZES, "Int64"))
+    return table.merge(smallest_visible(replicates), on=["metric", "set"], how="left")
 
 
 def delong(runs: Mapping[str, pd.DataFrame]) -> ClosedForm:
