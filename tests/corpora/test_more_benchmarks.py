@@ -158,20 +158,36 @@ def test_dfdm_one_compression_against_celeb_df(dfdm):
     )
 
 
-def test_dfdm_model_is_not_guessed_from_the_tag(dfdm):
-    make(dfdm, "DFDM/DFDM_crf23/id28_id20_0008_4dfaker.mp4", "DFDM/DFDM_crf23/iae/odd.mp4")
+def test_dfdm_model_from_the_tag_where_the_folders_are_flat(dfdm):
+    make(
+        dfdm,
+        "DFDM/DFDM_crf23/id28_id20_0008_4dfaker.mp4",
+        "DFDM/DFDM_crf23/iae/odd.mp4",
+        "DFDM/DFDM_crf23/id28_id20_0008_9new.mp4",
+        "DFDM/DFDM_crf23/id28_id20_0008_1original.mp4",
+    )
     rows, report = read("dfdm", dfdm)
-    assert rows["DFDM_crf23/id28_id20_0008_4dfaker"]["manipulation"] == "unknown"
+    assert rows["DFDM_crf23/id28_id20_0008_4dfaker"]["manipulation"] == "dfaker"
+    assert rows["DFDM_crf23/id28_id20_0008_9new"]["manipulation"] == "unknown"
     assert cells(rows, "manipulation", "target_id", "pair_key")["DFDM_crf23/iae/odd"] == (
         "iae",
         "",
         "",
     )
     assert [note.partition(",")[0] for note in report.notes] == [
-        "1 fakes outside a folder of the five models: method unknown",
+        "1 videos tagged original left out: they may be real",
+        "1 fakes whose folder and tag name none of the five models: method unknown",
         "1 names not like id28_id20_0008_4dfaker: pairs left empty",
         "2 other compressions left out",
     ]
+
+
+def test_dfdm_original_as_fakes_of_the_baseline_on_demand(dfdm):
+    make(dfdm, "DFDM/DFDM_crf23/id28_id20_0008_1original.mp4")
+    rows, _ = read("dfdm", dfdm, original="fake")
+    assert rows["DFDM_crf23/id28_id20_0008_1original"]["manipulation"] == "faceswap"
+    with pytest.raises(ValueError, match="dfdm: original 'real' is not one of drop, fake"):
+        read("dfdm", dfdm, original="real")
 
 
 def test_dfdm_errors(dfdm, tmp_path):

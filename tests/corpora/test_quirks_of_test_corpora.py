@@ -168,11 +168,25 @@ def test_wilddeepfake_extracted_folder_of_the_other_label(tmp_path):
         rows("wilddeepfake", root)
 
 
+def test_dfeval_edition_of_the_paper_is_preferred_to_the_one_with_links(tmp_path):
+    """With links the 960 Unknown are Real: 1,072 / 964 instead of the paper's 112 / 964."""
+    root = dfeval2024(tmp_path, 0.1)
+    before, path = rows("dfeval2024", root), root / "video-metadata-publish.csv"
+    later = path.read_text(encoding="utf-8-sig").replace("Unknown", "Real")
+    write(root, {"video-metadata-publish-with-links.csv": later})
+    assert rows("dfeval2024", root) == before
+    path.unlink()
+    reals = sum(row["label"] == 0 for row in rows("dfeval2024", root).values())
+    assert reals > sum(row["label"] == 0 for row in before.values())
+    note = report("dfeval2024", root).notes[1]
+    assert "1,072 / 964" in note and "112 / 964" in note and "with-links" in note
+
+
 def test_dfeval_newer_edition_with_links_and_columns_by_name(tmp_path):
     root = dfeval2024(tmp_path, 0.1)
     before, path = rows("dfeval2024", root), root / "video-metadata-publish.csv"
     header, _, rest = path.read_text(encoding="utf-8-sig").partition("\n")
-    path.write_text("broken")  # the older edition beside it is not read
+    path.unlink()
     write(
         root,
         {

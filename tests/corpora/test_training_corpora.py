@@ -340,7 +340,7 @@ def test_forgerynet_labels_from_folders(forgery):
         19: (0, "real", "REAL"),
     }
     assert by_folder[4]["split"] == by_folder[19]["split"] == "test"
-    assert by_folder[2]["split"] == forgerynet.split_of("o2") and by_folder[16][
+    assert by_folder[2]["split"] == forgerynet.split_of("i2") and by_folder[16][
         "split"
     ] == forgerynet.split_of("r1")
     assert json.loads(by_folder[4]["attrs"])["segments"] == [[0, 10, 0], [10, 35, 1], [45, 30, 0]]

@@ -26,6 +26,7 @@ NAMES = {"celeb-real": r"id\d+_\d+", "youtube-real": r"\d+", "celeb-synthesis": 
 # The paper counts one training real fewer (889 in all) without saying which; it may be broken or
 # show no face.
 OFFICIAL: Official = {"train": (712, 5_299), "test": (178, 340)}
+TESTED_IN_V1 = 100
 LIST = "List_of_testing_videos.txt"
 
 Key = tuple[str, str]  # folder and stem, lower-case
@@ -61,6 +62,11 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     )
     listing = require(descend(tree.base, LIST), "celebdf2", LIST, "the test split")
     listed = set(testing_list(listing))
+    if len(listed) == TESTED_IN_V1:
+        raise ValueError(
+            f"celebdf2: '{LIST}' lists {TESTED_IN_V1} videos: this is Celeb-DF v1, "
+            "v2 lists 518; give the folder of v2"
+        )
     clips: dict[Key, Path] = {}
     strange: list[str] = []
     for folder in map(str.lower, FOLDERS):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -43,6 +45,8 @@ ALIASES = {
 REALS = "Celeb-DF-v2"
 REAL_FOLDERS = ("Celeb-real", "YouTube-real")
 OFFICIAL: Official = {"test": (178, 11_366)}
+SWAPPED = re.compile(r"(?P<target>id\d+)_(?P<source>id\d+)_(?P<recording>\d+)")
+REENACTED = re.compile(r"(?P<target>id\d+)_(?P<recording>\d+)")
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
@@ -64,20 +68,58 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
         )
     methods, skipped = _methods(descend(tree.base, "DF40") or tree.base)
     videos = [_real(tree, key, path) for key, path in chosen.items()]
-    videos += [
-        _fake(tree, path, method, chosen)
-        for method, folder in methods.items()
-        for path in folders(descend(folder, "cdf", "frames"))
-        if is_sequence(path)
-    ]
+    empty: Counter[str] = Counter()
+    for method, folder in methods.items():
+        for path in _clips(folder):
+            if is_sequence(path):
+                videos.append(_fake(tree, path, method, chosen))
+            else:
+                empty[method] += 1
+    unfound = _unfound(tree.base, videos)
     absent = METHODS.keys() - {video.manipulation for video in videos}
     return videos, IndexReport(
         "df40",
         len(videos),
         names("/".join(key) for key in wanted - reals.keys()),
         names(tree.path(reals[key]) for key in reals.keys() - wanted),
-        _notes(source, chosen, skipped, absent),
+        _notes(source, chosen, skipped, absent) + _clip_notes(empty, unfound),
     )
+
+
+def _clips(folder: Path) -> list[Path]:
+    """Return the clips of one method; its archive may unpack into a folder of its own name."""
+    for candidate in (folder, descend(folder, folder.name)):
+        frames = descend(candidate, "cdf", "frames") if candidate else None
+        if frames:
+            return folders(frames)
+    return []
+
+
+def _unfound(base: Path, videos: Collection[Video]) -> Counter[str]:
+    """Count, per method, the test clips in its ``<method>_cdf.json`` that are not on disk."""
+    found: dict[str, set[str]] = {}
+    for video in videos:
+        found.setdefault(video.manipulation, set()).add(video.path.rpartition("/")[2].lower())
+    counts: Counter[str] = Counter()
+    for path in _json_lists(base):
+        name = path.name.lower().removesuffix("_cdf.json")
+        method = ALIASES.get(name, name)
+        if method in METHODS:
+            listed = {clip.lower() for clip in _json_clips(path, "_fake")}
+            counts[method] += len(listed - found.get(method, set()))
+    return counts
+
+
+def _clip_notes(empty: Counter[str], unfound: Counter[str]) -> tuple[str, ...]:
+    notes = []
+    for what, counts in (
+        ("clips without images", empty),
+        ("clips listed in <method>_cdf.json but not on disk", unfound),
+    ):
+        found = ", ".join(f"{method} {count}" for method, count in sorted((+counts).items()))
+        if found:
+            notes.append(f"{what}: {found}")
+    return tuple(notes)
 
 
 def _reals(tree: Tree) -> dict[Key, Path]:
@@ -97,21 +139,29 @@ def _listed(base: Path) -> tuple[set[Key] | None, str]:
     listing = descend(base, REALS, LIST)
     if listing:
         return {key for key in testing_list(listing) if key[0] != "celeb-synthesis"}, LIST
-    paths = sorted(path for folder in (base, *folders(base)) for path in folder.glob("*_cdf.json"))
+    paths = _json_lists(base)
     listed = {key for path in paths for key in _json_reals(path)}
     return (listed, paths[0].name) if listed else (None, "")
 
 
-def _json_reals(path: Path) -> Iterator[Key]:
-    """Yield the test reals of one list ``{"<m>_cdf": {"<m>_Real": {"test": {"<video>": …}}}}``.
+def _json_lists(base: Path) -> list[Path]:
+    return sorted(path for folder in (base, *folders(base)) for path in folder.glob("*_cdf.json"))
 
-    Any level may be empty.
+
+def _json_reals(path: Path) -> Iterator[Key]:
+    for name in _json_clips(path, "_real"):
+        yield ("youtube-real" if name.isdecimal() else "celeb-real", name.lower())
+
+
+def _json_clips(path: Path, ending: str) -> Iterator[str]:
+    """Yield the test videos of one list ``{"<m>_cdf": {"<m>_Real": {"test": {"<video>": …}}}}``.
+
+    ``ending`` chooses the labels, ``_real`` or ``_fake``. Any level may be empty.
     """
     for labels in read_json(path, dict).values():
         for label, splits in _mapping(labels).items():
-            if label.lower().endswith("_real"):
-                for name in _mapping(_mapping(splits).get("test")):
-                    yield ("youtube-real" if name.isdecimal() else "celeb-real", name.lower())
+            if label.lower().endswith(ending):
+                yield from _mapping(_mapping(splits).get("test"))
 
 
 def _mapping(value: object) -> Mapping:
@@ -177,17 +227,20 @@ def _real(tree: Tree, key: Key, path: Path) -> Video:
 
 
 def _fake(tree: Tree, path: Path, method: str, reals: Mapping[Key, Path]) -> Video:
-    """Make the row of a fake from its name: ``id0_id1_0000``, or the number of a YouTube real.
+    """Make the row of a fake from its name, see ``SWAPPED`` and ``REENACTED``.
 
-    The three parts are Celeb-DF's target, source and recording.
+    A reenactment may have the name of its real, and then no source; a number is a YouTube real.
     """
-    target, _, rest = path.name.lower().partition("_")
-    source, _, recording = rest.partition("_")
-    if rest:
-        real: Key = ("celeb-real", f"{target}_{recording}")
+    name = path.name.lower()
+    match = SWAPPED.fullmatch(name) or REENACTED.fullmatch(name)
+    if match:
+        target = match["target"]
+        real: Key = ("celeb-real", f"{target}_{match['recording']}")
+        source = match.groupdict().get("source", "")
     else:
-        real = ("youtube-real", target)
-        target = f"youtube-{target}"
+        real = ("youtube-real", name)
+        target = f"youtube-{name}"
+        source = ""
     pair = reals.get(real)
     return Video(
         video_id=tree.video_id(path),

@@ -22,7 +22,7 @@ from ..schema import Adapter, IndexReport, Official, Video
 
 PART = "dfdc_train_part_"
 KAGGLE = ("train_sample_videos", "test_videos")  # 400 videos each; neither is an official set
-METADATA = ("metadata.json", "labels.csv")
+METADATA = ("metadata.json", "labels.csv", "label.csv")
 LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
 OFFICIAL: Official = {"train": (19_154, 100_000), "val": (2_000, 2_000), "test": (2_500, 2_500)}
 
@@ -41,18 +41,18 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     )
     contents = [(split, folder, videos_below(folder)) for split, folder in _sets(tree.base)]
     all_paths = (path for *_, paths in contents for path in paths)
-    clips = distinct("dfdc", all_paths, lambda path: path.name)
+    clips = distinct("dfdc", all_paths, lambda path: path.name.lower())
     videos: list[Video] = []
     missing: list[str] = []
     unlabelled: list[str] = []
     for split, folder, paths in contents:
         labels = _labels(folder)
         if paths and not labels:
-            require(None, "dfdc", f"{folder.name}/{' or '.join(METADATA)}", "the labels")
+            require(None, "dfdc", f"{folder.name}/{' or '.join(METADATA[:2])}", "the labels")
         missing += [f"{folder.name}/{name}" for name in labels.keys() - clips.keys()]
         for path in paths:
-            if path.name in labels:
-                label, original = labels[path.name]
+            if path.name.lower() in labels:
+                label, original = labels[path.name.lower()]
                 videos.append(_video(tree, path, label, original, clips, split))
             else:
                 unlabelled.append(tree.path(path))
@@ -79,16 +79,17 @@ def _sets(base: Path) -> list[tuple[str, Path]]:
         folder = descend(base, name)
         if folder:
             sets.append((split, folder))
-    if not sets and descend(base, "labels.csv") and descend(base, "videos"):
+    labels = descend(base, "labels.csv") or descend(base, "label.csv")
+    if not sets and labels and descend(base, "videos"):
         sets = [("test", base)]
     return sets
 
 
 def _labels(folder: Path) -> dict[str, tuple[int, str]]:
-    """Read (label, original's file name) by file name from every metadata file below ``folder``."""
+    """Read (label, original) by file name, lower-case, from the metadata files below ``folder``."""
     labels: dict[str, tuple[int, str]] = {}
     for path in files_below(folder, (".json", ".csv")):
-        if path.name not in METADATA:
+        if path.name.lower() not in METADATA:
             continue
         for name, label, original in _entries(path):
             first_label, first_original = labels.get(name, (label, original))
@@ -102,9 +103,9 @@ def _labels(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, int, str]]:
-    """Yield (file name, label, original's file name) of each entry of a metadata file."""
+    """Yield (file name, label, original's file name), lower-case, of each entry of a file."""
     entries: Iterable[tuple[str, object]]
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         rows = read_csv(path, "filename", "label")
         entries = ((row["filename"].strip(), row) for row in rows)
     else:
@@ -119,7 +120,7 @@ def _entries(path: Path) -> Iterator[tuple[str, int, str]]:
                 f"dfdc: '{path.parent.name}/{path.name}': '{name}' has label "
                 f"'{' and '.join(values)}'; expected REAL or FAKE, 0 or 1"
             )
-        yield name, label, str(cells.get("original") or "")
+        yield name.lower(), label, str(cells.get("original") or "").lower()
 
 
 def _video(

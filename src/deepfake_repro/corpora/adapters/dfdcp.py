@@ -10,10 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..checks import remark
-from ..files import Tree, descend, locate, names, read_json, require, videos_below
+from ..files import (
+    VIDEO_SUFFIXES,
+    Tree,
+    descend,
+    locate,
+    names,
+    read_json,
+    require,
+    sequences_below,
+    videos_below,
+)
 from ..schema import Adapter, IndexReport, Official, Video
 
 OFFICIAL: Official = {"train": (855, 3618), "test": (276, 501)}  # DeepfakeBench issue 63
@@ -44,11 +54,7 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     entries = _entries(
         require(descend(tree.base, "dataset.json"), "dfdcp", "dataset.json", "labels and splits")
     )
-    clips = {
-        path.relative_to(tree.base).as_posix(): path
-        for folder in FOLDERS
-        for path in videos_below(descend(tree.base, folder))
-    }
+    clips = _clips(tree, entries)
     keys = sorted(clips.keys() & entries.keys())
     real_ids = {
         clips[key].stem: tree.video_id(clips[key])
@@ -71,6 +77,34 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
         names(clips.keys() - entries.keys()),
         notes,
     )
+
+
+def _clips(tree: Tree, entries: Mapping[str, Entry]) -> dict[str, Path]:
+    """Map the listed path of each clip to its path on disk, which may have further levels.
+
+    DeepfakeBench moves the videos to ``<folder>/videos/``, and their frames to
+    ``<folder>/frames/<video>/``: what is listed below the same folder under the same name is meant.
+    """
+    by_name: dict[tuple[str, str], list[str]] = {}
+    for listed in entries:
+        by_name.setdefault(_folder_and_stem(listed), []).append(listed)
+    clips: dict[str, Path] = {}
+    for folder in FOLDERS:
+        below = descend(tree.base, folder)
+        frames = descend(below, "frames") if below else None
+        for path in videos_below(below) or sequences_below(frames):
+            key = path.relative_to(tree.base).as_posix()
+            namesakes = by_name.get(_folder_and_stem(key), [])
+            if key not in entries and len(namesakes) == 1:
+                (key,) = namesakes
+            clips.setdefault(key, path)
+    return clips
+
+
+def _folder_and_stem(key: str) -> tuple[str, str]:
+    path = PurePosixPath(key.lower())
+    stem = path.stem if path.suffix in VIDEO_SUFFIXES else path.name
+    return path.parts[0], stem
 
 
 def _entries(path: Path) -> dict[str, Entry]:
@@ -107,7 +141,7 @@ def _video(tree: Tree, path: Path, entry: Entry, real_ids: Mapping[str, str]) ->
     return Video(
         video_id=video_id,
         path=tree.path(path),
-        kind="video",
+        kind="frames" if path.is_dir() else "video",
         label=label,
         manipulation=entry.manipulation,
         category="FS" if label else "REAL",

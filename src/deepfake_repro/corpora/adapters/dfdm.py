@@ -2,8 +2,8 @@
 
 Documented by third parties: the folders ``DFDM_crf{0,10,23}``, the names
 ``<target>_<source>_<recording>_<tag>``, and that the release has no reals. Not documented: whether
-each model has a folder inside, and which compression and which reals LNCLIP-DF scores. A fake
-outside the folders of the five models is indexed as ``unknown``; the report counts them.
+each model has a folder inside, and which compression LNCLIP-DF scores. The model is that of the
+folder, else of the tag, else ``unknown``; the report counts them.
 """
 
 from __future__ import annotations
@@ -18,31 +18,50 @@ from ..files import Tree, clips_in, descend, folders, locate, videos_below
 from ..schema import Adapter, IndexReport, Official, Video
 
 # From third parties: one compression of three (6,450 fakes in all), and Celeb-DF's 590 Celeb-real.
-OFFICIAL: Official = {"test": (590, 2150)}
+# Without the 430 of ``ORIGINAL``.
+OFFICIAL: Official = {"test": (590, 1720)}
+ORIGINAL = "original"
+"""Tag of videos that may be real or by the Faceswap baseline: the authors' statements differ."""
 COMPRESSIONS = ("crf0", "crf10", "crf23")
 MODELS = ("faceswap", "lightweight", "iae", "dfaker", "dfl-h128")
+TAGS = {
+    **{model: model for model in MODELS},
+    "dfl": "dfl-h128",
+    "dflh": "dfl-h128",
+    ORIGINAL: "faceswap",
+}
 REALS = (("Celeb-real",), ("Celeb-DF-v2", "Celeb-real"))
 NAME = re.compile(r"(?P<target>id\d+)_(?P<source>id\d+)_(?P<recording>\d+)_(?P<tag>.+)")
 
 
-def read(root: Path, compression: str = "crf23") -> tuple[list[Video], IndexReport]:
+def read(
+    root: Path, compression: str = "crf23", original: str = "drop"
+) -> tuple[list[Video], IndexReport]:
     """Index the fakes of one compression and all reals beside them.
 
-    The reals are ``Celeb-real/`` or ``Celeb-DF-v2/Celeb-real/`` in the root.
+    ``original`` decides whether videos with that tag are left out (``drop``), as in LNCLIP-DF's
+    list, or taken for fakes of the Faceswap baseline (``fake``). The reals are ``Celeb-real/`` or
+    ``Celeb-DF-v2/Celeb-real/`` in the root.
     """
     if compression not in COMPRESSIONS:
         raise ValueError(
             f"dfdm: compression '{compression}' is not one of {', '.join(COMPRESSIONS)}"
         )
+    if original not in ("drop", "fake"):
+        raise ValueError(f"dfdm: original '{original}' is not one of drop, fake")
     level = f"DFDM_{compression}"
     tree = locate("dfdm", root, lambda folder: descend(folder, level), f"{level}/")
     folder = _real_folder(tree)
     beside = Tree("dfdm", root, folder.parent)
     reals = {path.stem.lower(): _real(beside, path, kind) for path, kind in clips_in(folder)}
     paths = videos_below(descend(tree.base, level))
-    fakes = [_fake(tree, path, compression, reals) for path in paths]
+    dropped = [path for path in paths if original == "drop" and _tag(path) == ORIGINAL]
+    fakes = [_fake(tree, path, compression, reals) for path in paths if path not in set(dropped)]
     notes = remark(
-        "fakes outside a folder of the five models: method unknown",
+        f"videos tagged {ORIGINAL} left out: they may be real", (path.name for path in dropped)
+    )
+    notes += remark(
+        "fakes whose folder and tag name none of the five models: method unknown",
         (video.path for video in fakes if video.manipulation == "unknown"),
     )
     notes += remark(
@@ -55,6 +74,11 @@ def read(root: Path, compression: str = "crf23") -> tuple[list[Video], IndexRepo
         (folder.name for folder in folders(tree.base) if folder.name.lower() in others),
     )
     return [*reals.values(), *fakes], IndexReport("dfdm", len(reals) + len(fakes), notes=notes)
+
+
+def _tag(path: Path) -> str:
+    """Return the tag of a name without its number: ``dfaker`` of ``id28_id20_0008_4dfaker``."""
+    return path.stem.lower().rpartition("_")[2].lstrip("0123456789")
 
 
 def _real_folder(tree: Tree) -> Path:
@@ -89,7 +113,8 @@ def _real(tree: Tree, path: Path, kind: str) -> Video:
 def _fake(tree: Tree, path: Path, compression: str, reals: Mapping[str, Video]) -> Video:
     video_id = tree.video_id(path)
     inner_folders = {part.lower() for part in path.relative_to(tree.base).parts[1:-1]}
-    model = next((name for name in MODELS if name in inner_folders), "unknown")
+    by_tag = TAGS.get(_tag(path), "unknown")
+    model = next((name for name in MODELS if name in inner_folders), by_tag)
     match = NAME.fullmatch(path.stem.lower())
     parts = match.groupdict() if match else dict.fromkeys(NAME.groupindex, "")
     pair = reals.get(f"{parts['target']}_{parts['recording']}")

@@ -8,20 +8,24 @@ from pathlib import Path
 from ..files import Tree, descend, distinct, locate, names, read_csv, require, videos_below
 from ..schema import Adapter, IndexReport, Official, Video
 
-# The newer edition is called …-with-links.csv and sorts first.
-METADATA = "video-metadata-publish*.csv"
+METADATA = "video-metadata-publish.csv"
+OTHER_EDITIONS = "video-metadata-publish*.csv"
 LABELS = {"real": 0, "fake": 1, "unknown": None}
 COLUMNS = ("filename", "video ground truth")
 OFFICIAL: Official = {"test": (112, 964)}  # of 2,036; 960 are Unknown
+OFFICIAL_WITH_LINKS: Official = {"test": (1_072, 964)}
+"""In the later edition ``…-with-links.csv``, where the same 960 are Real."""
 
 
 def read(root: Path) -> tuple[list[Video], IndexReport]:
     """Index both folds of the release, all for testing; the audio ground truth is not used."""
     tree = locate("dfeval2024", root, lambda folder: descend(folder, "video-data"), "video-data/")
-    metadata = min(tree.base.glob(METADATA), default=None)
-    rows = _rows(require(metadata, "dfeval2024", METADATA, "the labels"))
+    others = sorted(tree.base.glob(OTHER_EDITIONS))
+    metadata = descend(tree.base, METADATA) or next(iter(others), None)
+    metadata = require(metadata, "dfeval2024", METADATA, "the labels")
+    rows = _rows(metadata)
     paths = videos_below(descend(tree.base, "video-data"))
-    clips = distinct("dfeval2024", paths, lambda path: path.name)
+    clips = distinct("dfeval2024", paths, lambda path: path.name.lower())
     videos = []
     unknown = 0
     for name, row in rows.items():
@@ -35,7 +39,17 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
         len(videos),
         names(rows.keys() - clips.keys()),
         names(clips.keys() - rows.keys()),
-        (f"{unknown} videos with ground truth Unknown left out",),
+        (f"{unknown} videos with ground truth Unknown left out", *_edition_note(metadata)),
+    )
+
+
+def _edition_note(metadata: Path) -> tuple[str, ...]:
+    if metadata.name.lower() == METADATA:
+        return ()
+    (paper,), (later,) = OFFICIAL.values(), OFFICIAL_WITH_LINKS.values()
+    return (
+        f"labels of '{metadata.name}', where the paper's 960 Unknown are Real: "
+        f"{later[0]:,} / {later[1]} in all; '{METADATA}' has the paper's {paper[0]} / {paper[1]}",
     )
 
 
@@ -47,7 +61,7 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
     """Read the rows of the metadata by file name; the first of equal rows counts."""
     rows: dict[str, dict[str, str]] = {}
     for row in read_csv(path, *COLUMNS):
-        name = row["filename"].strip()
+        name = row["filename"].strip().lower()
         truth = _truth(row)
         if truth not in LABELS:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,7 @@ METHODS = {
     "fsgan-wav2lip": "FS",
 }
 OFFICIAL: Official = {"all": (500, 20_544)}  # without the dropped type; the paper has 498 + 20,543
+IDENTITY = re.compile(r"id\d+")  # target1 is "-", "2" or "0.mp4" where no donor is known
 COLUMNS = 10  # source, target1, target2, method, category, type, race, gender, file name, folder
 
 Key = tuple[str, ...]  # type, race, gender, identity, file name; lower-case
@@ -62,7 +64,7 @@ def read(
             f"fakeavceleb: composite_category '{composite_category}' is not one of FS, RE"
         )
     tree = locate("fakeavceleb", root, lambda folder: descend(folder, TYPES[0]), f"{TYPES[0]}/")
-    metadata = _metadata(
+    metadata, twice = _metadata(
         require(descend(tree.base, "meta_data.csv"), "fakeavceleb", "meta_data.csv", "the methods")
     )
     clips = distinct(
@@ -75,12 +77,17 @@ def read(
         for key in clips.keys() & metadata.keys()
     ]
     dropped = len(videos_below(descend(tree.base, DROPPED)))
+    notes = [
+        f"{dropped} {DROPPED} videos left out: their faces are real and audio is not processed"
+    ]
+    if twice:
+        notes.append(f"{twice} lines of meta_data.csv name a file again: the first method is kept")
     return videos, IndexReport(
         "fakeavceleb",
         len(videos),
         names("/".join(key) for key in metadata.keys() - clips.keys()),
         names(tree.path(clips[key]) for key in clips.keys() - metadata.keys()),
-        (f"{dropped} {DROPPED} videos left out: their faces are real and audio is not processed",),
+        tuple(notes),
     )
 
 
@@ -89,13 +96,16 @@ def _key(*parts: str) -> Key:
     return tuple(part.lower() for part in parts)
 
 
-def _metadata(path: Path) -> dict[Key, Entry]:
-    """Read the entries without the dropped type.
+def _metadata(path: Path) -> tuple[dict[Key, Entry], int]:
+    """Read the entries without the dropped type, and count lines that name a file again.
 
-    Cells are read by position: the header calls the file name ``path`` and does not name the column
-    of the folder.
+    The official file lists 22 fakes twice, as ``faceswap-wav2lip`` and as ``wav2lip``: the first
+    line counts. Lines without a common method or with two donors contradict each other and raise
+    ``ValueError``. Cells are read by position: the header calls the file name ``path`` and does not
+    name the column of the folder.
     """
     metadata: dict[Key, Entry] = {}
+    twice = 0
     for line, row in csv_cells(path):
         if row[0].strip().lower() == "source":
             continue
@@ -112,13 +122,21 @@ def _metadata(path: Path) -> dict[Key, Entry]:
             raise ValueError(
                 f"{where}: method '{method}' does not belong in {kind}; restore the official file"
             )
-        entry = Entry(method, "" if donor == "-" else donor)
-        if metadata.setdefault(_key(kind, race, gender, source, name), entry) != entry:
+        entry = Entry(method, donor if IDENTITY.fullmatch(donor) else "")
+        first = metadata.setdefault(_key(kind, race, gender, source, name), entry)
+        twice += first.method != entry.method
+        if not _agree(first, entry):
             raise ValueError(
                 f"{where}: '{name}' of {source} is listed twice in {kind}, with different methods "
                 "or donors; keep the right line"
             )
-    return metadata
+    return metadata, twice
+
+
+def _agree(first: Entry, second: Entry) -> bool:
+    """Tell whether two lines of one file may both be true."""
+    methods = set(first.method.split("-")) & set(second.method.split("-"))
+    return bool(methods) and ("" in (first.donor, second.donor) or first.donor == second.donor)
 
 
 def _video(

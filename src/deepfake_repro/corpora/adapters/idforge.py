@@ -53,7 +53,7 @@ def read(
     )
     split_of = _split_of((Path(splits),) if splits else (tree.base, tree.base.parent))
     paths = [path for name in TYPES for path in videos_below(descend(tree.base, name))]
-    clips = {path.relative_to(tree.base).as_posix(): path for path in paths}
+    clips = {_key(path.relative_to(tree.base).as_posix()): path for path in paths}
     listed = sorted(clips.keys() & split_of.keys())
     sound_only = [key for key in listed if key.partition("/")[0] in AUDIO_ONLY]
     dropped = set(sound_only if audio_only == "drop" else ())
@@ -73,6 +73,12 @@ def read(
     )
 
 
+def _key(path: str) -> str:
+    """Return a listed path with its extension in lower case."""
+    stem, dot, extension = path.rpartition(".")
+    return f"{stem}{dot}{extension.lower()}"
+
+
 def _split_of(folders: tuple[Path, ...]) -> dict[str, str]:
     """Map each listed path, from the type on, to its split."""
     split_of: dict[str, str] = {}
@@ -80,7 +86,7 @@ def _split_of(folders: tuple[Path, ...]) -> dict[str, str]:
         name = f"{split}.csv"
         where = f"idforge: '{name}' line"
         for number, line in enumerate(read_text(_list(folders, name)).splitlines(), start=1):
-            key = line.strip()
+            key = _key(line.strip())
             if not key:
                 continue
             if key.partition("/")[0] not in TYPES:
