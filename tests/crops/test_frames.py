@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_repro.crops.decoding import VideoError
+from deepfake_repro.crops.decoding import VideoError, upright
 from deepfake_repro.crops.frames import frames
 
 
@@ -158,9 +158,7 @@ def moving(count, height=96, width=128):
 def all_frames(path):
     """Decode every frame with a plain PyAV loop, as the oracle: [(seconds, RGB)]."""
     with av.open(str(path)) as container:
-        shown = [
-            (frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
-        ]
+        shown = [(frame.time, upright(frame)) for frame in container.decode(video=0)]
     return [(time - shown[0][0], image) for time, image in shown]
 
 

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.container import Flags
 from av.stream import Disposition
+from av.video.reformatter import Interpolation
 
 # Pixels of a frame or image: 8K film. Larger claims are refused before memory is allocated.
 MAX_PIXELS = 8192 * 4352
@@ -24,6 +25,13 @@ FORMATS = (
 )
 TOLERANCE = 0.05  # missing share of the stated duration above which a file counts as truncated
 _CONTAINER = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+# Without these, libswscale rounds colours differently with each processor and a level too dark.
+_EXACT = (
+    Interpolation.BILINEAR
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+)
 _DECODER = {"max_pixels": str(MAX_PIXELS), "threads": "1"}  # videos are decoded in parallel
 
 
@@ -182,5 +190,6 @@ def frame_times(path: Path) -> list[float]:
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
     """Convert to RGB uint8 [H, W, 3] with the display rotation applied, as players show it."""
-    turned = np.rot90(frame.to_ndarray(format="rgb24", threads=1), k=round(frame.rotation / 90))
+    pixels = frame.to_ndarray(format="rgb24", threads=1, interpolation=_EXACT)
+    turned = np.rot90(pixels, k=round(frame.rotation / 90))
     return np.ascontiguousarray(turned)

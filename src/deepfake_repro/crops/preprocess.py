@@ -44,7 +44,7 @@ SOURCE = ("video_id", "path", "kind", "attrs")
 """Columns of the index that determine a video's crops."""
 HOW_TO_RUN = {"max_skipped", "video_timeout", "scheduler"}
 """Options that do not affect the crops."""
-_STORE_VERSION = 2  # increase it when crops of the same input change
+_STORE_VERSION = 3  # increase it when crops of the same input change
 
 Progress = Callable[[str], None]
 
