@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..project.paths import profile_paths
-from ..project.vocabulary import METRIC_NAMES, MISSING, ROW_NAMES, SCENARIOS
+from ..project.vocabulary import METRIC_NAMES, MISSING, SCENARIOS
+from .palette import row_name, row_names
 
 _MEASURED = {
     "commit": "commit",
@@ -47,7 +48,7 @@ def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False)
     lines += [(name, f"`{digest[:16]}`") for name, digest in digests.items()]
     if measured:
         lines += [(name, provenance.get(key)) for key, name in _MEASURED.items()]
-    title = f"## {ROW_NAMES.get(row, row)}, seed {seed}"
+    title = f"## {row_name(row)}, seed {seed}"
     table = [f"| {name} | {_text(value)} |" for name, value in lines]
     return "\n".join([title, "", f"| `{run}` | |", "| --- | --- |", *table, ""])
 
@@ -64,7 +65,7 @@ def run_card(profile: str, variant: str, seed: int) -> str:
 
 def cards(runs: Path, names: Collection[str] | None = None) -> str:
     """Format the cards of the runs ``names`` below ``runs`` (default: all), by row, then seed."""
-    order = list(ROW_NAMES)
+    order = list(row_names())
     folders = sorted(
         (
             path.parent

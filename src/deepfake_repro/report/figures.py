@@ -1,17 +1,18 @@
 """The figures of the compendium in one style; each function returns a Matplotlib figure.
 
-A row of Table 3 has the same colour everywhere. :func:`save` writes the same bytes for the same
-figure, so that figures can be kept in git.
+A row of Table 3 has the colour of its family everywhere (:mod:`.palette`). :func:`save` writes the
+same bytes for the same figure, so that figures can be kept in git. :func:`describe` gives a figure
+the text that stands for it where it cannot be seen.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
 
 import matplotlib
 import numpy as np
@@ -20,32 +21,34 @@ import PIL.Image
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from ..project.vocabulary import METRIC_NAMES, ROW_NAMES, SCENARIOS, SET_NAMES
+from .palette import PALETTE, colour, dashes, row_name
 
 if TYPE_CHECKING:
     from IPython.display import Image
 
-# Ten colours, distinct for any colour vision, in Table 3's order; near-black for LNCLIP-DF.
-PALETTE = [*seaborn.color_palette("colorblind", 10).as_hex(), "#222222"]
-COLOURS = dict(zip(ROW_NAMES, itertools.cycle(PALETTE), strict=False))
-_DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
+WIDTH = 6.0
+"""Inches: a phone shows the letters of a figure of this width with 8 pixels."""
+LETTERS = 10.0
+"""Points: the smallest letters."""
+RESOLUTION = 150
+"""Dots per inch of a PNG."""
 
-_HISTORY = {
-    "train_loss": "training loss",
-    "validation_loss": "validation loss",
-    "active_fraction": "active triplets",
-    "learning_rate": "learning rate",
-}
-
-SEVERITY_UNITS = {
-    "jpeg": "JPEG quality",
-    "resolution": "side (pixels)",
-    "blur": "blur, standard deviation (pixels)",
-    "noise": "noise, standard deviation (grey levels)",
-}
+_SCREEN = 80
+"""Dots per inch at which a notebook shows a picture."""
+_LETTER_SETTINGS = (
+    "font.size",
+    "axes.labelsize",
+    "axes.titlesize",
+    "xtick.labelsize",
+    "ytick.labelsize",
+    "legend.fontsize",
+    "legend.title_fontsize",
+    "figure.titlesize",
+)
+_LINES = ("-", "--", ":")
+_LOSSES = {"train_loss": ("training", "-"), "validation_loss": ("validation", "--")}
 
 
 @contextmanager
@@ -53,7 +56,8 @@ def style() -> Iterator[None]:
     """Apply the common style in the ``with`` block, then restore the Matplotlib settings."""
     settings = {
         **seaborn.axes_style("whitegrid"),
-        **seaborn.plotting_context("paper", font_scale=1.1),
+        **seaborn.plotting_context("paper"),
+        **dict.fromkeys(_LETTER_SETTINGS, LETTERS),
         "figure.dpi": 100,
         "legend.frameon": False,
         "svg.hashsalt": "deepfake-repro",  # otherwise the ids in an SVG are random
@@ -63,80 +67,119 @@ def style() -> Iterator[None]:
         yield
 
 
+def describe(figure: Figure, title: str, finding: str) -> Figure:
+    """Give the figure a title and its finding in words, for those who cannot see it."""
+    figure.set_label(f"{title}\n{finding}")
+    return figure
+
+
+def description(figure: Figure) -> str:
+    """Return title and finding as one text; ``figure`` if it was not described."""
+    return str(figure.get_label()).replace("\n", ". ") or "figure"
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as SVG or PNG, by the suffix of ``path``; same figure, same bytes.
 
-    Creates missing folders. Raises ``ValueError`` for any other suffix.
+    An SVG contains the description as ``<title>`` and ``<desc>``. Creates missing folders. Raises
+    ``ValueError`` for any other suffix.
     """
-    metadata = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
-    if path.suffix not in metadata:
+    if path.suffix not in (".svg", ".png"):
         raise ValueError(f"cannot save {path.name}: name it .svg or .png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with style():
-        freeze_layout(figure)
-        figure.savefig(path, metadata=metadata[path.suffix], dpi=90, bbox_inches="tight")
+    if path.suffix == ".svg":
+        drawing = _drawn(figure, "svg", {"Date": None, "Creator": None}).decode("utf-8")
+        path.write_text(_with_description(drawing, figure), encoding="utf-8", newline="\n")
+    else:
+        path.write_bytes(_drawn(figure, "png", {"Software": None}))
 
 
 def picture(figure: Figure, colours: int | None = None) -> Image:
     """Convert the figure to a PNG that a notebook shows and stores, the same bytes each time.
 
-    ``colours``: maximal number of colours, which cuts a drawing's size to a quarter; not for
-    photographs.
+    Its alternative text is the figure's description. ``colours``: maximal number of colours, which
+    cuts a drawing's size to a quarter; not for photographs.
     """
     from IPython.display import Image  # only notebooks need it
 
-    memory = io.BytesIO()
-    with style():
-        freeze_layout(figure)
-        figure.savefig(
-            memory, format="png", metadata={"Software": None}, dpi=80, bbox_inches="tight"
-        )
+    content = _drawn(figure, "png", {"Software": None})
+    width = PIL.Image.open(io.BytesIO(content)).width
     if colours:
-        drawing = PIL.Image.open(memory).convert("RGB")
+        drawing = PIL.Image.open(io.BytesIO(content)).convert("RGB")
         drawing = drawing.quantize(colours, dither=PIL.Image.Dither.NONE)
         memory = io.BytesIO()
         drawing.save(memory, format="png", optimize=True)
-    return Image(memory.getvalue(), alt="figure")
+        content = memory.getvalue()
+    shown = round(width * _SCREEN / RESOLUTION)
+    return Image(content, width=shown, alt=description(figure))
 
 
-def roc_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw one ROC curve per row, from tables of :func:`.evaluation.metrics.roc`."""
+def _drawn(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    memory = io.BytesIO()
     with style():
-        figure, axes = new_axes(6.4, 4.0)
-        for number, (row, curve) in enumerate(curves.items()):
-            axes.plot(
-                curve["false_positive_rate"],
-                curve["true_positive_rate"],
-                color=_colour(row, number),
-                label=_name(row),
-            )
-        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
-        axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-        figure.legend(loc="outside right upper")
-        return freeze_layout(figure)
+        freeze_layout(figure)
+        figure.savefig(memory, format=kind, metadata=metadata, dpi=RESOLUTION, bbox_inches="tight")
+    return memory.getvalue()
+
+
+def _with_description(drawing: str, figure: Figure) -> str:
+    """Put the description behind the opening tag of an SVG."""
+    title, _, finding = str(figure.get_label()).partition("\n")
+    if not title:
+        return drawing
+    end = drawing.index(">", drawing.index("<svg")) + 1
+    words = f"\n <title>{escape(title)}</title>\n <desc>{escape(finding)}</desc>"
+    return drawing[:end] + words + drawing[end:]
 
 
 def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw training histories, one line per row: losses, active triplets and learning rate.
+    """Draw training histories: losses and the share of active triplets over epochs.
 
-    Each table has ``epoch, train_loss, validation_loss, active_fraction, learning_rate``. A dot
-    marks the lowest validation loss, whose checkpoint is kept (Section 4.3).
+    Each table has ``epoch, train_loss, validation_loss`` and perhaps ``active_fraction``. One row:
+    both losses. Several rows have different losses, whose heights cannot be compared: each
+    validation loss is then drawn as a multiple of its value after the first epoch. A dot marks the
+    lowest validation loss, whose checkpoint is kept (Section 4.3).
     """
     with style():
-        figure, grid = new_grid(7.2, 5.0, rows=2, columns=2)
+        height = 2.6 + 0.1 * len(histories)
+        figure, ((losses, active),) = new_grid(WIDTH, height, rows=1, columns=2)
         for number, (row, history) in enumerate(histories.items()):
-            colour = _colour(row, number)
-            for axes, column in zip(grid.flat, _HISTORY, strict=True):
-                if column in history:  # LNCLIP-DF has no triplets
-                    axes.plot(history["epoch"], history[column], color=colour, label=_name(row))
-            best = history.loc[history["validation_loss"].idxmin()]
-            grid[0, 1].plot(best["epoch"], best["validation_loss"], "o", color=colour, markersize=5)
-        for axes, title in zip(grid.flat, _HISTORY.values(), strict=True):
-            axes.set(xlabel="epoch", ylabel=title)
+            paint = {"color": colour(row, number), "linestyle": dashes(row)}
+            if len(histories) == 1:
+                _draw_losses(losses, history, paint["color"])
+            else:
+                relative = history["validation_loss"] / history["validation_loss"].iloc[0]
+                losses.plot(history["epoch"], relative, label=row_name(row), **paint)
+                _mark_lowest(losses, history["epoch"], relative, paint["color"])
+            if "active_fraction" in history:  # LNCLIP-DF has no triplets
+                active.plot(history["epoch"], history["active_fraction"], **paint)
+        several = len(histories) > 1
+        losses.set(xlabel="epoch", ylabel="validation loss ÷ first epoch's" if several else "loss")
+        active.set(xlabel="epoch", ylabel="active triplets (share)", ylim=(-0.03, 1.03))
+        for axes in (losses, active):
             use_whole_ticks(axes)
-        _add_legend(figure, grid[0, 0])
-        return freeze_layout(figure)
+        add_legend(figure, losses)
+        return describe(freeze_layout(figure), "Training histories", _kept_epochs(histories))
+
+
+def _draw_losses(axes: Axes, history: pd.DataFrame, colour_of_row: str) -> None:
+    for column, (name, line) in _LOSSES.items():
+        axes.plot(history["epoch"], history[column], line, color=colour_of_row, label=name)
+    _mark_lowest(axes, history["epoch"], history["validation_loss"], colour_of_row)
+
+
+def _mark_lowest(axes: Axes, epochs: pd.Series, values: pd.Series, colour_of_row: str) -> None:
+    best = values.idxmin()
+    axes.plot(epochs[best], values[best], "o", color=colour_of_row, markersize=5)
+
+
+def _kept_epochs(histories: Mapping[str, pd.DataFrame]) -> str:
+    kept = [
+        f"{row_name(row)} epoch {history['epoch'][history['validation_loss'].idxmin()]:.0f} "
+        f"of {history['epoch'].max():.0f}"
+        for row, history in histories.items()
+    ]
+    return f"Lowest validation loss: {', '.join(kept)}."
 
 
 def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> Figure:
@@ -171,12 +214,13 @@ def faces_figure(faces: pd.DataFrame) -> Figure:
     differently: a shortcut that a detector could learn.
     """
     with style():
-        figure, grid = new_grid(7.2, 3.0, rows=1, columns=2)
+        figure, grid = new_grid(WIDTH, 3.0, rows=1, columns=2)
         sizes, scores = grid[0]
         for number, (dataset, group) in enumerate(faces.groupby("dataset")):
-            colour = _colour(dataset, number)
-            sizes.ecdf(group["side"], color=colour, label=dataset)
-            scores.ecdf(group["score"], color=colour, label=dataset)
+            shade = PALETTE[number % len(PALETTE)]
+            line = _LINES[number // len(PALETTE) % len(_LINES)]
+            sizes.ecdf(group["side"], color=shade, linestyle=line, label=dataset)
+            scores.ecdf(group["score"], color=shade, linestyle=line, label=dataset)
         sizes.set(
             xlabel="longer side of the face (pixels)", ylabel="share of faces below", xscale="log"
         )
@@ -184,109 +228,7 @@ def faces_figure(faces: pd.DataFrame) -> Figure:
             major_locator=MaxNLocator(5), major_formatter="{x:.0f}", minor_formatter=NullFormatter()
         )
         scores.set(xlabel="score of the face detector")
-        _add_legend(figure, sizes)
-        return freeze_layout(figure)
-
-
-def auc_figure(rows: Mapping[str, Mapping]) -> Figure:
-    """Draw the average AUC (percent) of each row in the three scenarios (Table 3).
-
-    ``rows``: content of ``scores.json`` by row key. Bars start at chance, 50 %; a missing average
-    has no bar.
-    """
-    with style():
-        figure, axes = new_axes(7.2, 3.4)
-        width = 0.85 / max(1, len(rows))
-        for number, (row, scores) in enumerate(rows.items()):
-            values = np.array([scores["auc"].get(key, np.nan) for key in SCENARIOS])
-            centres = np.arange(len(SCENARIOS)) + (number - (len(rows) - 1) / 2) * width
-            colour = _colour(row, number)
-            axes.bar(centres, values - 50, 0.92 * width, bottom=50, color=colour, label=_name(row))
-        axes.axhline(50, color="0.3", linewidth=1)
-        axes.set(
-            ylabel="AUC (%)", xticks=range(len(SCENARIOS)), xticklabels=list(SCENARIOS.values())
-        )
-        axes.grid(axis="x", visible=False)
-        figure.legend(loc="outside right upper")
-        return freeze_layout(figure)
-
-
-def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
-    """Draw heat maps of reproduced minus published, one panel per metric, percentage points.
-
-    ``cells`` as returned by :func:`.report.tables.comparison`. Orange is below the paper and purple
-    above it, distinct for any colour vision; a number is bold if the published value is outside the
-    interval of the reproduced one; a cell that was not run is grey. For a profile other than
-    ``paper`` the title says that it is not a reproduction.
-    """
-    with style():
-        figure, grid = new_grid(8.0, 8.0, rows=2, columns=1)
-        panels = list(grid[:, 0])
-        limit = float(np.nanmax([1.0, *cells["difference"].abs()]))
-        for axes, (metric, title) in zip(panels, METRIC_NAMES.items(), strict=True):
-            heat_map = _draw_differences(axes, cells[cells["metric"] == metric], limit)
-            axes.set_title(f"{title}, reproduced − published")
-            axes.grid(visible=False)
-        figure.colorbar(heat_map, ax=panels, label="percentage points", shrink=0.6)
-        if profile != "paper":
-            figure.suptitle(f"profile {profile}: no reproduction of the paper's figures")
-        return freeze_layout(figure)
-
-
-def robustness_figure(means: pd.DataFrame) -> Figure:
-    """Draw the mean AUC (percent) of each row over severity, one panel per perturbation.
-
-    ``means`` as returned by :func:`.evaluation.breakdown.by_condition`, whose first line is the
-    clean crops: the first point of each curve. Severities are evenly spaced. Not in the paper.
-    """
-    kinds = [kind for kind in means["perturbation"].unique() if kind in SEVERITY_UNITS]
-    with style():
-        figure, grid = new_grid(7.2, 5.0, rows=2, columns=2)
-        for axes, kind in zip(grid.flat, kinds, strict=False):
-            part = pd.concat([means.iloc[:1], means[means["perturbation"] == kind]])
-            ticks = ["clean", *(f"{severity:g}" for severity in part["severity"].iloc[1:])]
-            for number, row in enumerate(part.columns[2:]):
-                axes.plot(
-                    range(len(part)),
-                    part[row],
-                    marker="o",
-                    markersize=4,
-                    color=_colour(row, number),
-                    label=_name(row),
-                )
-            axes.axhline(50, color="0.6", linestyle=":", linewidth=1)
-            axes.set(
-                xlabel=SEVERITY_UNITS[kind],
-                ylabel="AUC (%)",
-                xticks=range(len(part)),
-                xticklabels=ticks,
-            )
-        for axes in grid.flat[len(kinds) :]:
-            axes.set_axis_off()
-        _add_legend(figure, grid[0, 0])
-        return freeze_layout(figure)
-
-
-def reliability_figure(bins: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw a reliability diagram: share of fakes over mean P(fake), one line per row.
-
-    ``bins``: tables of :func:`.evaluation.thresholds.reliability` by row. A larger dot is a bin of
-    more weight; a calibrated row is on the diagonal.
-    """
-    with style():
-        figure, axes = new_axes(6.4, 4.0)
-        for number, (row, table) in enumerate(bins.items()):
-            confidence = table["confidence"]
-            fakes = table["fakes"]
-            colour = _colour(row, number)
-            axes.plot(confidence, fakes, color=colour, linewidth=1, label=_name(row))
-            axes.scatter(confidence, fakes, s=150 * table["weight"], color=colour)
-        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
-        axes.set(
-            xlabel="mean P(fake) of the videos in a bin", ylabel="share of fakes", aspect="equal"
-        )
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        figure.legend(loc="outside right upper")
+        add_legend(figure, sizes)
         return freeze_layout(figure)
 
 
@@ -316,47 +258,7 @@ def use_whole_ticks(axes: Axes) -> None:
     locator.set_params(integer=True)
 
 
-def _add_legend(figure: Figure, axes: Axes) -> None:
-    """Add a legend of the curves in one panel, for all panels."""
+def add_legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    """Add a legend of the curves in one panel below all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
-
-
-def _draw_differences(axes: Axes, cells: pd.DataFrame, limit: float) -> AxesImage:
-    """Draw one metric's heat map, its colours from ``-limit`` to ``limit``."""
-    rows = [row for row in ROW_NAMES if row in set(cells["row"])]
-    grid = cells.pivot(index="row", columns="set", values="difference")
-    grid = grid.reindex(index=rows, columns=SET_NAMES)
-    heat_map = axes.imshow(grid, cmap=_DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
-    outside = (cells["published"] < cells["low"]) | (cells["published"] > cells["high"])
-    bold = set(cells.loc[outside, ["row", "set"]].itertuples(index=False, name=None))
-    _label_cells(axes, grid, bold, limit)
-    return heat_map
-
-
-def _label_cells(axes: Axes, grid: pd.DataFrame, bold: set[tuple[str, str]], limit: float) -> None:
-    """Write the names of rows and columns, and each cell's number."""
-    axes.set(yticks=range(len(grid)), yticklabels=[_name(row) for row in grid.index])
-    axes.set_xticks(range(grid.shape[1]), list(SET_NAMES.values()), rotation=30, ha="right")
-    for (y, row), (x, key) in itertools.product(enumerate(grid.index), enumerate(grid.columns)):
-        value = grid.loc[row, key]
-        if not np.isnan(value):
-            axes.text(
-                x,
-                y,
-                f"{value:+.1f}",
-                ha="center",
-                va="center",
-                fontsize=7,
-                fontweight="bold" if (row, key) in bold else "normal",
-                color="white" if abs(value) > 0.6 * limit else "black",
-            )
-
-
-def _colour(key: str, number: int) -> str:
-    """Return a row's own colour; other curves take the palette's colours in their order."""
-    return COLOURS.get(key, PALETTE[number % len(PALETTE)])
-
-
-def _name(key: str) -> str:
-    return ROW_NAMES.get(key, key)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)

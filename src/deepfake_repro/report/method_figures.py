@@ -10,14 +10,16 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from .figures import (
-    COLOURS,
-    PALETTE,
+    WIDTH,
+    add_legend,
+    describe,
     freeze_layout,
     new_axes,
     new_grid,
     style,
     use_whole_ticks,
 )
+from .palette import FAMILY_COLOURS, PALETTE, family
 
 _PRETRAINING = {
     "masked": "hidden patches, $L_m$",
@@ -42,6 +44,8 @@ _REGION_COLOURS = np.array(  # of LaPa's ids 0-10
     np.uint8,
 )
 
+_SHAPES = "o^sDv"
+
 
 def pretraining_figure(history: pd.DataFrame) -> Figure:
     """Draw the three losses of FSFM's pre-training and its learning rate (Section 3.2).
@@ -49,10 +53,14 @@ def pretraining_figure(history: pd.DataFrame) -> Figure:
     ``history`` as recorded by :class:`.training.loop.TrainingResult`.
     """
     with style():
-        figure, grid = new_grid(7.2, 5.0, rows=2, columns=2)
+        figure, grid = new_grid(WIDTH, 4.6, rows=2, columns=2)
         for axes, (column, title) in zip(grid.flat, _PRETRAINING.items(), strict=True):
             axes.plot(
-                history["epoch"], history[column], marker="o", markersize=3, color=COLOURS["fsfm"]
+                history["epoch"],
+                history[column],
+                marker="o",
+                markersize=3,
+                color=FAMILY_COLOURS["fsfm"],
             )
             axes.set(xlabel="epoch", ylabel=title)
             use_whole_ticks(axes)
@@ -71,7 +79,7 @@ def sphere_figure(clouds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
     back onto the sphere.
     """
     with style():
-        figure = Figure(figsize=(3.6 * len(clouds), 3.6), layout="constrained")
+        figure = Figure(figsize=(3.0 * len(clouds), 3.4), layout="constrained")
         for position, (name, (features, labels)) in enumerate(clouds.items(), start=1):
             axes: Axes3D = figure.add_subplot(1, len(clouds), position, projection="3d")
             _draw_sphere(axes, _on_sphere(features), labels)
@@ -113,19 +121,33 @@ def years_figure(figures: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
     figures of a method on a benchmark are drawn, because their spread is informative.
     """
     with style():
-        figure, axes = new_axes(7.2, 3.8)
+        figure, axes = new_axes(WIDTH, 4.0)
+        looks = _looks(list(methods))
         for number, (method, name) in enumerate(methods.items()):
             part = figures[figures["method"] == method]
             shift = 0.06 * (number - (len(methods) - 1) / 2)
-            axes.plot(
-                part["year"] + shift,
-                part["auroc"],
-                "o",
-                markersize=4,
-                color=PALETTE[number],
-                label=name,
-            )
+            shade, shape = looks[method]
+            years = part["year"] + shift
+            axes.plot(years, part["auroc"], shape, markersize=5, color=shade, label=name)
         axes.set(xlabel="year of the benchmark", ylabel="AUROC (%)")
         use_whole_ticks(axes)
-        figure.legend(loc="outside right upper")
-        return freeze_layout(figure)
+        add_legend(figure, axes, columns=3)
+        finding = f"From {figures['auroc'].min():.1f} % to {figures['auroc'].max():.1f} %."
+        return describe(freeze_layout(figure), "Published AUROC over years", finding)
+
+
+def _looks(methods: list[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and marker of each method: those of a release share a colour.
+
+    SBI and LNCLIP-DF have the colours of their rows.
+    """
+    free = [name for name in FAMILY_COLOURS if name not in methods]
+    shades: dict[str, str] = {}
+    looks: dict[str, tuple[str, str]] = {}
+    for method in methods:
+        name = family(method) or method.partition("_")[0]
+        if name not in shades:
+            shades[name] = FAMILY_COLOURS.get(name) or FAMILY_COLOURS[free.pop(0)]
+        taken = sum(shade == shades[name] for shade, _ in looks.values())
+        looks[method] = (shades[name], _SHAPES[taken])
+    return looks

@@ -17,10 +17,17 @@ from ..project.vocabulary import (
     METRIC_NAMES,
     MISSING,
     PAPER_ROWS,
-    ROW_NAMES,
     SET_NAMES,
     SHORT_SCENARIOS,
     method_of,
+)
+from .palette import row_name, row_names
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+LEGEND = (
+    "Each cell, in percent: the paper's value → ours [95 % interval of ours], then ± the standard "
+    "deviation over seeds if there are several. A dash: not printed there, or not run here. The "
+    "interval covers other videos of the same kind, not another seed."
 )
 
 NO_REPRODUCTION = (
@@ -31,6 +38,12 @@ NO_REPRODUCTION = (
 _COLUMN_REASONS = {
     "itw": "the authors' own collection, not released",
     "forgerynet": "its test labels are not released",
+}
+
+_COUNTED = {
+    "scored": "*videos scored*",
+    "unscored": "*without a score*",
+    "sources": "*people or source videos*",
 }
 
 
@@ -51,68 +64,71 @@ class Cell(NamedTuple):
     sd: float
 
 
-def table3(rows: Mapping[str, Mapping], notes: Sequence[str] = ()) -> str:
-    """Format Table 3 as Markdown: a block of AUC, then one of balanced accuracy, one decimal.
+def table3(
+    rows: Mapping[str, Mapping],
+    notes: Sequence[str] = (),
+    controls: Mapping[str, Mapping] | None = None,
+) -> str:
+    """Format Table 3 as Markdown: one table per scenario, each cell AUC / balanced accuracy.
 
-    ``rows``: content of ``scores.json`` by row key, percent, printed in the paper's order; a
-    missing cell is a dash; ``notes`` are lines under the table. Raises ``ValueError`` for a row key
-    without a name.
+    ``rows``: content of ``scores.json`` by row key, percent, printed in the paper's order with one
+    decimal; a missing cell is a dash; ``controls``: the same of features without training, by name,
+    printed below; ``notes`` are lines under the table. Raises ``ValueError`` for a row key without
+    a name.
     """
-    groups: list[str] = []
-    for name, group in COLUMN_GROUPS.items():
-        groups += [name, *[""] * (len(group) - 1)]
-    lines = [_line("", groups), _line("---", ["---:"] * len(SET_NAMES))]
-    for metric, title in METRIC_NAMES.items():
-        lines.append(_line(f"**{title}**", [f"**{name}**" for name in SET_NAMES.values()]))
-        for row in _ordered(rows):
-            cells = rows[row].get(metric, {})
-            lines.append(_line(ROW_NAMES[row], [_percent(cells.get(key)) for key in SET_NAMES]))
-    return "\n".join(lines + _counts(rows)) + "\n" + _below(notes)
+    parts = []
+    for title, sets in COLUMN_GROUPS.items():
+        lines = _head("AUC / bACC (%)", sets)
+        lines += [_line(row_name(row), _both(rows[row], sets)) for row in _ordered(rows)]
+        for name, cells in (controls or {}).items():
+            lines.append(_line(f"*{name}, untrained*", _both(cells, sets)))
+        parts.append("\n".join([f"**{title}**", "", *lines, *_counts(rows, sets)]))
+    return "\n\n".join(parts) + "\n" + _below(notes)
 
 
 def comparison_markdown(
-    table: pd.DataFrame, rows: Mapping[str, Mapping], notes: Sequence[str] = ()
+    table: pd.DataFrame,
+    rows: Mapping[str, Mapping],
+    notes: Sequence[str] = (),
+    visible: pd.DataFrame | None = None,
 ) -> str:
-    """Format Table 3 as Markdown with everything that belongs to a cell.
+    """Format Table 3 as Markdown with everything that belongs to a cell, by metric and scenario.
 
     ``table`` as returned by :func:`comparison`. Each cell reads *published → reproduced*, then the
-    difference, the 95 % bootstrap interval of the reproduced value over videos, and the standard
-    deviation over seeds if several were run. Below: the numbers of videos with and without a score,
-    from ``rows``, and the ``notes``.
+    95 % interval of the reproduced value over videos and the standard deviation over seeds, where
+    there are any. Below: the numbers of videos with and without a score, from ``rows``; the
+    smallest difference between two rows that can be seen, from ``visible`` (as returned by
+    :func:`.evaluation.statistics.smallest_visible`); and the ``notes``.
     """
     cells = {(cell.row, cell.metric, cell.set): cell for cell in _cells(table)}
-    lines = []
+    parts = [LEGEND]
     for metric, title in METRIC_NAMES.items():
-        lines.append(_line(f"**{title}**", list(SET_NAMES.values())))
-        lines.append(_line("---", ["---:"] * len(SET_NAMES)))
-        for row in _ordered(table["row"]):
-            texts = [_cell_lines(cells.get((row, metric, key))) for key in SET_NAMES]
-            lines.append(_line(ROW_NAMES[row], texts))
-        lines += [*_counts(rows), ""]
-    return "\n".join(lines) + _below(notes)
+        for scenario, sets in COLUMN_GROUPS.items():
+            lines = _head(title, sets)
+            for row in _ordered(table["row"]):
+                texts = [_cell_text(cells.get((row, metric, key))) for key in sets]
+                lines.append(_line(row_name(row), texts))
+            lines += [*_counts(rows, sets), *_visible(visible, metric, sets)]
+            parts.append("\n".join([f"**{scenario}, {_short(title)}**", "", *lines]))
+    return "\n\n".join(parts) + "\n" + _below(notes)
 
 
 def scenarios(
     published: Mapping[str, Mapping], reproduced: Mapping[str, Mapping], name: str
 ) -> str:
-    """Format the scenario averages as Markdown, the paper's beside those of ``name``.
+    """Format the scenario averages as two Markdown tables: the paper's, then those of ``name``.
 
-    A row that only one side has is printed too; LNCLIP-DF, which has no row in the paper, is last.
+    A row that only one side has is printed in its table alone.
     """
-    titles = [
-        f"{source}: {title}" for source in ("paper", name) for title in SHORT_SCENARIOS.values()
-    ]
-    lines = [_line("AUC / bACC (%)", titles), _line("---", ["---:"] * len(titles))]
-    for row in _ordered({**published, **reproduced}):
-        cells = []
-        for source in (published, reproduced):
-            auc = source.get(row, {}).get("auc", {})
-            bacc = source.get(row, {}).get("bacc", {})
-            cells += [
-                f"{_percent(auc.get(key))} / {_percent(bacc.get(key))}" for key in SHORT_SCENARIOS
-            ]
-        lines.append(_line(ROW_NAMES[row], cells))
-    return "\n".join(lines).replace(f"{MISSING} / {MISSING}", MISSING) + "\n"
+    tables = {"Paper, as printed": published, f"Profile {name}": reproduced}
+    return "\n".join(f"**{title}**\n\n{averages(rows)}" for title, rows in tables.items())
+
+
+def averages(rows: Mapping[str, Mapping]) -> str:
+    """Format the averages of the three scenarios as Markdown, AUC / balanced accuracy."""
+    lines = _head("AUC / bACC (%)", SHORT_SCENARIOS)
+    lines += [_line(row_name(row), _both(rows[row], SHORT_SCENARIOS)) for row in _ordered(rows)]
+    return "\n".join(lines) + "\n"
 
 
 def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[str]:
@@ -127,11 +143,11 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
         )
     for row in PAPER_ROWS:
         if not rows.get(row):
-            lines.append(f"{ROW_NAMES[row]}: — (not run in this profile).")
+            lines.append(f"{row_name(row)}: — (not run in this profile).")
     for row in rows:
         if row not in PAPER_ROWS and rows[row] and method_of(row) == LNCLIP:
             lines.append(
-                f"{ROW_NAMES[row]}, below the ten rows of the paper's Table 3, is the method of "
+                f"{row_name(row)}, below the ten rows of the paper's Table 3, is the method of "
                 "another paper (arXiv:2508.06248), trained here on the same sample."
             )
     return [*lines, *_missing_columns(rows), *_video_totals(rows)]
@@ -172,7 +188,7 @@ def protocols(rows: Mapping[str, Mapping]) -> str:
         for metric, title in METRIC_NAMES.items():
             for protocol, cells in by_protocol.items():
                 values = [_percent(cells[metric].get(key)) for key in SET_NAMES]
-                lines.append(_line(f"{ROW_NAMES[row]}, {title}, {protocol}", values))
+                lines.append(_line(f"{row_name(row)}, {title}, {protocol}", values))
     return "\n".join(lines) + "\n"
 
 
@@ -287,6 +303,12 @@ def read_scores(folder: Path, runs: Collection[str] | None = None) -> dict[str, 
     return {row: _over_seeds(by_row[row]) for row in _ordered(by_row)}
 
 
+def read_controls(folder: Path) -> dict[str, dict]:
+    """Read the scores of features without training from ``scores.json``; empty if there is none."""
+    file = folder / "scores.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
 def _over_seeds(by_seed: Mapping[int, Mapping]) -> dict:
     seeds = sorted(by_seed)
     runs = [by_seed[seed] for seed in seeds]
@@ -320,33 +342,58 @@ def _cells(table: pd.DataFrame) -> list[Cell]:
     return [Cell(*values) for values in table.itertuples(index=False, name=None)]
 
 
-def _cell_lines(cell: Cell | None) -> str:
-    """Format one cell on several lines: both values, difference, interval, spread over seeds."""
+def _cell_text(cell: Cell | None) -> str:
+    """Format one cell on one line that does not break: both values, interval, spread over seeds."""
     if cell is None:
         return MISSING
-    lines = [f"{_percent(cell.published)} → {_percent(cell.reproduced)}"]
-    if pd.notna(cell.difference):
-        lines.append(f"{cell.difference:+.1f}")
-    if pd.notna(cell.low):
-        lines.append(f"[{cell.low:.1f}, {cell.high:.1f}]")
+    words = [_percent(cell.published), "→", _percent(cell.reproduced)]
+    if pd.notna(cell.low) and cell.low < cell.high:
+        words.append(f"[{cell.low:.0f}–{cell.high:.0f}]")
     if pd.notna(cell.sd):
-        lines.append(f"± {cell.sd:.1f}")
-    return "<br>".join(lines)
+        words.append(f"± {cell.sd:.1f}")
+    return NO_BREAK.join(" ".join(words).split())
 
 
-def _counts(rows: Mapping[str, Mapping]) -> list[str]:
-    """Count the videos with and without a score under each column.
+def _head(title: str, sets: Mapping[str, str]) -> list[str]:
+    return [_line(title, sets.values()), _line("---", ["---:"] * len(sets))]
+
+
+def _both(cells: Mapping[str, Mapping], sets: Iterable[str]) -> list[str]:
+    """Format AUC and balanced accuracy of each set in one cell; one dash if both are missing."""
+    texts = []
+    for key in sets:
+        values = [_percent(cells.get(metric, {}).get(key)) for metric in METRIC_NAMES]
+        missing = set(values) == {MISSING}
+        texts.append(MISSING if missing else f"{NO_BREAK}/{NO_BREAK}".join(values))
+    return texts
+
+
+def _short(title: str) -> str:
+    return title.removesuffix(" (%)")
+
+
+def _visible(visible: pd.DataFrame | None, metric: str, sets: Iterable[str]) -> list[str]:
+    """Format the smallest difference between two rows that can be seen in each set."""
+    if visible is None:
+        return []
+    of_metric = visible[visible["metric"] == metric].set_index("set")["visible"]
+    texts = [_percent(of_metric.get(key)) for key in sets]
+    return [_line("*smallest visible difference*", texts)]
+
+
+def _counts(rows: Mapping[str, Mapping], keys: Iterable[str]) -> list[str]:
+    """Count the videos with and without a score, and their independent sources, per column.
 
     All rows see the same videos: the highest count of any row is printed.
     """
     counts = [row["videos"] for row in rows.values() if row.get("videos")]
-    if not counts:
-        return []
-    sets = {key for count in counts for key in count["scored"]}
+    known = {key for count in counts for key in count["scored"]}
     lines = []
-    for title, name in (("*videos scored*", "scored"), ("*without a score*", "unscored")):
-        highest = {key: max(count[name].get(key, 0) for count in counts) for key in sets}
-        lines.append(_line(title, [str(highest.get(key, "")) for key in SET_NAMES]))
+    for kind, title in _COUNTED.items():
+        of_kind = [count[kind] for count in counts if kind in count]
+        if of_kind:
+            highest = {key: max(count.get(key, 0) for count in of_kind) for key in known}
+            lines.append(_line(title, [str(highest.get(key, "")) for key in keys]))
     return lines
 
 
@@ -356,12 +403,12 @@ def _below(notes: Sequence[str]) -> str:
 
 def _ordered(rows: Iterable[str]) -> list[str]:
     keys = set(rows)
-    unknown = sorted(keys.difference(ROW_NAMES))
+    unknown = sorted(keys.difference(row_names()))
     if unknown:
         raise ValueError(
-            f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(ROW_NAMES)}"
+            f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(row_names())}"
         )
-    return [row for row in ROW_NAMES if row in keys]
+    return [row for row in row_names() if row in keys]
 
 
 def _line(first: str, cells: Iterable[str]) -> str:
