@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -54,6 +55,7 @@ th:first-child, td:first-child {
 }
 td.long { min-width: 16rem; }
 td[style*="right"] { white-space: nowrap; }
+img { background: #fff; }
 @media (max-width: 40rem) {
   :root { font-size: 15px; }
   body { padding: .6rem; }
@@ -76,6 +78,8 @@ td[style*="right"] { white-space: nowrap; }
   img { max-height: 160mm; }
 }
 """
+_HEAD = 8000
+"""Characters of an SVG that contain its description."""
 LONG = 60
 """A cell with more characters is prose and gets a wide column."""
 
@@ -106,11 +110,22 @@ def data_uri(file: Path) -> str:
 
 
 def figure(file: Path, caption: str) -> str:
-    """Embed an image in the page; the caption is also the alternative text."""
+    """Embed an image in the page; its alternative text is the drawing's own, else the caption."""
     text = html.escape(caption)
+    alternative = description(file) or caption
     return (
-        f'<figure><img src="{data_uri(file)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        f'<figure><img src="{data_uri(file)}" alt="{html.escape(alternative)}">'
+        f"<figcaption>{text}</figcaption></figure>"
     )
+
+
+def description(file: Path) -> str:
+    """Return title and description of an SVG in one text; empty if it has none."""
+    if file.suffix != ".svg":
+        return ""
+    head = file.read_text(encoding="utf-8")[:_HEAD]
+    words = (re.search(rf"<{tag}>(.*?)</{tag}>", head, flags=re.S) for tag in ("title", "desc"))
+    return html.unescape(". ".join(found[1] for found in words if found))
 
 
 def render_markdown(markdown: str, label: str) -> str:

@@ -12,23 +12,24 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Table 3": {
         "table3.md": "Table 3 of this profile",
         "protocols.md": "Rows with a protocol of their own, under both",
-        "scenarios.svg": "Bars: average AUC of each row in-distribution, out-of-distribution "
-        "and in-the-wild; the numbers are those of Table 3.",
+        "scenarios.svg": "Average AUC of each row with its 95 % interval; the numbers are those of "
+        "Table 3. A colour is a family of rows, a triangle adds Batch All.",
     },
     "Compared with the paper": {
         "comparison.md": "Published and reproduced, cell by cell",
-        "differences.svg": "Heat map: reproduced minus published, one cell per row and test set; "
-        "the numbers are those of the table above.",
+        "differences.svg": "Reproduced minus published, whole percentage points per row and test "
+        "set. In the profile paper a number is bold if the published value is outside our interval.",
     },
     "Curves": {
-        "roc.svg": "ROC curve of each row over all test videos.",
-        "history.svg": "Training loss, validation loss, share of active triplets and learning "
-        "rate over epochs.",
+        "roc.svg": "ROC curves by scenario, averaged over its test sets; the area under each, in "
+        "the legend, is the row's average in Table 3.",
+        "history.svg": "Validation loss as a multiple of its value after the first epoch, because "
+        "the rows' losses differ, and the share of active triplets.",
     },
     "Robustness": {
         "robustness.md": "AUC on perturbed test crops",
-        "robustness.svg": "Lines: AUC against JPEG quality, resolution, blur and noise; the "
-        "numbers are those of the table above.",
+        "robustness.svg": "AUC against JPEG quality, resolution, blur and noise; the numbers "
+        "are those of the table above.",
     },
     "Calibration and thresholds": {
         "calibration.md": "Balanced accuracy at three thresholds",
