@@ -53,7 +53,8 @@ th:first-child, td:first-child {
   max-width: 45vw;
   overflow-wrap: anywhere;
 }
-td.long { min-width: 16rem; }
+td.long { min-width: 14rem; }
+td.long code, td:not([style]) a { overflow-wrap: anywhere; }
 td[style*="right"] { white-space: nowrap; }
 img { background: #fff; }
 @media (max-width: 40rem) {

@@ -18,7 +18,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Compared with the paper": {
         "comparison.md": "Published and reproduced, cell by cell",
         "differences.svg": "Reproduced minus published, whole percentage points per row and test "
-        "set. In the profile paper a number is bold if the published value is outside our interval.",
+        "set. In the profile paper a number is bold where the published value is outside our "
+        "interval.",
     },
     "Curves": {
         "roc.svg": "ROC curves by scenario, averaged over its test sets; the area under each, in "
