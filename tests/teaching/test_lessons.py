@@ -18,6 +18,7 @@ import torch
 from deepfake_repro.report.figures import picture
 from deepfake_repro.teaching import book, lessons
 from deepfake_repro.teaching.figures import manipulation_figure, triplet_figure, working_triplets
+from deepfake_repro.teaching.networks import balanced_crops
 from deepfake_repro.training import losses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,6 +225,25 @@ def test_pair_distances_leave_out_pairs_of_one_video() -> None:
     mean = (3 + 7 + 2 + 6 + 4) / 5  # all pairs except that of video a
     np.testing.assert_allclose(sorted(within * mean), [6, 7], rtol=1e-6)
     np.testing.assert_allclose(sorted(between * mean), [2, 3, 4], rtol=1e-6)
+
+
+def test_separation_is_the_share_of_pairs_and_its_interval_covers_it() -> None:
+    line = np.array([[0.0], [1.0], [3.0], [7.0]], np.float32)
+    labels, videos = np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"])
+    within, between = [1, 4], [3, 7, 2, 6]
+    larger = np.mean([b > w for b in between for w in within])
+    share, low, high = lessons.separation(line, labels, videos)
+    assert share == pytest.approx(larger)
+    assert low <= share <= high
+    assert lessons.separation(line, labels, videos) == (share, low, high)
+
+
+def test_balanced_crops_are_as_many_of_each_class_of_each_corpus() -> None:
+    corpora = ["df40"] * 12 + ["itw"] * 8
+    test = pd.DataFrame({"dataset": corpora, "label": [0] * 2 + [1] * 10 + [0] * 4 + [1] * 4})
+    sizes = balanced_crops(test, 100).groupby(["dataset", "label"]).size()
+    assert sizes.tolist() == [2, 2, 2, 2], "as many as the rarest group has"
+    assert len(balanced_crops(test, 4)) == 4
 
 
 def test_share_of_seen_manipulations_by_hand() -> None:

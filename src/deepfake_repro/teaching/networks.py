@@ -95,3 +95,13 @@ def test_crops(store: CropStore, paths: Paths) -> pd.DataFrame:
     columns = ["video_id", "dataset", "manipulation", "category", "label"]
     test = index.loc[index["split"] == "test", columns]
     return store.table(CROP_KEY).merge(test, on="video_id")
+
+
+def balanced_crops(test: pd.DataFrame, crops: int) -> pd.DataFrame:
+    """Draw as many crops of each class of each corpus, ``crops`` in all or fewer.
+
+    Otherwise a corpus with more fakes than reals would make the class and the corpus one thing.
+    """
+    groups = test.groupby(["dataset", "label"])
+    per_group = max(1, min(crops // groups.ngroups, groups.size().min()))
+    return groups.sample(per_group, random_state=0).reset_index(drop=True)
