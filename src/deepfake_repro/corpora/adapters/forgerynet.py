@@ -102,20 +102,7 @@ def read(
         "Training/video/train_video_release/ or Validation/video/val_video_release/",
     )
     category_of = CATEGORIES | {6: CATEGORY_OF_6[categories]}
-    listed: dict[str, Listed] = {}
-    clips: dict[str, Clip] = {}
-    tests: set[str] = set()
-    skipped: list[str] = []
-    for official_split in RELEASES:
-        release = _release(tree.base, official_split)
-        if release is None:
-            continue
-        lines, unread = _listed(tree.base, official_split, release)
-        listed |= lines
-        skipped += unread
-        found = _clips(release)
-        clips |= found
-        tests |= found.keys() if official_split == "test" else set()
+    listed, clips, tests, skipped = _gathered(tree.base)
     origins = _origins({*clips, *listed})
     real_ids = {
         _hashes(key)[0]: tree.video_id(clip.path)
@@ -142,6 +129,26 @@ def read(
     )
 
 
+def _gathered(base: Path) -> tuple[dict[str, Listed], dict[str, Clip], set[str], list[str]]:
+    """Return lines and clips by listed path, the paths of the test set, and lists left out."""
+    listed: dict[str, Listed] = {}
+    clips: dict[str, Clip] = {}
+    tests: set[str] = set()
+    skipped: list[str] = []
+    for official_split in RELEASES:
+        release = _release(base, official_split)
+        if release is None:
+            continue
+        lines, unread = _listed(base, official_split, release)
+        found = _clips(release)
+        listed |= lines
+        clips |= found
+        skipped += unread
+        if official_split == "test":
+            tests |= found.keys()
+    return listed, clips, tests, skipped
+
+
 def _notes(contrary: int, videos: list[Video], skipped: list[str]) -> tuple[str, ...]:
     notes = [
         "labels from folders; "
@@ -164,7 +171,8 @@ def _notes(contrary: int, videos: list[Video], skipped: list[str]) -> tuple[str,
 
 def _hashes(key: str) -> list[str]:
     """Return the hash folders of a listed path: one of a real, outer and inner of a fake."""
-    return key.split("/")[2:-1]
+    parts = key.split("/")
+    return parts[2:-1] or parts[-1:]
 
 
 def _folder(key: str) -> int:
