@@ -10,13 +10,13 @@ from deepfake_repro.project.vocabulary import (
     AVERAGES,
     IN_DISTRIBUTION,
     IN_THE_WILD,
-    ROW_NAMES,
+    PAPER_ROWS,
     SETS,
 )
 from deepfake_repro.report.tables import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-ROWS = [row for row in ROW_NAMES if row != "lnclip"]  # another paper's method
+ROWS = list(PAPER_ROWS)
 CELLS = [(row, metric) for row in ROWS for metric in ("auc", "bacc")]
 MISPRINT = ("fsfm_dataset", "auc")  # in-distribution: 96.0 printed, 96.2 from the cells
 
