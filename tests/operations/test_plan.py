@@ -102,6 +102,25 @@ def test_disk_and_memory_by_hand() -> None:
     assert lines["clip"] == pytest.approx((4 * 1000 + 12 * 10 + 128 * 4e6) / 1e9)
 
 
+def test_a_row_with_a_backbone_of_its_own_has_its_own_line() -> None:
+    """Twice the operations, half the epochs and twice the batch of the other fine-tuned rows."""
+    values = {"architecture": "big", "epochs": 15, "batch_size": 128}
+    own_row = replace(PARAMS.variant("fsfm_ba"), backbone=values)
+    chosen = replace(PARAMS, variants={**PARAMS.variants, "fsfm_ba": own_row})
+    own = costs.own_options(chosen, "paper")
+    assert list(own) == ["fsfm_ba"]
+    big = Network("big", 60e9, 20e9, 300, 300, 2e6)
+    networks = {**NETWORKS, costs.own_key("fsfm_ba"): big}
+    speeds = scale_speeds(networks, "finetune", 100.0)
+    lines = costs.estimate_hours(chosen, PAPER, COUNTS, speeds, own=own)
+    hours = lines.set_index(["stage", "row"])["hours"]
+    assert hours["train", "fsfm_ba"] == pytest.approx(hours["train", "fsfm"])
+    assert hours["predict", "fsfm_ba"] == pytest.approx(2 * hours["predict", "fsfm"])
+    memory = costs.estimate_memory(chosen, PAPER, networks, own).set_index("network")["GB"]
+    assert memory["big"] == pytest.approx((4 * 300 + 12 * 300 + 128 * 2e6) / 1e9)
+    assert shared_rows(chosen, own) == [row for row in shared_rows(PARAMS) if row != "fsfm_ba"]
+
+
 def test_counts_of_the_paper() -> None:
     """591K training crops; of FF++ 720 real training videos gave 12K crops, so its 840 test videos
     give 14K.

@@ -8,7 +8,7 @@ and speeds give the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..evaluation.prediction import crops_of_sets
 from ..methods.sbi.faces import real_faces
 from ..project.params import Params, Profile
 from ..project.paths import Paths
-from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION, method_of
+from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION
 
 DAY = 24 * 3600.0
 DF40_VIDEOS = 11_544
@@ -156,9 +156,39 @@ def bytes_per_crop(folder: Path) -> float:
     return parts["bytes"].sum() / rows if rows else CROP_BYTES
 
 
-def shared_rows(params: Params) -> list[str]:
-    """Return the rows of Table 3 that fine-tune the same network: nine in the paper."""
-    return [row for row in params.run.variants if method_of(row) == FINETUNE]
+def shared_rows(params: Params, own: Collection[str] = ()) -> list[str]:
+    """Return the rows of Table 3 that fine-tune the same network: nine in the paper.
+
+    ``own``: rows with values of their own, which do not count.
+    """
+    rows = params.rows_of_run
+    return [row for row in rows if params.method_of(row) == FINETUNE and row not in own]
+
+
+def batch_sizes(options: Profile) -> dict[str, int]:
+    """Return the images per training step of each method."""
+    return {
+        FINETUNE: options.train.batch_size,
+        SBI: 2 * options.sbi.pairs,
+        LNCLIP: options.lnclip.batch_size,
+    }
+
+
+def own_options(params: Params, profile: str) -> dict[str, Profile]:
+    """Return the options of each row of ``run`` that has values of its own in a profile."""
+    plain = params.profile(profile)
+    chosen = {row: params.profile(profile, row) for row in params.rows_of_run}
+    return {row: options for row, options in chosen.items() if options != plain}
+
+
+def own_key(row: str) -> str:
+    """Return the key of the network of a row with values of its own; the others' is the method."""
+    return f"variants.{row}"
+
+
+def network_key(params: Params, row: str, known: Collection[str]) -> str:
+    """Return the key of a row's network: the row's own if it is ``known``, else its method."""
+    return own_key(row) if own_key(row) in known else params.method_of(row)
 
 
 def estimate_hours(
@@ -167,16 +197,18 @@ def estimate_hours(
     counts: Counts,
     speeds: Mapping[str, Speed],
     frames_per_second: float | None = None,
+    own: Mapping[str, Profile] | None = None,
 ) -> pd.DataFrame:
     """Return ``stage, row, arithmetic, hours``: cropping, then training and prediction per row.
 
-    ``frames_per_second``: measured speed of cropping, if there is one.
+    ``speeds``: by method, and by row for those with values of their own; ``frames_per_second``:
+    measured speed of cropping, if there is one; ``own``: the options of rows with their own values.
     """
     lines = [_cropping(counts, frames_per_second)]
-    for row in params.run.variants:
-        method = method_of(row)
-        speed = speeds[method]
-        images, validation, epochs = _training(method, counts, options)
+    for row in params.rows_of_run:
+        speed = speeds[network_key(params, row, speeds)]
+        chosen = (own or {}).get(row, options)
+        images, validation, epochs = _training(params.method_of(row), counts, chosen)
         training_seconds = images * epochs / speed.training + validation / speed.predicting
         arithmetic = (
             f"{images:,} x {epochs:,} / {speed.training:,.1f}/s"
@@ -209,7 +241,12 @@ def _cropping(counts: Counts, frames_per_second: float | None) -> tuple[str, str
 
 
 def required_speed(
-    params: Params, options: Profile, counts: Counts, network: Network, seconds: float = DAY
+    params: Params,
+    options: Profile,
+    counts: Counts,
+    network: Network,
+    seconds: float = DAY,
+    own: Collection[str] = (),
 ) -> float:
     """Return the training images per second at which the shared rows take ``seconds`` in total.
 
@@ -218,13 +255,14 @@ def required_speed(
     images, validation, epochs = _training(FINETUNE, counts, options)
     predictions = validation + counts.test
     steps = images * epochs + predictions * network.predicting / network.training
-    return len(shared_rows(params)) * steps / seconds
+    return len(shared_rows(params, own)) * steps / seconds
 
 
 def estimate_disk(params: Params, counts: Counts, networks: Mapping[str, Network]) -> pd.DataFrame:
     """Return ``what, arithmetic, GB`` of crops, weights, predictions and the largest checkpoint."""
     rows = len(params.run.variants)
-    weights = sum(networks[method_of(row)].parameters * 4 for row in params.run.variants)
+    used = [networks[network_key(params, row, networks)] for row in params.rows_of_run]
+    weights = sum(4 * network.parameters for network in used)
     checkpoint = max(16 * network.trained for network in networks.values())
     lines = [
         (
@@ -249,17 +287,18 @@ def estimate_disk(params: Params, counts: Counts, networks: Mapping[str, Network
 
 
 def estimate_memory(
-    params: Params, options: Profile, networks: Mapping[str, Network]
+    params: Params,
+    options: Profile,
+    networks: Mapping[str, Network],
+    own: Mapping[str, Profile] | None = None,
 ) -> pd.DataFrame:
     """Return ``network, arithmetic, GB`` of training on one device, without the framework's own."""
-    batches = {
-        FINETUNE: options.train.batch_size,
-        SBI: 2 * options.sbi.pairs,
-        LNCLIP: options.lnclip.batch_size,
-    }
+    sizes = batch_sizes(options)
+    for row, chosen in (own or {}).items():
+        sizes[own_key(row)] = batch_sizes(chosen)[params.method_of(row)]
     lines = []
-    for method, network in _used(params, networks):
-        batch = batches[method]
+    for key, network in _used(params, networks):
+        batch = sizes[key]
         size = 4 * network.parameters + 12 * network.trained + batch * network.activations
         arithmetic = (
             f"4 x {network.parameters:,} + 12 x {network.trained:,} trained + batch {batch} x "
@@ -270,8 +309,8 @@ def estimate_memory(
 
 
 def _used(params: Params, networks: Mapping[str, Network]) -> Iterator[tuple[str, Network]]:
-    methods = {method_of(row) for row in params.run.variants}
-    return ((method, network) for method, network in networks.items() if method in methods)
+    keys = {network_key(params, row, networks) for row in params.rows_of_run}
+    return ((key, network) for key, network in networks.items() if key in keys)
 
 
 def format_plan(
@@ -282,15 +321,16 @@ def format_plan(
     speeds: Mapping[str, Speed],
     source: str,
     frames_per_second: float | None = None,
+    own: Mapping[str, Profile] | None = None,
 ) -> str:
     """Return the plan as text; ``source``: where the speeds come from."""
-    hours = estimate_hours(params, options, counts, speeds, frames_per_second)
+    hours = estimate_hours(params, options, counts, speeds, frames_per_second, own)
     disk = estimate_disk(params, counts, networks)
-    memory = estimate_memory(params, options, networks)
-    shared = shared_rows(params)
+    memory = estimate_memory(params, options, networks, own)
+    shared = shared_rows(params, own or ())
     shared_hours = hours.loc[hours["row"].isin(shared), "hours"].sum()
     network = networks[FINETUNE]
-    required = required_speed(params, options, counts, network)
+    required = required_speed(params, options, counts, network, own=own or ())
     paragraphs = [
         f"Counts from {counts.source}: {counts.videos:,} videos, {counts.crops:,} crops; training "
         f"{counts.train:,}, validation {counts.validation:,}, test {counts.test:,} crops.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,13 +24,23 @@ from ..crops.store import CropStore, decode, encode
 from ..methods.lnclip import sphere
 from ..project.params import Profile, load
 from ..project.paths import ASSETS, Paths, corpus_roots, profile_paths
-from ..project.vocabulary import FINETUNE, LNCLIP, SBI
+from ..project.vocabulary import FINETUNE, LNCLIP, SBI, method_of
 from ..training.detector import Detector, build_detector
 from ..training.devices import launch_fabric
 from ..training.loading import seeded
 from ..training.losses import cross_entropy
 from ..training.transforms import Normalisation, training_transform
-from .costs import Network, Speed, bytes_per_crop, format_plan, gather_counts, scale_speeds
+from .costs import (
+    Network,
+    Speed,
+    batch_sizes,
+    bytes_per_crop,
+    format_plan,
+    gather_counts,
+    own_key,
+    own_options,
+    scale_speeds,
+)
 
 GREY = Normalisation((0.5,) * 3, (0.5,) * 3)
 
@@ -46,7 +56,10 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
     options = params.profile(profile)
     demo = profile_paths("demo")
     counts = gather_counts(paths, options)
+    own = own_options(params, profile)
     networks = count_networks(options)
+    for row, chosen in own.items():
+        networks[own_key(row)] = count_networks(chosen, method_of(row))[method_of(row)]
     if not paths.crops.is_dir():
         counts = replace(counts, crop_bytes=bytes_per_crop(demo.crops))
     if images_per_second:
@@ -56,20 +69,24 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
             "the others scaled by operations, which is optimistic for EfficientNets and for fp32 "
             "predictions"
         )
-        return format_plan(params, options, counts, networks, speeds, source)
-    speeds, source = _measured_here(options, paths)
-    frames_per_second = measure_cropping(params.profile("demo"), demo)
-    return format_plan(params, options, counts, networks, speeds, source, frames_per_second)
+        return format_plan(params, options, counts, networks, speeds, source, own=own)
+    speeds, source = _measured_here(options, paths, own)
+    frames = measure_cropping(params.profile("demo"), demo)
+    return format_plan(params, options, counts, networks, speeds, source, frames, own)
 
 
-def _measured_here(options: Profile, paths: Paths) -> tuple[dict[str, Speed], str]:
+def _measured_here(
+    options: Profile, paths: Paths, own: Mapping[str, Profile]
+) -> tuple[dict[str, Speed], str]:
     """Measure the speeds of all networks, limited by loading, and describe the measurement."""
     speeds = measure_speeds(options)
+    for row, chosen in own.items():
+        speeds[own_key(row)] = measure_speeds(chosen, method_of(row))[method_of(row)]
     loading = measure_loading(options, paths)
     processes = min(options.train.workers or 1, os.cpu_count() or 1)
     limited = {
-        method: replace(speed, training=min(speed.training, processes * loading))
-        for method, speed in speeds.items()
+        key: replace(speed, training=min(speed.training, processes * loading))
+        for key, speed in speeds.items()
     }
     source = (
         f"measured on {_device_name()}; decoding and augmentation {loading:,.0f} crops/s per "
@@ -104,11 +121,12 @@ def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
     }
 
 
-def count_networks(options: Profile) -> dict[str, Network]:
-    """Count operations, parameters and bytes per image of each network of a profile."""
+def count_networks(options: Profile, *methods: str) -> dict[str, Network]:
+    """Count operations, parameters and bytes per image of the networks of ``methods`` or all."""
     return {
         method: count_network(build, recipe.architecture, recipe.input_size)
         for method, (recipe, build) in builders(options).items()
+        if not methods or method in methods
     }
 
 
@@ -152,20 +170,18 @@ def count_network(
     )
 
 
-def measure_speeds(options: Profile) -> dict[str, Speed]:
-    """Measure training steps (forward, backward, AdamW) and predictions of each network here.
+def measure_speeds(options: Profile, *methods: str) -> dict[str, Speed]:
+    """Measure training steps (forward, backward, AdamW) and predictions of the networks here.
 
-    The images are on the device already.
+    The images are on the device already. ``methods``: all by default.
     """
-    batch_sizes = {
-        FINETUNE: options.train.batch_size,
-        SBI: 2 * options.sbi.pairs,
-        LNCLIP: options.lnclip.batch_size,
-    }
+    sizes = batch_sizes(options)
     speeds = {}
     for method, (recipe, build) in builders(options).items():
+        if methods and method not in methods:
+            continue
         # On a CPU a small batch keeps this to seconds.
-        batch = batch_sizes[method] if torch.cuda.is_available() else 4
+        batch = sizes[method] if torch.cuda.is_available() else 4
         prediction = replace(recipe, precision=options.predict.precision)
         speeds[method] = Speed(
             training=_images_per_second(build, recipe, batch, learn=True),
