@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -215,7 +216,58 @@ def test_libraries_count_with_their_pinned_versions(tmp_path: Path) -> None:
 def test_modules_that_only_draw_can_be_left_out(tmp_path: Path) -> None:
     text = "from deepfake_repro.figures import draw\ndraw(1)"
     assert reach(write(tmp_path), text).definitions
-    assert not reach(write(tmp_path), text, drawing=("figures",)).definitions
+    assert not reach(write(tmp_path), text, ignored=("figures",)).definitions
+
+
+CHOICES = """
+    from .registry import Registry
+
+    def near(x):
+        return x
+
+    def far(x):
+        return -x
+
+    LOSSES = Registry("loss", {"near": near, "far": far})
+
+    def loss(name):
+        return LOSSES[name]
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reached"),
+    [(None, {"near", "far"}), ({"far", "else"}, {"far"}), (set(), set())],
+)
+def test_of_a_registry_only_the_named_entries_count(
+    tmp_path: Path, chosen: set[str] | None, reached: set[str]
+) -> None:
+    folder = write(tmp_path)
+    (folder / "losses.py").write_text(dedent(CHOICES))
+    found = reach(folder, "from deepfake_repro.losses import loss\nloss(1)", chosen=chosen)
+    names = {name.rpartition(":")[2] for name in found.definitions}
+    assert names - {"loss", "LOSSES"} == reached
+
+
+def test_a_new_entry_of_a_registry_changes_nothing_for_others(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    text, file = "from deepfake_repro.losses import loss\nloss(1)", folder / "losses.py"
+    file.write_text(dedent(CHOICES))
+    before = reach(folder, text, chosen={"far"})
+    file.write_text(dedent(CHOICES).replace('"far": far', '"far": far, "new": lambda x: 2 * x'))
+    assert reach(folder, text, chosen={"far"}).digest() == before.digest()
+    assert reach(folder, text, chosen={"new"}).digest() != before.digest()
+
+
+def test_what_a_module_does_as_a_script_counts_where_its_name_is_used(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "script.py").write_text(
+        "def used():\n    pass\n\ndef start():\n    return [__name__]\n\n"
+        'def main():\n    pass\n\nif __name__ == "__main__":\n    main()\n'
+    )
+    prefix = "from deepfake_repro.script import "
+    assert "deepfake_repro.script:main" not in reach(folder, f"{prefix}used\nused()").definitions
+    assert "deepfake_repro.script:main" in reach(folder, f"{prefix}start\nstart()").definitions
 
 
 def test_only_functions_of_the_package_can_be_followed() -> None:

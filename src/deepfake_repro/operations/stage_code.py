@@ -1,9 +1,9 @@
 """Write the code behind each stage of the pipeline to a file, the code dependency in ``dvc.yaml``.
 
-``results/code/<stage>.json`` lists every definition that a stage can reach, with a hash that
-ignores docstrings, comments and formatting. So a stage cannot miss a change of its code, and a
-change of prose reruns nothing. The files are in git: their diff between two commits shows why a
-stage reruns.
+``results/code/<stage>.json``, or ``<stage>/<row>.json`` of a training stage, lists every definition
+that the stage can reach, with a hash that ignores docstrings, comments and formatting. So a stage
+cannot miss a change of its code, and a change of prose reruns nothing. The files are in git: their
+diff between two commits shows why a stage reruns.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from ..project.closure import SOURCE, Closure, Code
 from ..project.notebooks import clean
+from ..project.params import PROFILES, read_yaml
 
 NOTEBOOK = "notebook"
 """The command that executes a notebook of the pipeline."""
@@ -38,6 +39,9 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "report": ("notebook 07_results", "weave", "html"),
 }
 """Commands that each stage runs; DVC does not let ``dvc.yaml`` itself be a dependency."""
+TRAINING = {"train": "finetune", "train_sbi": "sbi", "train_lnclip": "lnclip"}
+"""Training stages and the list of their rows under ``run`` in ``params.yaml``. A row depends on its
+own loss, not on those of other rows."""
 DRAWING = ("report.figures", "report.method_figures", "teaching.figures")
 """Modules that draw the pictures in executed notebooks: a new colour retrains nothing."""
 DRAWING_STAGES = ("report", "audit")
@@ -51,10 +55,10 @@ def write_stage_code(base: Path, functions: Mapping[str, Command]) -> None:
 
     ``functions``: the function behind each command of the command line.
     """
-    folder = base / "results" / "code"
-    folder.mkdir(parents=True, exist_ok=True)
     for stage, code in stage_codes(base, functions).items():
-        (folder / f"{stage}.json").write_text(code.as_json(), encoding="utf-8")
+        file = base / "results" / "code" / f"{stage}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code.as_json(), encoding="utf-8")
     for name in executed_notebooks():
         clean(base / "notebooks" / f"{name}.ipynb", base / "results" / ".clean" / f"{name}.ipynb")
 
@@ -62,16 +66,42 @@ def write_stage_code(base: Path, functions: Mapping[str, Command]) -> None:
 def stage_codes(
     base: Path, functions: Mapping[str, Command], source: Path = SOURCE
 ) -> dict[str, Code]:
-    """Return what each stage can reach; ``source``: folder of the package."""
+    """Return what each stage can reach, a training stage for each row: ``train/fsfm_ba``.
+
+    ``source``: folder of the package.
+    """
+    values = read_yaml(base / "params.yaml")
+    shared = set(_texts([values[name] for name in PROFILES]))
     lock = base / "requirements.lock"
-    whole, numbers = Closure(source, lock), Closure(source, lock, DRAWING)
+    whole = Closure(source, lock, chosen=shared)
+    numbers = Closure(source, lock, DRAWING, shared)
     codes = {}
-    for stage, commands in STAGES.items():
-        closure = whole if stage in DRAWING_STAGES else numbers
-        codes[stage] = Code.union(
-            [code for command in commands for code in _codes(base, command, closure, functions)]
-        )
+    for stage in STAGES:
+        if stage in TRAINING:
+            for row in values["run"][TRAINING[stage]]:
+                own = numbers.choosing(shared | set(_texts(values["variants"].get(row, {}))))
+                codes[f"{stage}/{row}"] = _code_of(base, stage, own, functions)
+        else:
+            closure = whole if stage in DRAWING_STAGES else numbers
+            codes[stage] = _code_of(base, stage, closure, functions)
     return codes
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts among the values of ``params.yaml``: the choices that it makes by name."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def _code_of(base: Path, stage: str, closure: Closure, functions: Mapping[str, Command]) -> Code:
+    return Code.union(
+        [code for command in STAGES[stage] for code in _codes(base, command, closure, functions)]
+    )
 
 
 def executed_notebooks() -> list[str]:

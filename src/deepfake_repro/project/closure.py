@@ -4,7 +4,8 @@ A stage of the pipeline must run again when a definition that it can reach chang
 again for better prose or for an addition that it does not use. The package is read as syntax trees
 and never imported. Names are followed from the code of a stage to the functions, classes and
 constants they stand for, in whatever module, and from there on; what a module does on import counts
-as soon as anything of it is reached. Docstrings, comments and formatting do not count.
+as soon as anything of it is reached. Docstrings, comments and formatting do not count, nor do the
+entries of a ``Registry`` that the parameters of a stage do not name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -27,6 +29,7 @@ from .syntax import (
     chain,
     digest_of,
     dotted,
+    entries_named,
     imported_modules,
     imported_names,
     only,
@@ -35,6 +38,8 @@ from .syntax import (
 SOURCE = Path(__file__).resolve().parents[1]
 SCHEMA = (f"{PACKAGE}.project.params", f"{PACKAGE}.project.recipes")
 """Modules whose dataclasses declare what ``params.yaml`` contains: DVC itself tracks the values."""
+NAMING = ("project.closure", "project.syntax")
+"""Modules that only name scratch folders by the code that fills them: they change no result."""
 ON_IMPORT = "<import>"
 """Names the statements of a module that run on import and are not plain definitions."""
 EVERYTHING = "*"
@@ -68,17 +73,28 @@ class Code:
 class Closure:
     """Follows names through the package in the folder ``source``.
 
-    ``lock``: path of the file that pins the libraries; ``drawing``: modules that only draw pictures
-    and do not count.
+    ``lock``: path of the file that pins the libraries; ``ignored``: modules that do not count, such
+    as those that only draw pictures; ``chosen``: entries of registries that count, None for all.
     """
 
     def __init__(
-        self, source: Path = SOURCE, lock: Path | None = None, drawing: Sequence[str] = ()
+        self,
+        source: Path = SOURCE,
+        lock: Path | None = None,
+        ignored: Sequence[str] = (),
+        chosen: Collection[str] | None = None,
     ) -> None:
         self._source = source
         self._modules: dict[str, Module | None] = {}
         self._versions = read_lock(lock) if lock else {}
-        self._drawing = {f"{PACKAGE}.{name}" for name in drawing}
+        self._ignored = {f"{PACKAGE}.{name}" for name in (*ignored, *NAMING)}
+        self._chosen = chosen
+
+    def choosing(self, chosen: Collection[str]) -> Closure:
+        """Return a closure with these entries of registries, over the same parsed modules."""
+        other = copy(self)
+        other._chosen = chosen
+        return other
 
     def of_text(self, code: str) -> Code:
         """Return what ``code``, such as the code cells of a notebook, can reach."""
@@ -120,7 +136,7 @@ class Closure:
         modules = set(imported_modules(own))
         while waiting:
             definition = waiting.pop()
-            if definition.module in self._drawing:
+            if definition.module in self._ignored:
                 continue
             statements, targets = self._expand(definition)
             if statements:
@@ -149,7 +165,7 @@ class Closure:
         if definition.name in module.imports:
             return [], [own, module.imports[definition.name]]
         statements = [
-            only(statement, definition.name)
+            self._counted(only(statement, definition.name))
             for statement in module.definitions.get(definition.name, [])
         ]
         if not statements:
@@ -158,6 +174,9 @@ class Closure:
                 own
             ]
         return statements, [own, *self._targets_of(statements, module)]
+
+    def _counted(self, statement: ast.stmt) -> ast.stmt:
+        return statement if self._chosen is None else entries_named(statement, self._chosen)
 
     def _imported_by(self, module: Module) -> Iterator[Definition]:
         """Yield what runs when ``module`` is imported: its parent package and its own imports."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -46,6 +46,9 @@ class Module:
     def __post_init__(self) -> None:
         for statement in self.tree.body:
             if _is_prose(statement) or _is_for_type_checkers(statement):
+                continue
+            if _is_for_a_script(statement):
+                self.definitions.setdefault("__name__", []).append(statement)
                 continue
             names = set(_bound_names(statement))
             for name in names:
@@ -135,6 +138,39 @@ def _is_bare_field(node: object) -> bool:
 
 def _is_for_type_checkers(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def _is_for_a_script(node: ast.stmt) -> bool:
+    """Return True for ``if __name__ == "__main__"``, which counts where ``__name__`` is used."""
+    return isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__ ==")
+
+
+def entries_named(statement: ast.stmt, names: Collection[str]) -> ast.stmt:
+    """Return ``statement``; of ``X = Registry("kind", {"name": entry, …})`` only entries named."""
+    entries = _registry_entries(statement)
+    if entries is None:
+        return statement
+    return ast.Assign(
+        targets=[ast.Name(id=name) for name in sorted(set(_bound_names(statement)))],
+        value=ast.Dict(
+            keys=[ast.Constant(value=name) for name in entries if name in names],
+            values=[entry for name, entry in entries.items() if name in names],
+        ),
+    )
+
+
+def _registry_entries(statement: ast.stmt) -> dict[str, ast.expr] | None:
+    """Return the entries of a registry by name; None for other statements."""
+    value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+    if not isinstance(value, ast.Call) or dotted(value.func)[-1:] != ["Registry"]:
+        return None
+    entries = value.args[-1]
+    if not isinstance(entries, ast.Dict):
+        return None
+    names = [key.value for key in entries.keys if isinstance(key, ast.Constant)]
+    if len(names) != len(entries.values):
+        return None
+    return {str(name): entry for name, entry in zip(names, entries.values, strict=True)}
 
 
 def _bound_names(statement: ast.stmt) -> Iterator[str]:
