@@ -133,7 +133,7 @@ def _add_data_stages(commands: _Commands) -> None:
     )
     commands.add_for_profile(
         "index", _index, "read the official downloads into one table of videos"
-    )
+    ).add_argument("--part", required=True, help="training, unseen, or a corpus of your own")
     commands.add_for_profile(
         "counts", _counts, "compare Tables 1 and 2 with the paper's; leakage between splits"
     )
@@ -158,6 +158,9 @@ def _add_model_stages(commands: _Commands) -> None:
     commands.add_for_run(
         "score-row", _score_row, "compute a run's row of Table 3 from its predictions"
     )
+    commands.add_for_run(
+        "score-own", _score_own, "predict and score a run on a test corpus of your own"
+    ).add_argument("corpus", help="its name in data/own_corpora.yaml")
     commands.add_for_run(
         "calibrate", _calibrate, "compute operating points from a run's validation scores"
     )
@@ -283,7 +286,7 @@ def _miniatures(chosen: argparse.Namespace) -> None:
 def _index(chosen: argparse.Namespace) -> int:
     from .dataset.index import write_index
 
-    return write_index(chosen.profile)
+    return write_index(chosen.profile, chosen.part)
 
 
 def _counts(chosen: argparse.Namespace) -> None:
@@ -367,6 +370,12 @@ def _score_row(chosen: argparse.Namespace) -> None:
     from .evaluation.rows import score
 
     score(chosen.profile, chosen.variant, chosen.seed)
+
+
+def _score_own(chosen: argparse.Namespace) -> None:
+    from .evaluation.own import score_own
+
+    score_own(chosen.profile, chosen.variant, chosen.seed, chosen.corpus)
 
 
 def _train(chosen: argparse.Namespace) -> None:

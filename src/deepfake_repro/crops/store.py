@@ -1,4 +1,4 @@
-"""The store of face crops: a folder of Arrow files ("parts"), memory-mapped for random access.
+"""The store of face crops: folders of Arrow files ("parts"), memory-mapped for random access.
 
 A part is written whole or not at all, and its bytes depend on its rows only. It also contains the
 records of what could not be cropped, so that a finished part needs no other file. ``parts.csv``
@@ -131,17 +131,28 @@ def _table(path: Path, stamp: int) -> pa.Table:
 
 
 def list_parts(folder: Path, pattern: str = "*.arrow") -> pd.DataFrame:
-    """List a folder's parts in order of their names: ``part, bytes, rows, first, last, stamp``.
+    """List the parts in a folder and its subfolders: ``part, bytes, rows, first, last, stamp``.
 
-    ``first`` and ``last`` are videos. A part with the size that ``parts.csv`` states is not opened.
+    In order of their names, which are relative to ``folder``; ``first`` and ``last`` are videos. A
+    part with the size that ``parts.csv`` in its folder states is not opened.
     """
+    with os.scandir(folder) as entries:
+        subfolders = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    tables = [_list_folder(part, pattern) for part in (folder, *subfolders)]
+    for table, part in zip(tables[1:], subfolders, strict=True):
+        table["part"] = f"{part.name}/" + table["part"]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _list_folder(folder: Path, pattern: str) -> pd.DataFrame:
     with os.scandir(folder) as files:
         entries = sorted(
             (file.name, file.stat().st_size, file.stat().st_mtime_ns)
             for file in files
             if fnmatch(file.name, pattern)
         )
-    parts = pd.DataFrame(entries, columns=["part", "bytes", "stamp"]).astype({"part": "str"})
+    parts = pd.DataFrame(entries, columns=["part", "bytes", "stamp"])
+    parts = parts.astype({"part": "str", "bytes": "int64", "stamp": "int64"})
     parts = parts.merge(_read_listing(folder / "parts.csv"), "left", ["part", "bytes"])
     new = parts["rows"].isna()
     if new.any():
@@ -154,7 +165,7 @@ def list_parts(folder: Path, pattern: str = "*.arrow") -> pd.DataFrame:
 
 def write_listing(folder: Path) -> None:
     """Write ``parts.csv`` of the parts in ``folder``."""
-    parts = list_parts(folder)
+    parts = _list_folder(folder, "*.arrow")
     parts[list(LISTING)].to_csv(folder / "parts.csv", index=False, lineterminator="\n")
 
 
@@ -172,7 +183,7 @@ def _summarise(path: Path, stamp: int) -> tuple[int, str, str]:
 
 
 class CropStore:
-    """All parts of a folder as one table; rows are numbered through the parts in order of names.
+    """All parts of a folder and its subfolders as one table, its rows in order of the parts' names.
 
     Reads only what is asked for. Unpickling opens the folder again (``DataLoader`` workers). Raises
     ``FileNotFoundError`` if the folder has no part that matches ``pattern``.

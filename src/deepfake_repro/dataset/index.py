@@ -1,14 +1,17 @@
-"""Index of a profile: the official downloads as one table, and its counts (Section 4.1)."""
+"""Index of a profile: the official downloads as one table (Section 4.1)."""
 
 from __future__ import annotations
 
 import sys
 
+import pandas as pd
+
 from ..corpora import broken, index_corpora
 from ..project.params import IndexOptions, load
-from ..project.paths import corpus_roots, profile_paths
-from ..project.vocabulary import MISSING
-from .counts import compare, load_published
+from ..project.paths import PARTS, Paths, part_roots, profile_paths
+
+REPORT = "_report.csv"
+"""Beside the index; readers of a folder of Parquet files leave out names with an underscore."""
 
 
 def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
@@ -27,29 +30,33 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
     }
 
 
-def write_index(profile: str) -> int:
-    """Write ``index.parquet`` and ``report.csv`` of a profile; print its counts and the paper's.
+def write_index(profile: str, part: str) -> int:
+    """Write ``index.parquet`` and ``_report.csv`` of one part of a profile's corpora; print both.
 
-    Returns the exit code: 1 if a corpus could not be indexed. Each such corpus has a last line on
-    the error stream; the tables contain all others. Raises ``ValueError`` if none could.
+    ``part``: one of ``PARTS``, or the name of a test corpus of your own. Returns the exit code: 1
+    if a corpus could not be indexed. Each such corpus has a last line on the error stream; the
+    tables contain all others. Raises ``ValueError`` if none could.
     """
-    params = load()
-    options = params.profile(profile).index  # first, to report an unknown profile
+    options = load().profile(profile).index  # first, to report an unknown profile
     paths = profile_paths(profile)
-    table, report = index_corpora(corpus_roots(paths.roots), adapter_options(options))
+    roots = part_roots(paths, part)
+    table, report = index_corpora(roots, adapter_options(options))
     lines = broken(report)
     if lines and table.empty:
         raise ValueError("\n".join(lines))
-    paths.index.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(paths.index, index=False)
-    report.to_csv(paths.index.with_name("report.csv"), index=False, lineterminator="\n")
-    paper = load_published(paths.base / "results" / "published")
-    counts = compare(table, report, paper, miniature=profile in params.miniatures)
-    printed = counts.astype("object").where(counts.notna(), MISSING)
-    width = printed["explanation"].str.len().max()
-    printed["explanation"] = printed["explanation"].str.ljust(width)
+    report = report[report["corpus"].isin(roots)]
+    target = paths.part_index(part)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(target, index=False)
+    report.to_csv(target.with_name(REPORT), index=False, lineterminator="\n")
     print(report.to_string(index=False))
-    print()
-    print(printed.to_string(index=False, justify="left"))
     print(*(f"error: {line}" for line in lines), sep="\n", end="\n" * bool(lines), file=sys.stderr)
     return int(bool(lines))
+
+
+def read_report(paths: Paths) -> pd.DataFrame:
+    """Read what the adapters reported about the corpora of all parts."""
+    files = [paths.part_index(part).with_name(REPORT) for part in PARTS]
+    return pd.concat(
+        [pd.read_csv(file, keep_default_na=False) for file in files], ignore_index=True
+    )

@@ -12,6 +12,7 @@ from ..project.params import load
 from ..project.paths import profile_paths
 from ..project.vocabulary import IN_THE_WILD, MISSING
 from .counts import CLASSES, compare, load_published
+from .index import read_report
 from .leakage import leakage
 
 HEADS = {
@@ -44,7 +45,7 @@ def write_counts(profile: str) -> None:
     paths = profile_paths(profile)
     miniature = profile in params.miniatures
     index = pd.read_parquet(paths.index)
-    report = pd.read_csv(paths.index.with_name("report.csv"), keep_default_na=False)
+    report = read_report(paths)
     tables = {
         "table1": table1(index, pd.read_csv(paths.samples / "summary.csv")),
         "table2": table2(index, sampled_frames(index, paths.crops)),

@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
-from ..crops.store import CropStore
+from ..crops.store import CropStore, list_parts
 from ..project.closure import code_digest
 from ..project.files import replacing
 from ..project.params import Predict, load
@@ -117,6 +117,14 @@ def write_predictions(
     _write(file, schema, tables())
 
 
+def test_loader(
+    store: CropStore, rows: pd.DataFrame, manifest: Manifest, options: Predict
+) -> DataLoader:
+    """Make the loader of the crops of ``rows`` as the weights of ``manifest`` see them."""
+    crops = CropDataset(store, positions(store, rows), manifest.transform, rows["label"])
+    return evaluation_loader(crops, options.batch_size, options.workers)
+
+
 def predict_set(
     detector: Detector,
     store: CropStore,
@@ -136,8 +144,7 @@ def predict_set(
     parts = [file.with_suffix(f".{rank}.parquet") for rank in range(fabric.world_size)]
     numbers = np.array_split(np.arange(len(rows)), fabric.world_size)
     own_rows = rows.iloc[numbers[fabric.global_rank]]
-    crops = CropDataset(store, positions(store, own_rows), manifest.transform, own_rows["label"])
-    loader = evaluation_loader(crops, options.batch_size, options.workers)
+    loader = test_loader(store, own_rows, manifest, options)
     batches = probability_batches(detector, loader, fabric, f"predict {file.stem}")
     write_predictions(parts[fabric.global_rank], own_rows, batches, manifest.classes)
     fabric.barrier()
@@ -174,11 +181,10 @@ def predictions_scratch(paths: Paths, variant: str, seed: int, options: Predict)
     Its name depends on the weights, the code, the index, the crops and the precision.
     """
     weights = file_digest(paths.weights(variant, seed) / "model.safetensors")
-    parts = [(part.name, part.stat()) for part in sorted(paths.crops.glob("*.arrow"))]
-    crops = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in parts]
+    parts = list_parts(paths.crops)[["part", "bytes", "stamp"]].to_csv(index=False)
     code = code_digest(predict_row)
     index = file_digest(paths.index)
-    return paths.scratch(fingerprint(weights, code, index, options.precision, crops))
+    return paths.scratch(fingerprint(weights, code, index, options.precision, parts))
 
 
 def _write(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

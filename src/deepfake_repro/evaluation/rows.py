@@ -34,20 +34,20 @@ def score(profile: str, variant: str, seed: int) -> None:
             f"no predictions in {source}: run dvc repro predict@{profile}-{variant}-{seed} first"
         )
     test_files = [file for file in files if file.stem != VALIDATION]
-    index = pd.read_parquet(paths.index, columns=["video_id", *SOURCE_COLUMNS])
+    index = pd.read_parquet(paths.index)
     videos = with_sources(_video_scores(test_files), index)
-    row = table_row(videos, _unscored(paths.index, videos), options.threshold)
+    row = table_row(videos, unscored_videos(index, videos), options.threshold)
     if method_of(variant) == SBI:
         row["own_protocol"] = sbi_protocol(
             _video_scores(test_files, "frame_max"), options.threshold
         )
     out = paths.runs / f"{variant}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "scores.json", row)
-    _write_json(out / "summary.json", summary(row))
-    _write_csv(out / "videos.csv", videos)
-    _write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
-    _write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
+    write_json(out / "scores.json", row)
+    write_json(out / "summary.json", summary(row))
+    write_csv(out / "videos.csv", videos)
+    write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
+    write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
     weights = paths.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
@@ -69,17 +69,17 @@ def _video_scores(files: list[Path], reduce: str = "mean") -> pd.DataFrame:
     return pd.concat(parts).sort_values("video_id", ignore_index=True)
 
 
-def _unscored(index_file: Path, videos: pd.DataFrame) -> dict[str, int]:
-    """Count per corpus the test videos that have no crop and hence no score."""
-    listed = pd.read_parquet(index_file, columns=["video_id", "dataset", "split"])
-    missing = listed[(listed["split"] == "test") & ~listed["video_id"].isin(videos["video_id"])]
+def unscored_videos(index: pd.DataFrame, videos: pd.DataFrame) -> dict[str, int]:
+    """Count per corpus the test videos of the index that have no crop and hence no score."""
+    missing = index[(index["split"] == "test") & ~index["video_id"].isin(videos["video_id"])]
     return missing["dataset"].value_counts().sort_index().to_dict()
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write fractions with four decimals, the same bytes on every system."""
     table.round(4).to_csv(path, index=False, lineterminator="\n")
 
 
-def _write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict) -> None:
+    """Write results as indented JSON."""
     path.write_text(json.dumps(content, indent=2) + "\n")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
+from ..crops.store import CropStore
 from ..project.params import load
 from ..project.paths import profile_paths
 from . import deepfakebench, gend
@@ -106,7 +107,7 @@ def write_frames(crops: Path, folders: Mapping[str, str], out: Path) -> dict[str
 
 def _images(crops: Path, video_ids: Container[str]) -> Iterator[tuple[str, bytes]]:
     """Yield (video id, image bytes) of the crops of some videos, in the order of the store."""
-    parts = sorted(crops.glob("*.arrow"))
+    parts = CropStore(crops).paths
     if not parts:
         raise FileNotFoundError(f"{crops}: no crops here; run the crops stage first")
     for part in parts:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from .params import read_yaml, root
+from .vocabulary import TRAINING_CORPORA
 
+TRAINING, UNSEEN = "training", "unseen"
+PARTS = (TRAINING, UNSEEN)
+"""Parts of a profile's corpora, each indexed and cropped by stages of its own: training depends on
+the first alone. A test corpus of your own is a part, too, under its name."""
+FOR_TRAINING = (*TRAINING_CORPORA, "vggface2")
+"""Corpora of the first part: Section 4.1's five, and FSFM's own for pre-training."""
+OWN_CORPORA = "data/own_corpora.yaml"
 ASSETS = "data/assets"
 """Folder of the demo's licensed assets, relative to the root."""
 
@@ -25,13 +34,41 @@ class Paths:
 
     @property
     def index(self) -> Path:
-        """Index table with one row per video or face sequence."""
-        return self.base / "data" / "index" / self.profile / "index.parquet"
+        """Index with one row per video or face sequence: a Parquet file per part, read as one."""
+        return self.base / "data" / "index" / self.profile
 
     @property
     def crops(self) -> Path:
-        """Crop store and ``skipped.csv``."""
+        """Crop store of all parts."""
         return self.base / "data" / "crops" / self.profile
+
+    def part_index(self, part: str) -> Path:
+        """Return the index of one part, or of one test corpus of your own."""
+        folder = self.index if part in PARTS else self._own / "index"
+        return folder / part / "index.parquet"
+
+    def part_crops(self, part: str) -> Path:
+        """Return the crop store of one part, or of one test corpus of your own."""
+        folder = self.crops if part in PARTS else self._own / "crops"
+        return folder / part
+
+    @property
+    def _own(self) -> Path:
+        return self.base / "data" / "own" / self.profile
+
+    @property
+    def training_index(self) -> Path:
+        """Index of the corpora that training needs."""
+        return self.part_index(TRAINING)
+
+    @property
+    def training_crops(self) -> Path:
+        """Crop store of the corpora that training needs."""
+        return self.part_crops(TRAINING)
+
+    def own_results(self, variant: str, seed: int) -> Path:
+        """Return the folder with a run's results on test corpora of your own, one per corpus."""
+        return self.runs / f"{variant}-{seed}" / "own"
 
     @property
     def samples(self) -> Path:
@@ -79,6 +116,34 @@ class Paths:
 def profile_paths(profile: str) -> Paths:
     """Return the paths of a profile in this checkout."""
     return Paths(profile, root())
+
+
+def part_roots(paths: Paths, part: str) -> dict[str, Path]:
+    """Return the folder of each corpus in a part; of a corpus of your own, its folder."""
+    if part not in PARTS:
+        return {part: own_corpora(paths.base)[part]}
+    wanted = part == TRAINING
+    roots = corpus_roots(paths.roots)
+    return {
+        corpus: folder for corpus, folder in roots.items() if (corpus in FOR_TRAINING) == wanted
+    }
+
+
+def own_corpora(base: Path) -> dict[str, Path]:
+    """Read name -> folder of the test corpora of your own; ``ValueError`` names a wrong line."""
+    file = base / OWN_CORPORA
+    content = read_yaml(file)
+    entries = content.get("own") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"{OWN_CORPORA}: missing key 'own' with lines '- {{name: …, root: …}}'")
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != {"name", "root"}:
+            raise ValueError(f"{OWN_CORPORA}: {entry!r} must have the keys name and root")
+        if not re.fullmatch(r"[a-z0-9_]+", str(entry["name"])) or entry["name"] in PARTS:
+            raise ValueError(
+                f"{OWN_CORPORA}: name {entry['name']!r} must be lower-case letters, digits and _"
+            )
+    return {entry["name"]: base / entry["root"] for entry in entries}
 
 
 def corpus_roots(file: Path) -> dict[str, Path]:

@@ -231,7 +231,7 @@ def _fit_embeddings(
     paths: Paths, detector: Detector, transform: Transform, batch_size: int
 ) -> dict[str, Any]:
     """Fit the Gaussian to training crops; add quantiles of the distances of validation crops."""
-    store = CropStore(paths.crops)
+    store = CropStore(paths.training_crops)
     by_split = {}
     for split in ("train", "validation"):
         rows = pd.read_parquet(paths.samples / f"{split}.parquet")

@@ -58,7 +58,7 @@ def crop_datasets(
     Triplets are over its classes, or over real/fake if ``recipe.triplet_labels`` says so.
     Validation crops are shuffled once, so that each batch has triplets.
     """
-    store = CropStore(paths.crops)
+    store = CropStore(paths.training_crops)
     triplet_scheme = row.labels if recipe.triplet_labels == "attribution" else "binary"
 
     def dataset(rows: pd.DataFrame, transform: Transform) -> CropDataset:

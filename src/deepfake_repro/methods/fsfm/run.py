@@ -44,10 +44,12 @@ def real_crops(paths: Paths, options: Profile) -> pd.DataFrame:
 
     They are those of the training sample, or all of a corpus.
     """
-    index = pd.read_parquet(paths.index)
+    index = pd.read_parquet(paths.training_index)
     if options.pretrain.faces == "sample":
         return real_training_faces(pd.read_parquet(paths.samples / "train.parquet"), index)
-    return real_faces_of(options.pretrain.faces, CropStore(paths.crops).table(CROP_KEY), index)
+    return real_faces_of(
+        options.pretrain.faces, CropStore(paths.training_crops).table(CROP_KEY), index
+    )
 
 
 def start_network(
@@ -74,7 +76,7 @@ def face_dataset(
     """Make the dataset of the crops of ``rows``; the face mesh finds their regions now."""
     mesh = FaceMesh(paths.base / ASSETS / "face_landmarks.tflite")
     return RealFaces(
-        CropStore(paths.crops),
+        CropStore(paths.training_crops),
         rows,
         LandmarkParser(mesh, options.crops.margin),
         options.train.augmentation,
@@ -95,7 +97,7 @@ def build_loader(faces: RealFaces, options: Profile, fabric: Fabric) -> DataLoad
 
 def input_files(paths: Paths) -> list[Path]:
     """List what a run is trained from."""
-    return [paths.samples / "train.parquet", paths.index]
+    return [paths.samples / "train.parquet", paths.training_index]
 
 
 def scratch_path(paths: Paths, options: Profile) -> Path:
@@ -116,7 +118,7 @@ def pretrain_profile(profile: str) -> TrainingResult:
     options = load().profile(profile)
     fabric = launch_fabric(options.pretrain.precision)
     rows = real_crops(paths, options)
-    online, norm = start_network(options, CropStore(paths.crops), rows)
+    online, norm = start_network(options, CropStore(paths.training_crops), rows)
     faces = face_dataset(paths, options, rows, online.patch, norm)
     return pretrain(
         online,

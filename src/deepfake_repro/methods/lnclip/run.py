@@ -45,7 +45,7 @@ def start_detector(recipe: LnClip, seed: int) -> tuple[Detector, Normalisation]:
 def training_rows(paths: Paths, recipe: LnClip, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """List the crops to train on, as ``lnclip.sources`` chooses, and the source video of each."""
     rows = pd.read_parquet(paths.samples / "train.parquet")
-    sources = source_videos(rows, pd.read_parquet(paths.index))
+    sources = source_videos(rows, pd.read_parquet(paths.training_index))
     chosen = choose_sources(rows["label"].to_numpy(), sources, recipe.sources, seed)
     return rows[chosen], sources[chosen]
 
@@ -77,7 +77,7 @@ def paired_batches(
 
 def crop_dataset(paths: Paths, rows: pd.DataFrame, transform: Transform) -> CropDataset:
     """Make the dataset of the crops of ``rows`` with their labels."""
-    store = CropStore(paths.crops)
+    store = CropStore(paths.training_crops)
     return CropDataset(store, positions(store, rows), transform, rows["label"])
 
 
@@ -106,7 +106,7 @@ def scratch_path(paths: Paths, recipe: LnClip, seed: int) -> Path:
 
     Workers do not count: a run may resume on other devices.
     """
-    digests = [file_digest(path) for path in (*input_files(paths), paths.index)]
+    digests = [file_digest(path) for path in (*input_files(paths), paths.training_index)]
     return paths.scratch(
         fingerprint(replace(recipe, workers=0), seed, code_digest(train_row), *digests)
     )

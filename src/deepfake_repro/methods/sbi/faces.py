@@ -77,11 +77,13 @@ def landmarks(profile: str) -> None:
     """Write the landmarks of SBI's real crops, found by ``workers()`` processes."""
     options = load().profile(profile)
     paths = profile_paths(profile)
-    index = pd.read_parquet(paths.index, columns=["video_id", "split"])
+    index = pd.read_parquet(paths.training_index, columns=["video_id", "split"])
     tables = [sampled_faces(paths, index, table, options.sbi) for table in SPLITS]
     rows = pd.concat(tables, ignore_index=True)
     mesh = FaceMesh(paths.base / ASSETS / "face_landmarks.tflite")
-    points = crop_points(CropStore(paths.crops), rows, mesh, options.crops.margin, workers())
+    points = crop_points(
+        CropStore(paths.training_crops), rows, mesh, options.crops.margin, workers()
+    )
     paths.landmarks.parent.mkdir(parents=True, exist_ok=True)
     points.to_parquet(paths.landmarks, index=False)
     print(f"landmarks of {len(points)} real crops of {rows['video_id'].nunique()} videos")

@@ -33,8 +33,8 @@ from .recipe import Task, train_sbi
 
 def face_datasets(paths: Paths, recipe: Sbi) -> tuple[RealCrops, RealCrops]:
     """Make the datasets of real training and validation crops with their landmarks."""
-    store = CropStore(paths.crops)
-    index = pd.read_parquet(paths.index)
+    store = CropStore(paths.training_crops)
+    index = pd.read_parquet(paths.training_index)
     points = pd.read_parquet(paths.landmarks)
     train, validation = (
         RealCrops(store, sampled_faces(paths, index, table, recipe), points, recipe.blend)
