@@ -183,6 +183,10 @@ def _add_notebook_commands(commands: _Commands) -> None:
 
 
 def _add_operations(commands: _Commands) -> None:
+    repro = commands.add("repro", _repro, "run the pipeline, several rows at a time")
+    repro.add_argument(
+        "--jobs", type=int, help="tasks at a time; default: one per core, one on a GPU machine"
+    )
     plan = commands.add_for_profile(
         "plan", _plan, "estimate hours, disk and memory of a profile before it runs"
     )
@@ -317,6 +321,12 @@ def _html(chosen: argparse.Namespace) -> None:
     from .report.page import write_report
 
     write_report(chosen.profile)
+
+
+def _repro(chosen: argparse.Namespace) -> int:
+    from .operations.parallel import run_pipeline
+
+    return run_pipeline(root(), chosen.jobs)
 
 
 def _study(chosen: argparse.Namespace) -> None:

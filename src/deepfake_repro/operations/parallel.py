@@ -1,0 +1,165 @@
+"""``dvc repro`` with several stages at a time: rows of Table 3 do not wait for each other.
+
+DVC itself runs one stage after another. Here each worker calls ``dvc repro`` for the stages of one
+task, all in this checkout; DVC's own locks keep ``dvc.lock`` whole. The results are those of
+``dvc repro``, because a stage computes with the threads of its profile, whatever runs beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+Graph = Mapping[str, set[str]]
+"""Stage -> the stages whose outputs it needs."""
+
+
+@dataclass
+class Task:
+    """Stages that one call of DVC runs, and the tasks that must come before."""
+
+    stages: list[str]
+    needs: set[str]
+
+
+TAIL = 30
+"""Lines of a failed task that are shown."""
+PATIENCE = 15.0
+"""Seconds between two lines that say what is running."""
+
+
+def run_pipeline(base: Path, jobs: int | None = None) -> int:
+    """Run all stages that are not up to date, ``jobs`` tasks at a time; return the exit code.
+
+    By default as many as there are cores, or one on a machine with a GPU. A task that fails stops
+    only the tasks that need it.
+    """
+    if not _dvc(base, "status", "--quiet").returncode:
+        print("Data and pipelines are up to date.")
+        return 0
+    graph = read_graph(_dvc(base, "dag", "--dot").stdout)
+    tasks = as_tasks(graph)
+    run = _Run(base, tasks)
+    failed = run_tasks(tasks, run.task, jobs or default_jobs(), run.watch)
+    for name in failed:
+        print(f"failed or not run: {name}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def default_jobs() -> int:
+    """Return the number of cores, or 1 on a machine with a GPU, which one row fills."""
+    has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))
+    return 1 if has_gpu else os.cpu_count() or 1
+
+
+def read_graph(dot: str) -> dict[str, set[str]]:
+    """Read the output of ``dvc dag --dot``: stage -> the stages that it needs."""
+    graph: dict[str, set[str]] = {name: set() for name in re.findall(r'^"([^"]+)";$', dot, re.M)}
+    for needed, stage in re.findall(r'^"([^"]+)" -> "([^"]+)";$', dot, re.M):
+        graph[stage].add(needed)
+    return graph
+
+
+def as_tasks(graph: Graph) -> dict[str, Task]:
+    """Group the stages of each row and seed: one call of DVC trains, predicts and scores it.
+
+    Returns name of the task -> its stages in order, and the tasks that it needs.
+    """
+    tasks: dict[str, Task] = {}
+    for stage in TopologicalSorter(graph).static_order():
+        tasks.setdefault(_task_of(stage), Task([], set())).stages.append(stage)
+    for name, task in tasks.items():
+        needed = {_task_of(other) for stage in task.stages for other in graph[stage]}
+        task.needs |= needed - {name}
+    return tasks
+
+
+def _task_of(stage: str) -> str:
+    """Return ``demo-fsfm_ba-0`` for ``train@demo-fsfm_ba-0``, and other stages as they are."""
+    row = re.fullmatch(r"\w+@(\w+-\w+-\d+)", stage)
+    return row[1] if row else stage
+
+
+def run_tasks(
+    tasks: Mapping[str, Task], run: Callable[[str], bool], jobs: int, watch: Callable[[], None]
+) -> list[str]:
+    """Call ``run`` with each task, ``jobs`` at a time, once the tasks that it needs have succeeded.
+
+    ``run`` returns whether the task succeeded; ``watch`` is called now and then. Returns the tasks
+    that failed or were not run because of that.
+    """
+    sorter = TopologicalSorter({name: task.needs for name, task in tasks.items()})
+    sorter.prepare()
+    failed: set[str] = set()
+    running: dict[Future[bool], str] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                if tasks[name].needs & failed:
+                    failed.add(name)
+                    sorter.done(name)
+                else:
+                    running[pool.submit(run, name)] = name
+            finished, _ = wait(running, timeout=PATIENCE, return_when=FIRST_COMPLETED)
+            for future in finished:
+                name = running.pop(future)
+                if not future.result():
+                    failed.add(name)
+                sorter.done(name)
+            watch()
+    return [name for name in tasks if name in failed]
+
+
+@dataclass
+class _Run:
+    """Runs tasks in a checkout and prints what is done, what is running and the time left."""
+
+    base: Path
+    tasks: Mapping[str, Task]
+    begun: dict[str, float] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    start: float = field(default_factory=time.monotonic)
+    said: float = 0.0
+
+    def task(self, name: str) -> bool:
+        """Run the stages of a task by ``dvc repro``; on failure print the end of its output."""
+        self.begun[name] = time.monotonic()
+        stages = self.tasks[name].stages
+        result = _dvc(self.base, "--wait-for-lock", "repro", "--single-item", *stages)
+        seconds = time.monotonic() - self.begun.pop(name)
+        self.done.append(name)
+        count = f"[{len(self.done)}/{len(self.tasks)}]"
+        if result.returncode:
+            lines = (result.stdout + result.stderr).splitlines()[-TAIL:]
+            print("\n".join([f"{count} {name} FAILED:", *lines]), file=sys.stderr, flush=True)
+        else:
+            print(f"{count} {name}: {seconds:.0f} s", flush=True)
+        return not result.returncode
+
+    def watch(self) -> None:
+        """Print the running tasks, at most every ``PATIENCE`` seconds."""
+        now = time.monotonic()
+        if self.begun and now - self.said >= PATIENCE:
+            self.said = now
+            running = ", ".join(
+                f"{name} ({now - began:.0f} s)" for name, began in self.begun.items()
+            )
+            print(f"running since {now - self.start:.0f} s: {running}", flush=True)
+
+
+def _dvc(base: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=base,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
