@@ -42,10 +42,10 @@ def run_pipeline(base: Path, jobs: int | None = None) -> int:
     By default as many as there are cores, or one on a machine with a GPU. A task that fails stops
     only the tasks that need it.
     """
-    if not _dvc(base, "status", "--quiet").returncode:
+    if not dvc(base, "status", "--quiet").returncode:
         print("Data and pipelines are up to date.")
         return 0
-    graph = read_graph(_dvc(base, "dag", "--dot").stdout)
+    graph = read_graph(dvc(base, "dag", "--dot").stdout)
     tasks = as_tasks(graph)
     run = _Run(base, tasks)
     failed = run_tasks(tasks, run.task, jobs or default_jobs(), run.watch)
@@ -133,7 +133,7 @@ class _Run:
         """Run the stages of a task by ``dvc repro``; on failure print the end of its output."""
         self.begun[name] = time.monotonic()
         stages = self.tasks[name].stages
-        result = _dvc(self.base, "--wait-for-lock", "repro", "--single-item", *stages)
+        result = dvc(self.base, "--wait-for-lock", "repro", "--single-item", *stages)
         seconds = time.monotonic() - self.begun.pop(name)
         self.done.append(name)
         count = f"[{len(self.done)}/{len(self.tasks)}]"
@@ -155,7 +155,8 @@ class _Run:
             print(f"running since {now - self.start:.0f} s: {running}", flush=True)
 
 
-def _dvc(base: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def dvc(base: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run DVC in ``base`` and return its exit code and output."""
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=base,

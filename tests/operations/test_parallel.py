@@ -1,0 +1,106 @@
+"""Tests that several stages run at a time, each after those that it needs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from deepfake_repro.operations import parallel
+from deepfake_repro.operations.parallel import Task, as_tasks, read_graph, run_tasks
+
+DOT = """strict digraph {
+"code";
+"crops@demo-training";
+"train@demo-fsfm_ba-0";
+"predict@demo-fsfm_ba-0";
+"train_sbi@demo-sbi-0";
+"report@demo";
+"code" -> "crops@demo-training";
+"crops@demo-training" -> "train@demo-fsfm_ba-0";
+"crops@demo-training" -> "train_sbi@demo-sbi-0";
+"train@demo-fsfm_ba-0" -> "predict@demo-fsfm_ba-0";
+"predict@demo-fsfm_ba-0" -> "report@demo";
+"train_sbi@demo-sbi-0" -> "report@demo";
+}
+"""
+TASKS = as_tasks(read_graph(DOT))
+
+
+def test_the_stages_of_a_row_and_seed_are_one_task_in_their_order() -> None:
+    assert TASKS["demo-fsfm_ba-0"] == Task(
+        ["train@demo-fsfm_ba-0", "predict@demo-fsfm_ba-0"], {"crops@demo-training"}
+    )
+    assert TASKS["report@demo"].needs == {"demo-fsfm_ba-0", "demo-sbi-0"}
+    assert sorted(stage for task in TASKS.values() for stage in task.stages) == sorted(
+        read_graph(DOT)
+    )
+
+
+def test_a_task_runs_after_those_it_needs_and_beside_others() -> None:
+    finished: list[str] = []
+    together = threading.Barrier(2, timeout=30)  # breaks unless both rows run at once
+
+    def run(name: str) -> bool:
+        assert TASKS[name].needs <= set(finished)
+        if name.startswith("demo-"):
+            together.wait()
+        finished.append(name)
+        return True
+
+    assert run_tasks(TASKS, run, 2, lambda: None) == []
+    assert sorted(finished) == sorted(TASKS)
+
+
+def test_never_more_tasks_at_a_time_than_jobs() -> None:
+    running: set[str] = set()
+
+    def run(name: str) -> bool:
+        running.add(name)
+        assert len(running) == 1
+        running.discard(name)
+        return True
+
+    run_tasks(TASKS, run, 1, lambda: None)
+
+
+def test_a_failure_stops_only_what_needs_it() -> None:
+    ran: list[str] = []
+
+    def run(name: str) -> bool:
+        ran.append(name)
+        return name != "demo-sbi-0"
+
+    assert run_tasks(TASKS, run, 1, lambda: None) == ["demo-sbi-0", "report@demo"]
+    assert "demo-fsfm_ba-0" in ran and "report@demo" not in ran
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A DVC project of two independent stages and a third one; ``b`` fails while it has no
+    input.
+    """
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n"
+        "  a: {cmd: echo a > a.txt, outs: [a.txt]}\n"
+        "  b: {cmd: cat input > b.txt, outs: [b.txt]}\n"
+        "  c: {cmd: cat a.txt b.txt > c.txt, deps: [a.txt, b.txt], outs: [c.txt]}\n"
+    )
+    parallel.dvc(tmp_path, "init", "--no-scm", "--quiet")
+    return tmp_path
+
+
+def test_what_failed_is_named_with_its_output_and_the_next_run_does_only_the_rest(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parallel.run_pipeline(project, 2) == 1
+    printed = capsys.readouterr()
+    assert "b FAILED:" in printed.err and "cat: input" in printed.err
+    assert "failed or not run: c" in printed.err and "a: " in printed.out
+    (project / "input").write_text("b\n")
+    assert parallel.run_pipeline(project, 2) == 0
+    assert (project / "c.txt").read_text() == "a\nb\n"
+    capsys.readouterr()
+    assert parallel.run_pipeline(project) == 0
+    assert capsys.readouterr().out == "Data and pipelines are up to date.\n"
