@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.cli import main
+from deepfake_repro.project.vocabulary import TRAINING_CORPORA
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,7 +51,7 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     "command",
     [
-        ("index", "--profile", "bogus"),
+        ("index", "--profile", "bogus", "--part", "training"),
         ("score-row", "bogus", "fsfm", "0"),
         ("counts", "--profile", "bogus"),
         ("train", "bogus", "fsfm", "0"),
@@ -76,7 +77,7 @@ def test_unknown_miniature(checkout: Path, complaint) -> None:
 
 
 def test_missing_roots_file(checkout: Path, complaint) -> None:
-    line = complaint("index", "--profile", "paper")
+    line = complaint("index", "--profile", "paper", "--part", "training")
     assert (
         "paper.yaml not found" in line
         and str(checkout / "data" / "corpora") in line
@@ -86,7 +87,7 @@ def test_missing_roots_file(checkout: Path, complaint) -> None:
 
 def test_root_that_does_not_exist(checkout: Path, complaint) -> None:
     roots(checkout, "celebdf2: nowhere")
-    line = complaint("index", "--profile", "paper")
+    line = complaint("index", "--profile", "paper", "--part", "training")
     assert (
         "celebdf2: root" in line and "nowhere' is not a folder; give the official download" in line
     )
@@ -94,7 +95,7 @@ def test_root_that_does_not_exist(checkout: Path, complaint) -> None:
 
 def test_unknown_corpus(checkout: Path, complaint) -> None:
     roots(checkout, "celebdf3: here")
-    line = complaint("index", "--profile", "paper")
+    line = complaint("index", "--profile", "paper", "--part", "unseen")
     assert "unknown corpus 'celebdf3': write 'celebdf2' in the roots file" in line
 
 
@@ -115,7 +116,8 @@ def test_unknown_corpus(checkout: Path, complaint) -> None:
 def test_empty_corpus_folder(checkout: Path, complaint, corpus: str) -> None:
     (checkout / "data" / "corpora" / "empty").mkdir(parents=True)
     roots(checkout, f"{corpus}: empty")
-    line = complaint("index", "--profile", "paper")
+    part = "training" if corpus in TRAINING_CORPORA else "unseen"
+    line = complaint("index", "--profile", "paper", "--part", part)
     assert corpus in line and "empty" in line
     assert not (checkout / "data" / "index").exists()
 
@@ -138,14 +140,14 @@ def test_one_broken_corpus_beside_a_good_one(
 def test_missing_metadata(checkout: Path, complaint) -> None:
     (checkout / "data" / "corpora" / "cdf" / "Celeb-synthesis").mkdir(parents=True)
     roots(checkout, "celebdf2: cdf")
-    line = complaint("index", "--profile", "paper")
+    line = complaint("index", "--profile", "paper", "--part", "training")
     assert "celebdf2: 'List_of_testing_videos.txt' is missing; it decides the test split" in line
 
 
 def test_wrong_key_in_params(checkout: Path, complaint) -> None:
     text = (checkout / "params.yaml").read_text()
     (checkout / "params.yaml").write_text(text.replace("  seeds: [0]", "  seed: [0]"))
-    assert "unknown key run.seed;" in complaint("index", "--profile", "demo")
+    assert "unknown key run.seed;" in complaint("index", "--profile", "demo", "--part", "training")
 
 
 def test_score_without_predictions_says_which_stage_makes_them(checkout: Path, complaint) -> None:
@@ -155,14 +157,14 @@ def test_score_without_predictions_says_which_stage_makes_them(checkout: Path, c
 
 
 def test_audit_before_its_inputs_exist_names_the_missing_file(checkout: Path, complaint) -> None:
-    assert "data/index/demo/index.parquet" in complaint("audit", "--profile", "demo")
+    assert "data/index/demo" in complaint("audit", "--profile", "demo")
 
 
 @pytest.mark.parametrize("command", [("counts",), ("export", "--format", "gend", "--out", "new")])
 def test_before_the_index_exists_its_file_is_named(
     checkout: Path, complaint, command: tuple[str, ...]
 ) -> None:
-    assert "data/index/demo/index.parquet" in complaint(*command, "--profile", "demo")
+    assert "data/index/demo" in complaint(*command, "--profile", "demo")
     assert not (checkout / "new").exists() and not (checkout / "results").exists()
 
 
@@ -178,11 +180,8 @@ def test_import_of_what_is_no_dataset_json(checkout: Path, complaint) -> None:
     assert not (checkout / "manifest.csv").exists()
 
 
-def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, capsys) -> None:
-    """A Celeb-DF of three videos, everything else without root: nothing stops, and every corpus
-    says why.
-    """
-    shutil.copytree(ROOT / "results" / "published", checkout / "results" / "published")
+def test_index_prints_what_was_found(checkout: Path, capsys) -> None:
+    """A Celeb-DF of three videos, everything else without root: nothing stops."""
     root = checkout / "data" / "corpora" / "cdf"
     for name in (
         "Celeb-real/id0_0000.mp4",
@@ -195,29 +194,17 @@ def test_index_prints_what_was_found_beside_the_papers_counts(checkout: Path, ca
         "1 YouTube-real/00000.mp4\n1 YouTube-real/00001.mp4"
     )
     roots(checkout, "celebdf2: cdf")
-    assert main(["index", "--profile", "paper"]) == 0
-    rows = {
-        tuple(line.split()[:3]): line.split()[3:]
-        for line in capsys.readouterr().out.splitlines()
-        if line.strip()
-    }
-    assert rows["celebdf2", "test", "all"][:6] == ["1", "—", "—", "518", "518", "-517"]
-    assert rows["celebdf2", "all", "all"][:6] == ["3", "1", "0", "6529", "6528", "-6525"]
-    assert rows["dfdc", "all", "all"] == [
-        "—",
-        "—",
-        "—",
-        "128154",
-        "128154",
-        "—",
-        *["not", "run:", "no", "root", "given"],
-    ]
-    assert rows["itw", "test", "real"][:6] == ["—", "—", "—", "—", "402", "—"]
+    assert main(["index", "--profile", "paper", "--part", "training"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["celebdf2", "test", "1", "0"] in [line[:4] for line in lines]
+    assert ["celebdf2", "train", "1", "1"] in [line[:4] for line in lines]
+    index = pd.read_parquet(checkout / "data" / "index" / "paper" / "training")
+    assert index["split"].value_counts().to_dict() == {"train": 2, "test": 1}
 
 
 def test_outside_a_checkout(tmp_path: Path, complaint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    line = complaint("index", "--profile", "demo")
+    line = complaint("index", "--profile", "demo", "--part", "training")
     assert "no dvc.yaml in or above" in line and "run this inside the repository" in line
 
 
@@ -252,9 +239,7 @@ def test_as_a_module(checkout: Path) -> None:
 
 
 def test_cheap_commands_do_not_load_torch() -> None:
-    code = (
-        "import sys; from deepfake_repro.cli import main; main(['index', '--profile', 'bogus']); "
-    )
+    code = "import sys; from deepfake_repro.cli import main; main(['index', '--profile', 'bogus', '--part', 'unseen']); "
     result = subprocess.run(
         [sys.executable, "-c", code + "print('torch' in sys.modules)"],
         cwd=ROOT,

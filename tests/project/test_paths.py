@@ -83,7 +83,8 @@ def test_places_outside_a_checkout_say_so(tmp_path: Path, monkeypatch: pytest.Mo
 def declared_outputs(profile: str) -> set[Path]:
     """Outputs, metrics and plots of ``dvc.yaml`` for one profile, variant fsfm and seed 0."""
     text = (ROOT / "dvc.yaml").read_text()
-    for name, value in {"": profile, ".profile": profile, ".variant": "fsfm", ".seed": "0"}.items():
+    values = {"": profile, ".profile": profile, ".variant": "fsfm", ".seed": "0"}
+    for name, value in {**values, ".part": "training"}.items():
         text = text.replace(f"${{item{name}}}", value)
     bodies = [
         stage.get("do", stage)
@@ -102,8 +103,8 @@ def test_places_agree_with_the_outputs_in_dvc_yaml() -> None:
     outputs, paths = declared_outputs("demo"), Paths("demo", Path())
     assert {
         paths.roots,
-        paths.index.parent,
-        paths.crops,
+        paths.training_index.parent,
+        paths.training_crops,
         paths.samples,
         paths.report,
         paths.weights("fsfm", 0),

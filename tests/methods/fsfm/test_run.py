@@ -23,7 +23,7 @@ def test_fp16_is_refused_in_one_line() -> None:
 
 def test_the_scratch_folder_is_the_same_on_any_number_of_devices(tmp_path: Path) -> None:
     paths, options = Paths("demo", tmp_path), params.load(ROOT / "params.yaml").profile("demo")
-    for file in (paths.samples / "train.parquet", paths.index):
+    for file in (paths.samples / "train.parquet", paths.training_index):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"rows")
     one = scratch_path(paths, options)
