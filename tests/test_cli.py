@@ -239,7 +239,10 @@ def test_as_a_module(checkout: Path) -> None:
 
 
 def test_cheap_commands_do_not_load_torch() -> None:
-    code = "import sys; from deepfake_repro.cli import main; main(['index', '--profile', 'bogus', '--part', 'unseen']); "
+    code = (
+        "import sys; from deepfake_repro.cli import main; "
+        "main(['index', '--profile', 'bogus', '--part', 'unseen']); "
+    )
     result = subprocess.run(
         [sys.executable, "-c", code + "print('torch' in sys.modules)"],
         cwd=ROOT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from deepfake_repro.project import params
 from support.clones import clone, dvc
 
+ROOT = Path(__file__).resolve().parents[2]
 UP_TO_DATE = "Data and pipelines are up to date."
 pytestmark = pytest.mark.pipeline
 
@@ -65,6 +68,55 @@ def test_the_guard_notices_a_changed_margin(fresh: Path) -> None:
     assert changed == {"train@demo-fsfm_ba-0"}
 
 
+def would_run(folder: Path) -> set[str]:
+    """The stages that ``dvc repro`` would run, without running them."""
+    result = dvc(folder, "repro", "--dry", "--allow-missing")
+    assert result.returncode == 0, result.stderr[-2000:]
+    return set(re.findall(r"^Running stage '(.+)'", result.stdout, re.M))
+
+
+def test_a_test_corpus_of_ones_own_trains_and_predicts_nothing_else(
+    fresh: Path, tmp_path: Path
+) -> None:
+    for name in ("real/a.mp4", "fake/b.mp4"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True)
+        (tmp_path / "mine" / name).write_bytes(b"any bytes")
+    own = fresh / "data" / "own_corpora.yaml"
+    before = own.read_text()
+    own.write_text(f"own:\n- {{name: mine, root: {tmp_path / 'mine'}}}\n")
+    try:
+        stages = would_run(fresh)
+    finally:
+        own.write_text(before)
+    rows = params.load(ROOT / "params.yaml").run.variants
+    assert stages - {"report@demo"} == {
+        "index_own@demo-corpus0",
+        "crops_own@demo-corpus0",
+        *(f"score_own@demo-{row}-0-corpus0" for row in rows),
+    }
+
+
+def test_a_function_that_no_row_names_runs_nothing(fresh: Path) -> None:
+    """A new entry of the registry of losses changes the code of no stage."""
+    losses = fresh / "src" / "deepfake_repro" / "training" / "losses.py"
+    before = losses.read_text()
+    assert '"batch_all": batch_all,' in before
+    losses.write_text(
+        before.replace('"batch_all": batch_all,', '"batch_all": batch_all,\n    "twice": _lift,')
+    )
+    codes = {file: file.read_bytes() for file in (fresh / "results/code").rglob("*.json")}
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "deepfake_repro", "code"],
+            cwd=fresh,
+            env={**os.environ, "PYTHONPATH": "src"},
+            check=True,
+        )
+        assert {file: file.read_bytes() for file in codes} == codes
+    finally:
+        losses.write_text(before)
+
+
 def test_metrics_show_lists_the_averages_of_each_row_in_a_bare_clone(fresh: Path) -> None:
     """Six columns per row; the paper's rows are apart and have the same names."""
     shown = json.loads(dvc(fresh, "metrics", "show", "--json").stdout)[""]["data"]
@@ -109,7 +161,7 @@ def test_a_second_repro_does_nothing(smoke: Path) -> None:
 
 def test_no_person_crosses_from_training_to_test_in_the_index(smoke: Path) -> None:
     """Training, test and validation tables contain videos of their own split only."""
-    index = pd.read_parquet(smoke / "data/index/smoke/index.parquet").set_index("video_id")["split"]
+    index = pd.read_parquet(smoke / "data/index/smoke").set_index("video_id")["split"]
     sample = pd.read_parquet(smoke / "data/samples/smoke/train.parquet")
     scored, validation = (
         pd.read_csv(smoke / f"results/smoke/runs/imagenet-0/{name}.csv")
@@ -131,7 +183,7 @@ def test_provenance_names_the_commit_and_the_inputs(smoke: Path) -> None:
 
 
 EXECUTED = {
-    "index": ("index", "--profile", "smoke"),
+    "index": ("index", "--profile", "smoke", "--part", "training"),
     "counts": ("counts", "--profile", "smoke"),
     "landmarks": ("landmarks", "--profile", "smoke"),
     "audit": ("audit", "--profile", "smoke"),
