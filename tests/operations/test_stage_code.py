@@ -104,13 +104,13 @@ MUTATIONS = {
 }
 """Changes of the code: (file, text, new text)."""
 REACHED = {
-    "p_fake": {"predict", "robustness"},
+    "p_fake": {"predict", "robustness", "score_own"},
     "cross-entropy": TRAINING,
     "best threshold": {"calibrate", "report"},
-    "AUC": {"audit", "report", "robustness", "score"}
+    "AUC": {"audit", "report", "robustness", "score", "score_own"}
     | {name for name in TRAINING if name.startswith(("train_sbi", "train_lnclip"))},
-    "face detector": {"crops", "miniatures"},
-    "scoring stage": {"score"},
+    "face detector": {"crops", "crops_own", "miniatures"},
+    "scoring stage": {"score", "score_own"},
     "sampling": {"sample"},
     "a figure": {"audit", "report"},
 }

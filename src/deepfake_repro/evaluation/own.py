@@ -9,7 +9,7 @@ from ..project.params import load
 from ..project.paths import profile_paths
 from ..training import checkpoints
 from ..training.devices import launch_fabric
-from .metrics import table_row, video_scores
+from .metrics import table_row, video_scores, with_sources
 from .prediction import class_probabilities, crops_of_sets, prediction_table, test_loader
 from .rows import unscored_videos, write_csv, write_json
 
@@ -34,6 +34,7 @@ def score_own(profile: str, variant: str, seed: int, corpus: str) -> None:
     loader = test_loader(store, rows, manifest, options.predict)
     probabilities = class_probabilities(detector, loader, fabric, f"predict {corpus}")
     videos = video_scores(prediction_table(rows, probabilities, manifest.classes))
+    videos = with_sources(videos, index)
     row = table_row(videos, unscored_videos(index, videos), options.scoring.threshold)
     out = paths.own_results(variant, seed)
     out.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from ..project.notebooks import weave
 from ..project.params import load
 from ..project.paths import profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
-from .metrics import SOURCE_COLUMNS, roc, sbi_protocol, table_row, video_scores, with_sources
+from .metrics import roc, sbi_protocol, table_row, video_scores, with_sources
 
 NOTEBOOKS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
 """The notebook that trains the rows of each method."""
