@@ -130,7 +130,7 @@ def test_one_broken_corpus_beside_a_good_one(
         (checkout / "data" / "corpora" / "mine" / name).write_bytes(b"x")
     shutil.copytree(ROOT / "results" / "published", checkout / "results" / "published")
     roots(checkout, "ffpp: nowhere\n  my_test: mine")
-    assert main(["index", "--profile", "paper"]) == 1
+    assert main(["index", "--profile", "paper", "--part", "training"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ffpp: root") and line.endswith("give the official download")
     index = pd.read_parquet(checkout / "data" / "index" / "paper" / "index.parquet")

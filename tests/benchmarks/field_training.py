@@ -81,9 +81,9 @@ def train(
             )
             with torch.autocast(device.type, amp or torch.bfloat16, enabled=amp is not None):
                 embeddings, logits = model(images)
-                loss = torch.nn.functional.cross_entropy(logits, labels) + row.loss.weight * triplets(
-                    embeddings, labels
-                )
+                loss = torch.nn.functional.cross_entropy(
+                    logits, labels
+                ) + row.loss.weight * triplets(embeddings, labels)
             if not math.isfinite(loss.item()):
                 raise ValueError(f"loss is {loss.item()}")
             scaler.scale(loss).backward()

@@ -82,7 +82,7 @@ def stage_codes(
     for stage in STAGES:
         if stage in TRAINING:
             for row in values["run"][TRAINING[stage]]:
-                own = numbers.choosing(shared | set(_texts(values["variants"].get(row, {}))))
+                own = numbers.choosing(shared | set(_texts(values["variants"][row])))
                 codes[f"{stage}/{row}"] = _code_of(base, stage, own, functions)
         else:
             closure = whole if stage in DRAWING_STAGES else numbers
