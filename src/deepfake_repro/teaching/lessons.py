@@ -141,7 +141,7 @@ def separation(
     """Return how often a real and a fake are farther apart than a pair of one class, with its ends.
 
     Arguments as for :func:`pair_distances`; 0.5 means no separation. The ends are those of a 95 %
-    bootstrap interval over videos.
+    bootstrap interval over videos; draws that lack one kind of pair do not count.
     """
     first, second = _pairs_of_two_videos(np.asarray(videos))
     distance = distances(torch.as_tensor(embedding)).numpy()[first, second]
@@ -152,7 +152,8 @@ def separation(
     for _ in range(draws):
         times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[codes]
         weights = times[first] * times[second]
-        drawn.append(roc_auc_score(differs, distance, sample_weight=weights))
+        if weights[differs].any() and weights[~differs].any():
+            drawn.append(roc_auc_score(differs, distance, sample_weight=weights))
     low, high = np.percentile(drawn, LEVEL)
     return float(roc_auc_score(differs, distance)), float(low), float(high)
 
