@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,9 @@ def test_missing_weights_are_told_and_their_random_files_load(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: None)
-    options = derived(tmp_path, TINY).profile("paper")
-    values = rehearsal.start_weights(options, tmp_path, tmp_path)
+    loaded = derived(tmp_path, TINY)
+    options = loaded.profile("paper")
+    values = rehearsal.start_weights(loaded, tmp_path, tmp_path)
     printed = capsys.readouterr().out.splitlines()
     assert set(values) == {
         "paper.start.imagenet",
@@ -89,6 +91,20 @@ def test_missing_weights_are_told_and_their_random_files_load(
         )
 
 
+def test_a_rows_own_start_is_replaced_under_its_own_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: None)
+    own = {"start": "own.safetensors", "architecture": "vit_tiny_patch16_224", "depth": 2}
+    row = replace(PARAMS.variant("fsfm_ba"), backbone=own)
+    loaded = derived(tmp_path, TINY)
+    loaded = replace(loaded, variants={**loaded.variants, "fsfm_ba": row})
+    values = rehearsal.start_weights(loaded, tmp_path, tmp_path)
+    file = tmp_path / values["variants.fsfm_ba.backbone.start"]
+    detector = build_detector(str(own["architecture"]), 2, depth=2)
+    assert checkpoints.load_start(detector, str(file)).mean == (0.5,) * 3
+
+
 def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(rehearsal, "try_to_load_from_cache", lambda repository, file: "here")
     base, clone = tmp_path / "base", tmp_path / "clone"
@@ -96,7 +112,7 @@ def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch, capsys) -> None:
     folder.mkdir(parents=True)
     for name in ("checkpoint-400.pth", "pretrain_ds_mean_std.txt"):
         (folder / name).write_text(name)
-    assert rehearsal.start_weights(PARAMS.profile("paper"), base, clone) == {}
+    assert rehearsal.start_weights(PARAMS, base, clone) == {}
     assert (clone / "data" / "pretrained" / "paper" / "pretrain_ds_mean_std.txt").is_file()
     assert "RANDOM" not in capsys.readouterr().out
 

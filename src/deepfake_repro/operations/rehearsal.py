@@ -21,9 +21,9 @@ import timm
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from ..project.params import Params, Profile, load
+from ..project.params import Params, load
 from ..project.paths import Paths
-from ..project.recipes import LnClip, Sbi, Train
+from ..project.recipes import BLOCKS, LNCLIP, LnClip, Sbi, Train
 from ..training import checkpoints
 from ..training.detector import build_detector
 from ..training.transforms import Normalisation
@@ -61,7 +61,7 @@ def rehearse(base: Path, rows: Sequence[str] = ()) -> pd.DataFrame:
     corpora = clone / "data" / "corpora"
     shutil.copyfile(corpora / f"{params.rehearsal.miniatures}.yaml", corpora / f"{PROFILE}.yaml")
     # From here on the miniatures are treated like official downloads, without stages of their own.
-    weights = start_weights(params.profile(PROFILE), base, clone)
+    weights = start_weights(params, base, clone)
     replace_params(clone, values | {"run.miniatures": []} | weights)
     _reproduce(clone)
     table = summary(Paths(PROFILE, clone))
@@ -98,33 +98,49 @@ def rehearsal_values(params: Params, rows: Sequence[str], gpu: bool) -> dict[str
     return values
 
 
-def start_weights(options: Profile, base: Path, clone: Path) -> dict[str, str]:
+def start_weights(params: Params, base: Path, clone: Path) -> dict[str, str]:
     """Provide start weights in ``clone``, random ones where the real ones are not on this machine.
 
     Files are copied from ``base``; ``timm:`` tags are looked up in the hub's local cache. Returns
     dotted key -> file of random weights.
     """
-    starts = {
-        "start.imagenet": _Start(options.start.imagenet, options.train),
-        "start.fsfm": _Start(options.start.fsfm, options.train),
-        "start.sbi": _Start(options.start.sbi, options.sbi),
-        "lnclip.start": _Start(options.lnclip.start, options.lnclip, sphere=True),
-    }
     (clone / "data" / "pretrained" / PROFILE).mkdir(parents=True, exist_ok=True)
     values: dict[str, str] = {}
-    for key, start in starts.items():
+    for key, start in _starts(params).items():
         if _provide(start.source, base, clone):
-            print(f"rehearse: {PROFILE}.{key} starts from {start.source}")
+            print(f"rehearse: {key} starts from {start.source}")
             continue
         print(
-            f"rehearse: {PROFILE}.{key}: {start.source} is not on this machine; "
+            f"rehearse: {key}: {start.source} is not on this machine; "
             "it STARTS FROM RANDOM WEIGHTS",
             flush=True,
         )
-        file = f"data/pretrained/{PROFILE}/random-{key}.safetensors"
-        values[f"{PROFILE}.{key}"] = file
+        file = f"data/pretrained/{PROFILE}/random-{key.removeprefix(f'{PROFILE}.')}.safetensors"
+        values[key] = file
         _write_random(clone / file, start)
     return values
+
+
+def _starts(params: Params) -> dict[str, _Start]:
+    """Return dotted key -> start weights of the profile, and of rows with a start of their own."""
+    options = params.profile(PROFILE)
+    starts = {
+        f"{PROFILE}.start.imagenet": _Start(options.start.imagenet, options.train),
+        f"{PROFILE}.start.fsfm": _Start(options.start.fsfm, options.train),
+        f"{PROFILE}.start.sbi": _Start(options.start.sbi, options.sbi),
+        f"{PROFILE}.lnclip.start": _Start(options.lnclip.start, options.lnclip, sphere=True),
+    }
+    for row in params.rows_of_run:
+        variant = params.variant(row)
+        recipe = getattr(params.profile(PROFILE, row), BLOCKS[variant.method])
+        keys = {
+            f"variants.{row}.backbone.start": variant.backbone,
+            f"variants.{row}.profiles.{PROFILE}.start": variant.profiles.get(PROFILE, {}),
+        }
+        for key, values in keys.items():
+            if "start" in values:
+                starts[key] = _Start(values["start"], recipe, sphere=variant.method == LNCLIP)
+    return starts
 
 
 def summary(paths: Paths) -> pd.DataFrame:
