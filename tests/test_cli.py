@@ -128,12 +128,11 @@ def test_one_broken_corpus_beside_a_good_one(
     for name in ("real/a.mp4", "fake/b.mp4"):
         (checkout / "data" / "corpora" / "mine" / name).parent.mkdir(parents=True)
         (checkout / "data" / "corpora" / "mine" / name).write_bytes(b"x")
-    shutil.copytree(ROOT / "results" / "published", checkout / "results" / "published")
-    roots(checkout, "ffpp: nowhere\n  my_test: mine")
-    assert main(["index", "--profile", "paper", "--part", "training"]) == 1
+    roots(checkout, "itw: nowhere\n  my_test: mine")
+    assert main(["index", "--profile", "paper", "--part", "unseen"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ffpp: root") and line.endswith("give the official download")
-    index = pd.read_parquet(checkout / "data" / "index" / "paper" / "index.parquet")
+    assert line.startswith("error: itw: root") and "is not a folder" in line
+    index = pd.read_parquet(checkout / "data" / "index" / "paper" / "unseen")
     assert index["video_id"].tolist() == ["my_test/fake/b", "my_test/real/a"]
 
 
