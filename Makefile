@@ -54,6 +54,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 repro: environment
 	@echo "== dvc repro: every stage prints what it does; a second run does nothing"
 	@dvc repro
+	@echo "== verify: your results beside the committed ones; README.md keeps those, see deepfake-repro readme"
+	@python -m deepfake_repro verify || true
 
 test: environment
 	@echo "== tests: lint, units, notebooks, then the smoke pipeline in a fresh clone (about ten minutes)"

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from ..project.params import load
+from ..project.params import Params, load
 from ..project.provenance import has_history
 from .committed import extract_committed
 from .spread import EXACT, KEY, MACHINES, differences, is_cells, read_cells, tolerances
@@ -107,15 +107,16 @@ def verify(
     HEAD; in an archive without git history ``run`` is compared with the results of the archive.
     Raises ``ValueError`` if there is nothing to compare.
     """
-    load(base / "params.yaml").profile(profile)
+    params = load(base / "params.yaml")
+    params.profile(profile)
     yours = _results_of(run or base, profile)
     if run and not revision and not has_history(base):
-        return _compare(base, base, profile, "this archive", yours)
+        return _compare(params, base, profile, "this archive", yours)
     with TemporaryDirectory() as folder:
         committed = Path(folder)
         chosen = revision or "HEAD"
         extract_committed(base, chosen, committed, f"results/{profile}", "results/studies")
-        return _compare(base, committed, profile, chosen, yours)
+        return _compare(params, committed, profile, chosen, yours)
 
 
 def _results_of(folder: Path, profile: str) -> Path:
@@ -125,7 +126,7 @@ def _results_of(folder: Path, profile: str) -> Path:
     raise ValueError(f"{folder} has no results/{profile}/runs: run dvc repro there first")
 
 
-def _compare(base: Path, committed: Path, profile: str, revision: str, yours: Path) -> Verdict:
+def _compare(params: Params, committed: Path, profile: str, revision: str, yours: Path) -> Verdict:
     results = committed / "results" / profile
     tracked = _tracked(results)
     if not tracked:
@@ -135,10 +136,9 @@ def _compare(base: Path, committed: Path, profile: str, revision: str, yours: Pa
     changed = [
         name for name in others if (results / name).read_bytes() != (yours / name).read_bytes()
     ]
-    studies = load(base / "params.yaml").studies
     unchanged = [
         committed / "results" / "studies" / name / option
-        for name, study in studies.items()
+        for name, study in params.studies.items()
         for option, values in study.options.items()
         if study.profile == profile and not values
     ]
