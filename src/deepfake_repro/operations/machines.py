@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -196,9 +197,10 @@ def _fetch_data(
     }
     pretraining = stages.get(f"pretrain@{profile}", {"deps": []})
     needed |= {dependency["path"] for dependency in pretraining["deps"]}
-    cached = [path for path in needed if path.startswith("data/")]
+    outputs = {output["path"] for stage in stages.values() for output in stage.get("outs", [])}
+    cached = {path for path in needed & outputs if path.startswith("data/")}
     made_here = f"data/pretrained/{profile}" if pretraining["deps"] else ""
-    targets = sorted({*cached, "results/.clean"} - {made_here})
+    targets = sorted((cached | {"results/.clean"}) - {made_here})
     if dvc(clone, "checkout", "--quiet", *targets):
         raise ValueError("machines: dvc checkout failed, see above; run dvc repro first")
 
@@ -237,12 +239,13 @@ def _run_stage(
             shutil.rmtree(path)
     log = clone / ".scratch" / f"{name}.log"
     log.parent.mkdir(exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": SOURCE, "CUDA_VISIBLE_DEVICES": "", **variables}
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    here = {"PATH": programs, "PYTHONPATH": SOURCE, "CUDA_VISIBLE_DEVICES": ""}
     with log.open("wb") as stream:
         result = subprocess.run(
             stage["cmd"],
             cwd=clone,
-            env=environment,
+            env={**os.environ, **here, **variables},
             shell=True,
             stdout=stream,
             stderr=subprocess.STDOUT,
