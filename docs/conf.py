@@ -51,6 +51,7 @@ GUIDES = [
         "pipeline",
         "commands",
         "paper-profile",
+        "operations",
         "weights",
         "scoring",
         "teaching",

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from deepfake_repro.operations.stage_code import executed_notebooks
+from deepfake_repro.teaching import path as course
 from support.notebooks import NAMES, every_book
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,30 @@ def test_first_cell_has_a_title_and_names_the_section_of_the_paper(path: Path) -
     first = nbformat.read(path, as_version=4).cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     assert re.search(r"Sections? \d", first.source)
+
+
+@pytest.mark.parametrize("lesson", course.LESSONS, ids=lambda lesson: lesson.notebook)
+def test_a_lesson_begins_with_its_links_and_its_place(lesson: course.Lesson) -> None:
+    book = nbformat.read(ROOT / "notebooks" / f"{lesson.notebook}.ipynb", as_version=4)
+    paragraphs = book.cells[0].source.split("\n\n")
+    assert paragraphs[1] == course.links(lesson.notebook)
+    assert course.you_are_here(lesson.notebook) in paragraphs
+
+
+def test_the_course_has_every_lesson_and_the_first_one_links_them_all() -> None:
+    names = [lesson.notebook for lesson in course.LESSONS]
+    assert names == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    start = (ROOT / "notebooks" / f"{names[0]}.ipynb").read_text(encoding="utf-8")
+    assert [name for name in names[1:] if f"({name}.ipynb)" not in start] == []
+    assert set(course.SHORT_PATH) <= set(names)
+
+
+@every_book
+def test_links_of_the_prose_lead_to_files(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", cell.source):
+                assert (path.parent / link).is_file(), link
 
 
 @every_book
