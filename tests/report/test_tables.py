@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,14 @@ from deepfake_repro.project import params
 from deepfake_repro.project.params import load
 from deepfake_repro.project.vocabulary import ROW_NAMES, SET_NAMES, SETS
 from deepfake_repro.report.tables import (
+    NO_BREAK,
     comparison,
     comparison_markdown,
     csv,
     markdown,
     notes,
     protocols,
+    read_controls,
     read_published,
     read_scores,
     scenarios,
@@ -40,65 +43,49 @@ def test_columns_are_those_of_the_scores():
     assert tuple(SET_NAMES) == SETS
 
 
+def tables_of(text):
+    """Parse Markdown into one table per scenario: title -> first cell -> other cells."""
+    parsed = {}
+    for title, body in re.findall(r"^\*\*(.+?)\*\*\n\n((?:\|.*\n?)+)", text, flags=re.M):
+        lines = [cells(line.replace(NO_BREAK, " ")) for line in body.splitlines()]
+        parsed[title] = {line[0]: line[1:] for line in lines}
+    return parsed
+
+
 def test_published_table_is_the_papers():
-    lines = table3(read_published(PUBLISHED)).splitlines()
-    assert [name for name in cells(lines[0]) if name] == [
-        "In-distribution",
-        "Out-of-distribution",
-        "In-the-wild",
-    ]
-    assert cells(lines[2])[0] == "**AUC (%)**" and cells(lines[2])[1] == "**FF++**"
-    # Two rows as printed in the paper, one of each block.
-    assert cells(lines[6]) == (
-        [
-            "FSFM + BA",
-            "96.9",
-            "99.9",
-            "97.0",
-            "99.6",
-            "89.5",
-            "96.6",
-            "95.3",
-            "79.4",
-            "86.2",
-            "92.7",
-            "83.7",
-            "57.4",
-            "77.9",
-        ]
-    )
-    assert cells(lines[23]) == (
-        [
-            "FSFM + Att_dataset + BA",
-            "93.5",
-            "99.6",
-            "92.3",
-            "95.5",
-            "78.7",
-            "91.9",
-            "77.4",
-            "58.3",
-            "66.5",
-            "84.5",
-            "68.1",
-            "56.6",
-            "69.7",
-        ]
-    )
-    assert len(lines) == 2 + 11 + 11
-    assert {len(cells(line)) for line in lines} == {14}
+    parsed = tables_of(table3(read_published(PUBLISHED)))
+    assert list(parsed) == ["In-distribution", "Out-of-distribution", "In-the-wild"]
+    heads = [table["AUC / bACC (%)"] for table in parsed.values()]
+    assert heads[0] == ["FF++", "CDF", "DFDC", "FakeAV", "FNet", "Avg"]
+    assert [len(head) for head in heads] == [6, 3, 4]
+    assert [len(table) for table in parsed.values()] == [2 + 10] * 3
+    # Two rows as printed in the paper.
+    row = [cell.partition(" / ") for table in parsed.values() for cell in table["FSFM + BA"]]
+    auc = "96.9 99.9 97.0 99.6 89.5 96.6 95.3 79.4 86.2 92.7 83.7 57.4 77.9"
+    assert " ".join(cell[0] for cell in row) == auc
+    row = [c.partition(" / ") for t in parsed.values() for c in t["FSFM + Att_dataset + BA"]]
+    bacc = "93.5 99.6 92.3 95.5 78.7 91.9 77.4 58.3 66.5 84.5 68.1 56.6 69.7"
+    assert " ".join(cell[2] for cell in row) == bacc
 
 
 def test_rows_come_in_the_papers_order_and_missing_cells_are_dashes():
-    text = table3(
-        {"fsfm_ba": {"auc": {"itw": 61.25}}, "sbi": {}}, ["Demo profile.", "ITW is private."]
-    )
-    table, *notes = text.split("\n\n")
-    lines = table.splitlines()
-    assert [cells(line)[0] for line in lines[3:5]] == ["SBI", "FSFM + BA"]
-    assert cells(lines[3])[1:] == ["—"] * 13
-    assert cells(lines[4])[11] == "61.2" and cells(lines[4]).count("—") == 12
-    assert [note.strip() for note in notes] == ["Demo profile.", "ITW is private."]
+    rows = {"fsfm_ba": {"auc": {"itw": 61.25}}, "sbi": {}}
+    text = table3(rows, ["Demo profile.", "ITW is private."])
+    wild = tables_of(text)["In-the-wild"]
+    assert list(wild)[2:] == ["SBI", "FSFM + BA"]
+    assert wild["SBI"] == ["—"] * 4
+    assert wild["FSFM + BA"] == ["—", "61.2 / —", "—", "—"]
+    assert text.endswith("\n\nDemo profile.\n\nITW is private.\n")
+
+
+def test_features_without_training_are_below_the_rows(tmp_path):
+    assert read_controls(tmp_path) == {}
+    controls = {"sharpness": {"auc": {"df40": 55.0}, "bacc": {"df40": 50.0}}}
+    (tmp_path / "scores.json").write_text(json.dumps(controls))
+    rows = {"fsfm": {"auc": {"df40": 80.0}, "bacc": {"df40": 70.0}}}
+    table = tables_of(table3(rows, controls=read_controls(tmp_path)))["Out-of-distribution"]
+    assert list(table)[2:] == ["FSFM", "*sharpness, untrained*"]
+    assert table["*sharpness, untrained*"] == ["—", "—", "55.0 / 50.0"]
 
 
 def test_csv_has_the_same_cells():
@@ -148,23 +135,42 @@ def test_published_beside_reproduced():
     assert lines[1:3] == ["fsfm,auc,ffpp,96.0,95.17,-0.83,—,—,—", "fsfm,auc,dfdc,—,90.0,—,—,—,—"]
 
 
-def test_a_cell_shows_published_reproduced_difference_interval_and_spread_over_seeds():
+def compared(low=93.24, high=96.9, visible=None):
+    """One cell of FSFM with an interval and a spread over seeds; SBI was printed only."""
     published = {"fsfm": {"auc": {"ffpp": 96.0, "itw": 82.8}}, "sbi": {"auc": {"ffpp": 88.2}}}
-    counts = {"scored": {"ffpp": 838}, "unscored": {"ffpp": 2}}
-    reproduced = {"fsfm": {"auc": {"ffpp": 95.17}, "sd": {"auc": {"ffpp": 0.42}}, "videos": counts}}
+    videos = {"scored": {"ffpp": 838}, "unscored": {"ffpp": 2}, "sources": {"ffpp": 140}}
+    auc = {"ffpp": 95.17}
+    reproduced = {"fsfm": {"auc": auc, "sd": {"auc": {"ffpp": 0.42}}, "videos": videos}}
     columns = ["row", "metric", "set", "low", "high"]
-    intervals = pd.DataFrame([("fsfm", "auc", "ffpp", 93.24, 96.9)], columns=columns)
-    text = comparison_markdown(comparison(published, reproduced, intervals), reproduced, ["Note."])
-    lines = [cells(line) for line in text.splitlines()]
-    assert lines[2][:2] == ["SBI", "88.2 → —"]
-    assert lines[3][:2] == ["FSFM", "96.0 → 95.2<br>-0.8<br>[93.2, 96.9]<br>± 0.4"]
-    assert lines[3][11] == "82.8 → —" and lines[3][2] == "—"
-    assert lines[4][:3] == ["*videos scored*", "838", ""] and lines[5][:3] == [
-        "*without a score*",
-        "2",
-        "",
-    ]
-    assert text.endswith("\n\nNote.\n")
+    intervals = pd.DataFrame([("fsfm", "auc", "ffpp", low, high)], columns=columns)
+    table = comparison(published, reproduced, intervals)
+    return comparison_markdown(table, reproduced, ["Note."], visible)
+
+
+def test_a_cell_is_one_line_of_published_reproduced_interval_and_spread_over_seeds():
+    text = compared()
+    tables = tables_of(text)
+    known = tables["In-distribution, AUC"]
+    assert known["SBI"][0] == "88.2 → —"
+    assert known["FSFM"][:2] == ["96.0 → 95.2 [93–97] ± 0.4", "—"]
+    assert tables["In-the-wild, AUC"]["FSFM"][1] == "82.8 → —"
+    assert [known[name][0] for name in list(known)[-3:]] == ["838", "2", "140"]
+    assert f"96.0{NO_BREAK}→{NO_BREAK}95.2{NO_BREAK}[93–97]" in text and "<br>" not in text
+    assert text.startswith("Each cell, in percent") and text.endswith("\n\nNote.\n")
+
+
+def test_an_interval_without_a_width_is_not_printed():
+    cell = tables_of(compared(95.17, 95.17))["In-distribution, AUC"]["FSFM"][0]
+    assert cell == "96.0 → 95.2 ± 0.4"
+
+
+def test_the_smallest_visible_difference_is_below_its_column():
+    visible = pd.DataFrame([("auc", "ffpp", 7.25)], columns=["metric", "set", "visible"])
+    tables = tables_of(compared(visible=visible))
+    line = tables["In-distribution, AUC"]["*smallest visible difference*"]
+    assert line == ["7.2", "—", "—", "—", "—", "—"]
+    other = tables["In-distribution, Balanced accuracy"]["*smallest visible difference*"]
+    assert set(other) == {"—"}
 
 
 def test_what_was_not_run_is_named_with_its_reason():
@@ -204,15 +210,13 @@ def test_lnclip_is_below_the_papers_ten_rows_and_the_notes_say_that_it_is_not_th
         "videos": {"scored": {}, "unscored": {}},
     }
     published = read_published(PUBLISHED)
-    lines = scenarios(published, {"lnclip": row}, "demo").splitlines()
-    assert cells(lines[-1])[0] == "LNCLIP-DF" and cells(lines[-1])[1:] == ["—"] * 3 + [
-        "90.0 / 80.0",
-        "—",
-        "—",
-    ]
-    assert len(lines) == 2 + 11
-    table = table3({**published, "lnclip": row}).splitlines()
-    assert cells(table[13])[0] == cells(table[25])[0] == "LNCLIP-DF"
+    averages = tables_of(scenarios(published, {"lnclip": row}, "demo"))
+    assert list(averages) == ["Paper, as printed", "Profile demo"]
+    assert list(averages["Profile demo"])[2:] == ["LNCLIP-DF"]
+    assert averages["Profile demo"]["LNCLIP-DF"] == ["90.0 / 80.0", "—", "—"]
+    assert len(averages["Paper, as printed"]) == 2 + 10
+    table = tables_of(table3({**published, "lnclip": row}))
+    assert [list(part)[12] for part in table.values()] == ["LNCLIP-DF"] * 3
     options = params.load().profile("paper")
     assert any(
         "method of another paper" in line for line in notes("paper", options, {"lnclip": row})
