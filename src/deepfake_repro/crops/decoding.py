@@ -5,15 +5,17 @@ Header fields are trusted only for choosing the stream and for a first check of 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.container import Flags
 from av.stream import Disposition
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorTrc, Interpolation
 
 # Pixels of a frame or image: 8K film. Larger claims are refused before memory is allocated.
 MAX_PIXELS = 8192 * 4352
@@ -24,6 +26,7 @@ FORMATS = (
     "nut,gif,yuv4mpegpipe"
 )
 TOLERANCE = 0.05  # missing share of the stated duration above which a file counts as truncated
+JITTER = 0.5  # seconds by which a decoding time may fall within one recording
 _CONTAINER = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 # Without these, libswscale rounds colours differently with each processor and a level too dark.
 _EXACT = (
@@ -32,6 +35,8 @@ _EXACT = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
+_HEADERS = ((4, b"ftyp"), (0, b"FLV"), (0, b"\x1aE\xdf\xa3"))  # MP4, FLV, Matroska: offset, mark
+_HDR: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 _DECODER = {"max_pixels": str(MAX_PIXELS), "threads": "1"}  # videos are decoded in parallel
 
 
@@ -94,14 +99,16 @@ def _main_video(path: Path, container: av.container.InputContainer) -> av.VideoS
 def _packets(
     path: Path, container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.Packet]:
-    """Yield the stream's packets, the last one empty.
+    """Yield the stream's packets, the last one empty, on one clock (see ``_Clock``).
 
     Many containers cannot distinguish a truncated file from a short one. Therefore the end of all
     streams together is compared with the duration that the header states; raises ``VideoError`` if
     it is far too early.
     """
     reached = 0.0
+    clocks: dict[int, _Clock] = {}
     for packet in container.demux():
+        clocks.setdefault(packet.stream.index, _Clock()).correct(packet)
         end = (packet.pts or packet.dts or 0) + (packet.duration or 0)
         reached = max(reached, float(end * (packet.time_base or 0)))
         if packet.stream.index == stream.index:
@@ -110,6 +117,32 @@ def _packets(
     stated = (container.duration or 0) / av.time_base
     if stated - reached > max(1.0, TOLERANCE * stated):
         raise VideoError(path, f"ends after {reached:.1f} s, its header states {stated:.1f} s")
+
+
+class _Clock:
+    """The time of one stream, continued where recordings were joined and the stamps start over.
+
+    Decoding times never fall within a recording. One that falls by more than ``JITTER`` seconds
+    begins another, which then follows the last packet.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None  # decoding time at which the last packet ends, in ticks
+        self._shift = 0
+
+    def correct(self, packet: av.Packet) -> None:
+        """Shift the packet's time stamps to the continued clock."""
+        if packet.dts is None or not packet.time_base:
+            return
+        time = packet.dts + self._shift
+        if self._next is not None and (self._next - time) * packet.time_base > JITTER:
+            self._shift += self._next - time
+            time = self._next
+        if self._shift:
+            if packet.pts is not None:
+                packet.pts += self._shift
+            packet.dts = time
+        self._next = max(self._next or 0, time + (packet.duration or 0))
 
 
 def _time(item: av.Packet | av.VideoFrame) -> float | None:
@@ -189,7 +222,64 @@ def frame_times(path: Path) -> list[float]:
 
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
-    """Convert to RGB uint8 [H, W, 3] with the display rotation applied, as players show it."""
+    """Convert to RGB uint8 [H, W, 3], turned and mirrored as players show it."""
     pixels = frame.to_ndarray(format="rgb24", threads=1, interpolation=_EXACT)
-    turned = np.rot90(pixels, k=round(frame.rotation / 90))
-    return np.ascontiguousarray(turned)
+    return np.ascontiguousarray(_oriented(pixels, _display_matrix(frame)))
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Return a, b, c, d of the display matrix: a pixel (x, y) is shown at (ax + cy, bx + dy)."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")  # the stubs say object
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = np.frombuffer(data, np.int32).tolist()
+    return a, b, c, d
+
+
+def _oriented(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Apply the nearest of the eight orientations to an image [H, W, 3]."""
+    a, b, c, d = matrix
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image = image.transpose(1, 0, 2)
+        a, d = c, b
+    rows = slice(None, None, -1 if d < 0 else 1)
+    columns = slice(None, None, -1 if a < 0 else 1)
+    return image[rows, columns]
+
+
+def peculiarities(path: Path) -> list[str]:
+    """Name what a video's first frame has that the crops do not show as a player does.
+
+    Raises ``VideoError`` if no frame can be decoded.
+    """
+    with _open(path) as (container, stream):
+        frame = next(container.decode(stream), None)
+        aspect = stream.sample_aspect_ratio
+    if frame is None:
+        raise VideoError(path, "no frame can be decoded")
+    notes = []
+    curve = _HDR.get(frame.color_trc)
+    if curve:
+        notes.append(f"high dynamic range ({curve}): shown without tone mapping, colours look pale")
+    if frame.interlaced_frame:
+        notes.append("interlaced: both half-frames in one picture, edges that move are combed")
+    if any(component.is_alpha for component in frame.format.components):
+        notes.append("alpha channel: ignored, transparent parts are shown")
+    if aspect and aspect != 1:
+        notes.append(
+            f"pixels of {aspect.numerator}:{aspect.denominator}: not square, not stretched"
+        )
+    if _starts_twice(path):
+        notes.append("another recording is joined to its end: only the first can be decoded")
+    return notes
+
+
+def _starts_twice(path: Path) -> bool:
+    """Tell whether a file of a format with one header contains that header again."""
+    with path.open("rb") as file:
+        start = file.read(12)
+        headers = [start[at : at + 8] for at, mark in _HEADERS if start[at:].startswith(mark)]
+        if not headers:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(headers[0], len(start)) >= 0

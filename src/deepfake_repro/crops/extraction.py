@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,8 @@ import numpy as np
 
 from ..faces.detection import FaceDetector, Faces
 from ..project.params import CropOptions
-from .decoding import VideoError
-from .frames import face_sequence, frames, photographs
+from .decoding import VideoError, peculiarities
+from .frames import face_sequence, frames, image_peculiarities, photographs
 from .store import Row, encode
 
 FRAMES_AT_ONCE = 8
@@ -108,8 +109,9 @@ def stream(
 
     ``kind`` ``video``: sampled frames, every face of at least ``min_score`` and ``min_side``.
     ``frames``: images of faces, each ``every``-th of ``attrs``, resized whole without the detector.
-    ``photos``: photographs, each with the detector. If anything went wrong, a last item without
-    rows records it. Raises ``ValueError`` for other kinds.
+    ``photos``: photographs, each with the detector. If anything went wrong, an item without rows
+    records it; others, of reason ``note``, name what a player would show differently. Raises
+    ``ValueError`` for other kinds.
     """
     check_kind(video_row)
     sampled = empty = faces = 0
@@ -128,6 +130,19 @@ def stream(
     elif empty:
         reason = "frame_without_face" if faces else "no_face"
         yield skip(video_row, reason, f"{empty} of {sampled} frames")
+    if faces:
+        for note in _peculiarities(video_row, root):
+            yield skip(video_row, "note", note)
+
+
+def _peculiarities(video_row: Mapping[str, Any], root: Path) -> list[str]:
+    """Name what a player would show differently from the crops; nothing for face sequences."""
+    with suppress(VideoError):
+        if video_row["kind"] == "video":
+            return peculiarities(root / video_row["path"])
+        if video_row["kind"] == "photos":
+            return image_peculiarities(root, video_row["path"])
+    return []
 
 
 def skip(video_row: Mapping[str, Any], reason: str, detail: str) -> Extracted:

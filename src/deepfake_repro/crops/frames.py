@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from math import floor
 from pathlib import Path, PurePosixPath
@@ -34,7 +34,14 @@ from .decoding import (
     upright,
 )
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+# fmt: off
+IMAGE_SUFFIXES = frozenset([
+    ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".avif",
+    ".tif", ".tiff", ".jp2", ".heic", ".heif",
+])
+# fmt: on
+UNREADABLE = {".heic": "HEIC", ".heif": "HEIF"}
+"""Image formats that no installed library reads."""
 MAX_IMAGE_BYTES = 2**28
 _ROUNDING = 1e-6  # seconds; a time stamp may be one rounding error before its exact second
 
@@ -163,6 +170,19 @@ def photographs(root: Path, path: str) -> Iterator[tuple[int, np.ndarray]]:
     yield from _decode_all(path, images)
 
 
+def image_peculiarities(root: Path, path: str) -> list[str]:
+    """Name what images of a folder have that their crops do not show: motion, transparency."""
+    notes: dict[str, None] = {}
+    for file in sorted(filter(_is_image, (root / path).iterdir())):
+        with suppress(OSError, Image.DecompressionBombError), Image.open(file) as header:
+            count = getattr(header, "n_frames", 1)
+            if count > 1:
+                notes[f"animation of {count} pictures: only the first is used"] = None
+            if header.has_transparency_data:
+                notes["alpha channel: ignored, transparent parts are shown"] = None
+    return list(notes)
+
+
 def _decode_all(
     path: str, images: Iterable[tuple[int, str, bytes]]
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -175,7 +195,10 @@ def _decode_all(
         else:
             yield number, image
     if broken:
-        raise VideoError(path, f"{len(broken)} images cannot be decoded, first {broken[0]}")
+        reason = f"{len(broken)} images cannot be decoded, first {broken[0]}"
+        kind = UNREADABLE.get(PurePosixPath(broken[0]).suffix.lower())
+        cure = f" ({kind} is not supported: convert it to JPEG or PNG)" if kind else ""
+        raise VideoError(path, reason + cure)
 
 
 def _decode_image(data: bytes) -> np.ndarray | None:

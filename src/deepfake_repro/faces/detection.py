@@ -26,6 +26,7 @@ ANCHORS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 CENTRE_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
 MEAN_BGR = np.array((104, 117, 123), np.float32)
+FULL_SIDE = 3840  # longer side of the second search: 4K, whose layers take about 1 GB
 GPU_BATCH = 8  # images per call; on a CPU batches are no faster (results/benchmarks)
 
 
@@ -154,7 +155,8 @@ class RetinaFace:
 
     ``weights``: ONNX file (see ``RetinaFaceNetwork``). ``threshold``: minimum score. ``nms``: IoU
     above which the weaker of two boxes is dropped. ``max_side``: images with a longer side of more
-    pixels are shrunk (recall by size: results/benchmarks). Raises ``FileNotFoundError`` and
+    pixels are shrunk (recall by size: results/benchmarks); where nothing is found, the image is
+    searched again with up to ``FULL_SIDE`` pixels. Raises ``FileNotFoundError`` and
     ``ValueError``.
     """
 
@@ -173,16 +175,23 @@ class RetinaFace:
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Faces]:
         """Detect the faces of each RGB uint8 [H, W, 3] image."""
-        resized = [self._resize(image) for image in images]
-        return _detect_by_size(images, resized, self._network.batch, self._detect)
+        resized = [self._resize(image, self._max_side) for image in images]
+        found = _detect_by_size(images, resized, self._network.batch, self._detect)
+        for number, image in enumerate(images):
+            if len(found[number]) or resized[number].shape == image.shape:
+                continue
+            larger = self._resize(image, FULL_SIDE)
+            if larger.shape != resized[number].shape:
+                (found[number],) = _detect_by_size([image], [larger], 1, self._detect)
+        return found
 
-    def _resize(self, image: np.ndarray) -> np.ndarray:
+    def _resize(self, image: np.ndarray, max_side: int) -> np.ndarray:
         """Shrink an image to ``max_side`` and, if the network has a fixed size, to fit into it."""
         if self._network.size is None:
-            return shrink(image, self._max_side)
+            return shrink(image, max_side)
         height, width = image.shape[:2]
         ratio = min(self._network.size[0] / height, self._network.size[1] / width)
-        return shrink(image, min(self._max_side, int(ratio * max(height, width))))
+        return shrink(image, min(max_side, int(ratio * max(height, width))))
 
     def _detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
         height, width = self._network.size or images[0].shape[:2]
