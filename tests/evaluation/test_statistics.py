@@ -215,6 +215,16 @@ def test_intervals_of_df40_cover_because_the_shared_reals_are_drawn_once() -> No
     assert delong({"fsfm-0": table})["df40"][1][0, 0] > 1.5 * np.sum(own) / 16
 
 
+def test_each_seed_keeps_its_own_row(runs: dict[str, pd.DataFrame]) -> None:
+    seeds = paired_bootstrap(runs, 10, seed=0).seeds
+    assert {seed: set(rows) for seed, rows in seeds.items()} == {
+        "0": {"fsfm", "fsfm_ba"},
+        "1": {"fsfm"},
+    }
+    assert seeds["1"]["fsfm"] == table_row(runs["fsfm-1"], {})
+    assert paired_bootstrap({"fsfm-0": runs["fsfm-0"]}, 10, seed=0).seeds == {}
+
+
 def test_another_test_set_and_the_order_of_runs_change_no_interval(
     runs: dict[str, pd.DataFrame],
 ) -> None:

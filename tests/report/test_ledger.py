@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deepfake_repro.evaluation.statistics import Replicates
 from deepfake_repro.project import params
-from deepfake_repro.report.claims import Claim, read_entries
+from deepfake_repro.report.claims import Claim, Verdict, read_entries
 from deepfake_repro.report.ledger import (
     NOT_RUN,
     Decision,
     Statement,
+    claims_markdown,
     decisions_markdown,
     effects,
     paper_map_markdown,
@@ -198,3 +201,29 @@ def test_the_paper_map_is_a_table_with_one_line_per_statement() -> None:
     lines = paper_map_markdown(STATEMENTS).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(STATEMENTS)
     assert {line.count(" | ") for line in lines if line.startswith("|")} == {5}
+
+
+def test_an_undecided_sentence_says_how_many_people_it_would_take(tmp_path: Path) -> None:
+    """Half a standard error on 30 + 50 + 20 people needs (2 x 1.96)^2 = 15.4 times as many."""
+    rows = {name: {"auc": {"in_the_wild": value}} for name, value in (("fsfm", 80), ("sbi", 79.5))}
+    drawn = np.random.default_rng(0).normal(size=(20_000, 1)) * [1, 0] + [80, 79.5]
+    sizes = {"wilddeepfake": [9, 9, 30], "itw": [9, 9, 50], "dfeval2024": [9, 9, 20]}
+    ours = Replicates(("fsfm", "sbi"), {("auc", "in_the_wild"): drawn}, sizes)
+    claim = Claim("x", "5", "s", ("auc.fsfm.in_the_wild > auc.sbi.in_the_wild",))
+    verdict = verdicts([claim], rows, tmp_path, ours)
+    text = claims_markdown([claim], {"x": Verdict("holds")}, verdict, "demo")
+    assert re.search(
+        r"cannot be decided here: it would take about (1,[67]|2,[01])00 people or source videos "
+        r"\(here 100\)",
+        text,
+    )
+    split = Replicates(
+        ours.rows, ours.cells, sizes, {"0": rows, "1": {**rows, "sbi": rows["fsfm"]}}
+    )
+    assert verdicts([claim], rows, tmp_path, split)["x"].times is None
+
+
+def test_counts_and_names_concern_the_printed_text_alone() -> None:
+    claim = Claim("x", "4.1", "s", ("table1.ffpp.videos_real == 1000",), table="table1")
+    assert verdicts([claim], {}, ROOT)["x"].word == "holds"
+    assert verdicts([claim], {}, ROOT, Replicates((), {}))["x"].word == "—"
