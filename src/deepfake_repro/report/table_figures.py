@@ -48,7 +48,8 @@ def averages_figure(rows: Mapping[str, Mapping], intervals: pd.DataFrame | None 
             axes.set_title(title.replace("-distribution", "-\ndistribution"))
             axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=[])
         panels[0].set_yticklabels([row_name(row) for row in rows])
-        low = min(axes.dataLim.xmin for axes in panels) - 3
+        lowest = [axes.dataLim.xmin for axes in panels if np.isfinite(axes.dataLim.xmin)]
+        low = min(lowest, default=50.0) - 3
         for axes in panels:
             axes.set(xlim=(low, 103), xticks=[60, 80, 100] if low > 55 else [50, 75, 100])
         figure.supxlabel(f"AUC (%); dotted: {row_name(BASELINE)}", fontsize="medium")
