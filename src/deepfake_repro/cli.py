@@ -247,6 +247,12 @@ def _add_exchange(commands: _Commands) -> None:
     listing.add_argument("file", type=Path)
     listing.add_argument("--frames-root", required=True, type=Path, help="root of the corpus itw")
     listing.add_argument("--out", required=True, type=Path, help="manifest.csv in that root")
+    lists = commands.add(
+        "import-gend", _import_gend, "turn GenD's lists into manifest.csv for the corpus itw"
+    )
+    lists.add_argument("lists", type=Path, help="folder of the lists, GenD's config/datasets")
+    lists.add_argument("--frames-root", required=True, type=Path, help="root of the corpus itw")
+    lists.add_argument("--out", required=True, type=Path, help="manifest.csv in that root")
 
 
 # Each command imports what it runs only when it runs: a cheap one must not pay for torch.
@@ -439,6 +445,12 @@ def _import_deepfakebench(chosen: argparse.Namespace) -> None:
     from .exchange.export import import_deepfakebench
 
     import_deepfakebench(chosen.file, chosen.frames_root, chosen.out)
+
+
+def _import_gend(chosen: argparse.Namespace) -> None:
+    from .exchange.export import import_gend
+
+    import_gend(chosen.lists, chosen.frames_root, chosen.out)
 
 
 def _score(chosen: argparse.Namespace) -> int:

@@ -542,4 +542,4 @@ def test_round_trip_through_the_manifest_adapter(checkout: Path, capsys) -> None
         "FaceForensics++/FF-FS/frames/953_974": (1, "faceswap", "test", "frames"),
         "FaceForensics++/FF-real/frames/953": (0, "real", "test", "frames"),
     }
-    assert report.metadata_only == () and json.loads(table["attrs"][0])["deepfakebench"] == "FF-DF"
+    assert report.metadata_only == () and json.loads(table["attrs"][0])["listed_as"] == "FF-DF"

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
+from ..corpora import ADAPTERS
 from ..corpora.adapters.df40 import ALIASES
 from ..corpora.adapters.df40 import METHODS as DF40_METHODS
 from ..corpora.files import read_json
+from .listed import MODES, Entry, manifest_of, parts_of
 
-MODES = ("train", "val", "test")
-PREFERRED = ("test", "val", "train")
-"""Which mode to keep for a video listed in several, so that no test video is trained on."""
-NAMES = {"ffpp": "FaceForensics++", "celebdf2": "Celeb-DF-v2", "dfdc": "DFDC"}
+NAMES = {
+    "ffpp": "FaceForensics++",
+    "celebdf2": "Celeb-DF-v2",
+    "dfdc": "DFDC",
+    "dfdcp": "DFDCP",
+    "dfd": "DeepFakeDetection",
+    "faceshifter": "FaceShifter",
+    "uadfv": "UADFV",
+}
 COMPRESSED = (
     "FaceForensics++",
     "FF-DF",
@@ -40,10 +47,17 @@ LABELS = {
     "FF-NT": ("neuraltextures", "RE"),
     "FF-FH": ("faceshifter", "FS"),
     "FF-SH": ("faceshifter", "FS"),
+    "DFD_real": ("real", "REAL"),
+    "DFD_fake": ("dfd", "FS"),
+    "UADFV_Real": ("real", "REAL"),
+    "UADFV_Fake": ("unknown", "FS"),
+    "CelebDFv1_real": ("real", "REAL"),
+    "CelebDFv1_fake": ("deepfake", "FS"),
     "CelebDFv2_real": ("real", "REAL"),
     "CelebDFv2_fake": ("deepfake", "FS"),
     "DFDC_Real": ("real", "REAL"),
     "DFDC_Fake": ("dfdc_unknown", "FS"),
+    "DFDCP_Real": ("real", "REAL"),
     "DFDCP_FakeA": ("method_a", "FS"),
     "DFDCP_FakeB": ("method_b", "FS"),
 }
@@ -52,19 +66,38 @@ STOCK = {
     "ffpp": ("FF-real", "FF-DF", "FF-F2F", "FF-FS", "FF-NT", "FF-FH"),
     "celebdf2": ("CelebDFv2_real", "CelebDFv2_fake"),
     "dfdc": ("DFDC_Real", "DFDC_Fake"),
+    "dfdcp": ("DFDCP_Real", "DFDCP_FakeA", "DFDCP_FakeB"),
+    "dfd": ("DFD_real", "DFD_fake"),
+    "faceshifter": ("FF-real", "FF-FH"),
+    "uadfv": ("UADFV_Real", "UADFV_Fake"),
 }
-MANIFEST = ("path", "label", "manipulation", "category", "split", "compression", "deepfakebench")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One listed video: the parts of the path of its folder, and the file names of its frames."""
-
-    label: str
-    mode: str
-    compression: str
-    folder: tuple[str, ...]
-    frames: tuple[str, ...]
+OTHER_METHODS = {
+    "deepfacelab": "FS",
+    "heygen": "RE",
+    **dict.fromkeys(
+        (
+            "collabdiff",
+            "ddim",
+            "dit",
+            "e4e",
+            "midjourney",
+            "pixart",
+            "rddm",
+            "sd2.1",
+            "sit",
+            "stargan",
+            "starganv2",
+            "styleclip",
+            "stylegan2",
+            "stylegan3",
+            "styleganxl",
+            "vqgan",
+            "whichfaceisreal",
+        ),
+        "OTHER",
+    ),
+}
+"""DF40's methods besides the paper's 21: two of other domains, whole faces and edited faces."""
 
 
 class ExportedVideo(NamedTuple):
@@ -86,6 +119,8 @@ def label_key(dataset: str, manipulation: str) -> str:
     for key in STOCK.get(dataset, ()):
         if LABELS[key][0] == manipulation:
             return key
+    if dataset == "df40":
+        return "CelebDFv2_real" if manipulation == "real" else f"{manipulation}_Fake"
     return f"{dataset}_Real" if manipulation == "real" else f"{dataset}_{manipulation}_Fake"
 
 
@@ -93,7 +128,7 @@ def meaning(key: str) -> tuple[str, str]:
     """Return (manipulation, category) of a label; ``ValueError`` if it is neither real nor fake.
 
     Unknown labels are recognised by their ending ``_real`` or ``_fake`` in any case; the part
-    before is the manipulation if it is one of DF40's.
+    before is the manipulation if it is one of DF40's, or follows the name of one of our corpora.
     """
     if key in LABELS:
         return LABELS[key]
@@ -105,7 +140,11 @@ def meaning(key: str) -> tuple[str, str]:
     if side == "real":
         return "real", "REAL"
     method = ALIASES.get(method, method)
-    return (method, DF40_METHODS[method]) if method in DF40_METHODS else ("unknown", "UNK")
+    categories = DF40_METHODS | OTHER_METHODS
+    if method in categories:
+        return method, categories[method]
+    corpus, _, own = method.partition("_")
+    return (own, categories.get(own, "UNK")) if corpus in ADAPTERS and own else ("unknown", "UNK")
 
 
 def document(dataset: str, videos: Iterable[ExportedVideo]) -> dict[str, dict]:
@@ -136,6 +175,11 @@ def document(dataset: str, videos: Iterable[ExportedVideo]) -> dict[str, dict]:
 
 
 def _check(video: ExportedVideo) -> None:
+    if video.split not in MODES:
+        raise ValueError(
+            f"video '{video.name}' is in split '{video.split}': "
+            f"DeepfakeBench has only {', '.join(MODES)}"
+        )
     if not video.frames:
         raise ValueError(f"video '{video.name}' has no frames: leave it out")
     for frame in video.frames:
@@ -144,47 +188,18 @@ def _check(video: ExportedVideo) -> None:
 
 
 def read_dataset(file: Path, frames_root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read a ``dataset_json`` as a manifest (columns ``MANIFEST``) for the adapter ``manifest``.
+    """Read a ``dataset_json`` as a manifest for the adapter ``manifest``, see ``manifest_of``.
 
-    Returns the manifest and notes. ``path`` is the folder of a video's frames below
-    ``frames_root``; leading folders of the listed paths that do not exist there are removed, and
-    backslashes and absolute paths are accepted. A video in several splits is kept in test, else
-    val, else train. Entries that are not videos, empty lists and missing files are skipped and
-    counted in the notes.
+    Returns the manifest and notes. Backslashes and absolute paths are accepted. Entries that are
+    not videos, empty lists and missing files are skipped and counted in the notes. What our own
+    export wrote beside the file completes the rows.
 
-    Raises ``ValueError`` for a file of another shape, an unknown label, a path with ``..``, or a
-    folder with two labels; ``FileNotFoundError`` if nothing listed is below ``frames_root``.
+    Raises ``ValueError`` for a file of another shape or an unknown label, and the errors of
+    ``manifest_of``.
     """
     defects: Counter[str] = Counter()
     entries = list(_entries(read_json(file), defects, file.name))
-    cut = _leading_folders(entries, frames_root, file.name)
-    complete = [entry for entry in entries if len(entry.folder) > cut]
-    defects["videos not on disk"] += len(entries) - len(complete)
-    kept: dict[str, Entry] = {}
-    for entry in sorted(complete, key=_preference):
-        path = "/".join(entry.folder[cut:])
-        first = kept.setdefault(path, entry)
-        if meaning(first.label)[0] != meaning(entry.label)[0]:
-            raise ValueError(
-                f"{file.name}: '{path}' is listed as {first.label} and as {entry.label}: keep one"
-            )
-        if first is not entry:
-            defects[
-                "videos listed again in another split or twice, kept once "
-                "(test before val before train)"
-            ] += 1
-    rows = [
-        _row(path, entry)
-        for path, entry in sorted(kept.items())
-        if _on_disk(frames_root / path, entry, defects)
-    ]
-    manifest = pd.DataFrame(rows, columns=list(MANIFEST))
-    notes = tuple(f"{count} {defect}" for defect, count in sorted(defects.items()) if count)
-    return manifest, notes
-
-
-def _preference(entry: Entry) -> tuple[int, tuple[str, ...], str]:
-    return PREFERRED.index(entry.mode), entry.folder, entry.label
+    return manifest_of(entries, defects, frames_root, file.name, file.parent)
 
 
 def _entries(content: object, defects: Counter[str], name: str) -> Iterator[Entry]:
@@ -195,9 +210,10 @@ def _entries(content: object, defects: Counter[str], name: str) -> Iterator[Entr
             "is it a dataset_json?"
         )
     for label, modes in labels.items():
-        meaning(label)
+        manipulation, category = meaning(label)
         for mode in MODES:
-            yield from _videos(label, mode, modes.get(mode, {}), "", defects)
+            template = Entry(label, manipulation, category, mode)
+            yield from _videos(template, modes.get(mode, {}), defects)
 
 
 def _labels(content: object) -> dict[str, dict] | None:
@@ -210,70 +226,19 @@ def _labels(content: object) -> dict[str, dict] | None:
     return labels if all(isinstance(modes, dict) for modes in labels.values()) else None
 
 
-def _videos(
-    label: str, mode: str, videos: object, compression: str, defects: Counter[str]
-) -> Iterator[Entry]:
+def _videos(template: Entry, videos: object, defects: Counter[str]) -> Iterator[Entry]:
     """Yield the videos of a mode or of one of its compression levels; skip and count the rest."""
     if not isinstance(videos, dict):
         defects["entries that are not videos"] += 1
         return
     for name, entry in videos.items():
-        if isinstance(entry, dict) and "frames" not in entry and not compression:
-            yield from _videos(label, mode, entry, name, defects)
+        if isinstance(entry, dict) and "frames" not in entry and not template.compression:
+            yield from _videos(replace(template, compression=name), entry, defects)
         elif not isinstance(entry, dict) or not isinstance(entry.get("frames"), list):
             defects["entries that are not videos"] += 1
         elif not entry["frames"]:
             defects["videos with an empty list of frames"] += 1
         else:
-            paths = [_parts(str(frame)) for frame in entry["frames"]]
-            folder = paths[0][:-1]
-            yield Entry(label, mode, compression, folder, tuple(path[-1] for path in paths))
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    """Split a POSIX or Windows path into its parts, without drive, root and ``.``."""
-    parts = tuple(
-        part
-        for part in path.replace("\\", "/").split("/")
-        if part not in ("", ".") and part[1:] != ":"
-    )
-    if ".." in parts or len(parts) < 2:
-        raise ValueError(f"frame '{path}' must have a folder and no '..': correct the file")
-    return parts
-
-
-def _leading_folders(entries: Iterable[Entry], root: Path, name: str) -> int:
-    """Return the fewest leading folders to remove so that a listed video is in ``root``."""
-    folders = sorted({entry.folder for entry in entries})
-    for cut in range(max(map(len, folders), default=0)):
-        if any(len(folder) > cut and root.joinpath(*folder[cut:]).is_dir() for folder in folders):
-            return cut
-    raise FileNotFoundError(
-        f"{name}: none of its {len(folders)} folders of frames is below '{root}'; give the folder "
-        "that the paths in the file begin at"
-    )
-
-
-def _on_disk(folder: Path, entry: Entry, defects: Counter[str]) -> bool:
-    """Return True if any frame of a video exists, and count missing frames and videos."""
-    listed = set(entry.frames)
-    existing = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
-    missing = len(listed - existing)
-    if missing == len(listed):
-        defects["videos not on disk"] += 1
-        return False
-    defects["listed frames missing on disk, of videos that are there"] += missing
-    return True
-
-
-def _row(path: str, entry: Entry) -> tuple[str, ...]:
-    manipulation, category = meaning(entry.label)
-    return (
-        path,
-        "real" if category == "REAL" else "fake",
-        manipulation,
-        category,
-        entry.mode,
-        entry.compression,
-        entry.label,
-    )
+            paths = [parts_of(str(frame)) for frame in entry["frames"]]
+            frames = tuple(path[-1] for path in paths)
+            yield replace(template, folder=paths[0][:-1], frames=frames)

@@ -15,6 +15,7 @@ from ..crops.store import CropStore
 from ..project.params import load
 from ..project.paths import profile_paths
 from . import deepfakebench, gend
+from .listed import EXPORTED, exported
 
 PNG = b"\x89PNG"
 
@@ -33,7 +34,8 @@ def export(
 
     ``csv`` is the whole index as CSV and Parquet. The others are a file ``NNN.png`` per crop (in
     the order of frames, then of faces) with the bytes of the crop store, and lists that name them
-    relative to ``out``. ``corpora`` limits the export. Prints how many videos have no crops and are
+    relative to ``out``; ``videos.csv`` keeps the rows of the index, so that an import loses
+    nothing. ``corpora`` limits the export. Prints how many videos have no crops and are
     left out.
 
     Raises ``ValueError`` for an ``out`` that is not empty, an unknown corpus, a split without
@@ -56,11 +58,12 @@ def export(
     videos = FORMATS[to].layout(_named(chosen))
     folders = dict(zip(videos["video_id"], videos["folder"], strict=True))
     frames = write_frames(paths.crops, folders, out)
-    exported = videos.assign(frames=videos["video_id"].map(frames)).dropna(subset=["frames"])
-    FORMATS[to].write(exported, out)
+    written = videos.assign(frames=videos["video_id"].map(frames)).dropna(subset=["frames"])
+    FORMATS[to].write(written, out)
+    exported(written).to_csv(out / EXPORTED, index=False, lineterminator="\n")
     print(
-        f"{len(exported)} videos of split {split} written to {out}; "
-        f"{len(videos) - len(exported)} without a crop left out"
+        f"{len(written)} videos of split {split} written to {out}; "
+        f"{len(videos) - len(written)} without a crop left out"
     )
 
 
@@ -72,6 +75,18 @@ def import_deepfakebench(file: Path, frames_root: Path, out: Path) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"'{file}' does not exist; give DeepfakeBench's <dataset>.json")
     manifest, notes = deepfakebench.read_dataset(file, frames_root)
+    manifest.to_csv(out, index=False, lineterminator="\n")
+    print(f"{len(manifest)} videos written to {out}", *notes, sep="\n")
+
+
+def import_gend(lists: Path, frames_root: Path, out: Path) -> None:
+    """Convert GenD's lists below ``lists`` to a manifest ``out`` for a corpus in ``frames_root``.
+
+    Prints the defects. Raises the errors of :func:`.exchange.gend.read_lists`.
+    """
+    if not lists.is_dir():
+        raise FileNotFoundError(f"'{lists}' is not a folder; give GenD's config/datasets")
+    manifest, notes = gend.read_lists(lists, frames_root)
     manifest.to_csv(out, index=False, lineterminator="\n")
     print(f"{len(manifest)} videos written to {out}", *notes, sep="\n")
 
