@@ -49,6 +49,7 @@ GUIDES = [
         "install",
         "results",
         "pipeline",
+        "extending",
         "commands",
         "paper-profile",
         "operations",
