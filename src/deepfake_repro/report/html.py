@@ -81,6 +81,8 @@ img { background: #fff; }
 """
 _HEAD = 8000
 """Characters of an SVG that contain its description."""
+_FOLD = re.compile(r"<p>&lt;details&gt;&lt;summary&gt;([^\n]*?)&lt;/summary&gt;</p>")
+_FOLD_END = "<p>&lt;/details&gt;</p>"
 LONG = 60
 """A cell with more characters is prose and gets a wide column."""
 
@@ -132,7 +134,8 @@ def description(file: Path) -> str:
 def render_markdown(markdown: str, label: str) -> str:
     """Render Markdown (CommonMark and tables) as HTML.
 
-    HTML inside the Markdown is shown as text, except ``<br>``. Headings are moved one level down,
+    HTML inside the Markdown is shown as text, except ``<br>`` and ``<details><summary>`` on a line
+    of its own. Headings are moved one level down,
     below those of the page and its sections; a leading level-1 heading is dropped, because the
     section has its own title. Links to files beside the page become plain text, because the page is
     read alone. Tables scroll on their own; ``label`` names them for screen readers.
@@ -151,7 +154,8 @@ def render_markdown(markdown: str, label: str) -> str:
     tokens = list(_spanning(tokens))
     parser.add_render_rule("table_open", _table_open(html.escape(label)))
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    return parser.renderer.render(tokens, parser.options, {}).replace("&lt;br&gt;", "<br>")
+    page = parser.renderer.render(tokens, parser.options, {}).replace("&lt;br&gt;", "<br>")
+    return _FOLD.sub(r"<details><summary>\1</summary>", page).replace(_FOLD_END, "</details>")
 
 
 def _spanning(tokens: Sequence[Token]) -> Iterator[Token]:
