@@ -42,7 +42,7 @@ REPORT += [
     "results/benchmarks/README",
     "results/studies/README",
 ]
-REPORT += ["results/published/README"]
+REPORT += ["results/published/README", "results/published/table3"]
 GUIDES = [
     f"docs/{name}"
     for name in (

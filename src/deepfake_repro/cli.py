@@ -222,7 +222,7 @@ def _add_operations(commands: _Commands) -> None:
         "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
     )
     commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
-    commands.add("readme", _readme, "update the results table in README.md")
+    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
 
 
 def _add_exchange(commands: _Commands) -> None:
@@ -377,9 +377,9 @@ def _weights(chosen: argparse.Namespace) -> None:
 
 
 def _readme(chosen: argparse.Namespace) -> None:
-    from .report.readme import readme_with_results
+    from .report.readme import write_readme
 
-    (root() / "README.md").write_text(readme_with_results(root()), encoding="utf-8")
+    write_readme(root())
 
 
 def _score_row(chosen: argparse.Namespace) -> None:

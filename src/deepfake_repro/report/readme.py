@@ -1,27 +1,127 @@
-"""The results table of README.md, generated from ``results/``: its numbers are never typed."""
+"""The numbers of README.md, its picture and the paper's Table 3, written from ``results/``."""
 
 from __future__ import annotations
 
+import html
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .tables import read_published, read_scores, scenarios
+import pandas as pd
+
+from ..project.params import load
+from ..project.vocabulary import MISSING, SHORT_SCENARIOS
+from .claims import FAILS, HOLDS, ROUNDED, Claim, read_entries
+from .figures import description, save
+from .ledger import verdicts
+from .palette import row_name
+from .table_figures import averages_figure
+from .tables import NO_BREAK, read_controls, read_published, read_scores, table3
 
 README_MARKS = (
     "<!-- results: written by `python -m deepfake_repro readme` -->\n",
     "<!-- /results -->",
 )
+PICTURE = Path("docs", "averages.svg")
+TABLE_3 = Path("results", "published", "table3.md")
+_SECOND_PAPER = "LNCLIP"
+
+
+def write_readme(base: Path) -> None:
+    """Write the results of README.md, its picture and the paper's Table 3 as a page."""
+    published = read_published(base / "results" / "published" / "scores")
+    save(averages_figure(published), base / PICTURE)
+    (base / TABLE_3).write_text(published_page(published), encoding="utf-8")
+    (base / "README.md").write_text(readme_with_results(base), encoding="utf-8")
 
 
 def readme_with_results(base: Path) -> str:
-    """Return README.md with its results table generated from ``results/``."""
-    results = base / "results"
+    """Return README.md with its results generated from ``results/``."""
     begin, end = README_MARKS
-    table = scenarios(
-        read_published(results / "published" / "scores"),
-        read_scores(results / "demo" / "runs"),
-        "demo",
-    )
+    published = read_published(base / "results" / "published" / "scores")
+    alternative = html.escape(description(averages_figure(published)))
+    parts = [
+        _sentences(base, published),
+        f'<img src="{PICTURE.as_posix()}" alt="The paper\'s printed averages. {alternative}" '
+        'width="600">',
+        "\n".join(_demo(base)),
+    ]
     readme = (base / "README.md").read_text(encoding="utf-8")
     before, _, rest = readme.partition(begin)
     _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{table}\n{end}{after}"
+    return before + "\n\n".join([begin.rstrip(), *parts, end]) + after
+
+
+def published_page(published: Mapping[str, Mapping]) -> str:
+    """Format the paper's Table 3 as a page of Markdown."""
+    source = (
+        "Typed from Table 3 of Mylonas & Papadopoulos 2025 "
+        "([doi:10.1145/3746275.3762208](https://doi.org/10.1145/3746275.3762208)); tests compare "
+        "its averages with its cells. Written from the files in [scores](scores) by "
+        "`deepfake-repro readme`."
+    )
+    return f"# Table 3 as printed\n\n{source}\n\n{table3(published)}"
+
+
+def _sentences(base: Path, published: Mapping[str, Mapping]) -> str:
+    """Say how many sentences of the first paper hold on its own printed numbers."""
+    claims = read_entries(base / "results" / "published" / "claims.yaml", Claim, "claims")
+    own = [claim for claim in claims if not claim.section.startswith(_SECOND_PAPER)]
+    words = Counter(verdict.word for verdict in verdicts(own, published, base).values())
+    tested = sum(words[word] for word in (HOLDS, FAILS, ROUNDED))
+    rounded = f", {words[ROUNDED]} within rounding" if words[ROUNDED] else ""
+    return (
+        f"**What holds on its own numbers.** Of {tested} sentences that the printed numbers can "
+        f"test, {words[HOLDS]} hold and {words[FAILS]} do not{rounded}: "
+        "[claims ledger](results/demo/report/claims.md)."
+    )
+
+
+def _demo(base: Path) -> Iterator[str]:
+    """Yield the lines of the demo's averages, folded: AUC with its interval, then bACC."""
+    runs = base / "results" / "demo" / "runs"
+    chosen = load(base / "params.yaml").runs
+    rows = read_scores(runs, [name for name in chosen if (runs / name).is_dir()])
+    intervals = pd.read_csv(base / "results" / "demo" / "report" / "intervals.csv")
+    yield "<details><summary>The demo's averages: not the paper's experiment</summary>"
+    yield ""
+    yield f"| AUC [95 % interval], bACC; % | {' | '.join(SHORT_SCENARIOS.values())} |"
+    yield "| --- | ---: | ---: | ---: |"
+    for row, scores in rows.items():
+        cells = [_cell(scores, intervals[intervals["row"] == row], key) for key in SHORT_SCENARIOS]
+        yield f"| {row_name(row)} | {' | '.join(cells)} |"
+    for name, scores in read_controls(base / "results" / "demo" / "controls").items():
+        cells = [_cell(scores, intervals[:0], key) for key in SHORT_SCENARIOS]
+        yield f"| *{name}, untrained* | {' | '.join(cells)} |"
+    yield ""
+    seeds = max(len(scores["seeds"]) for scores in rows.values())
+    yield f"{_sizes(intervals)} Seeds per row: {seeds}."
+    yield "</details>"
+
+
+def _cell(scores: Mapping[str, Mapping], intervals: pd.DataFrame, key: str) -> str:
+    if key not in scores.get("auc", {}):
+        return MISSING
+    words = [f"{scores['auc'][key]:.0f}"]
+    known = intervals[(intervals["metric"] == "auc") & (intervals["set"] == key)]
+    for interval in known.itertuples():
+        if interval.low < interval.high:
+            words.append(f"[{interval.low:.0f}–{interval.high:.0f}],")
+    words.append(f"{scores['bacc'][key]:.0f}")
+    return NO_BREAK.join(words if len(words) > 2 else [f"{words[0]},", words[1]])
+
+
+def _sizes(intervals: pd.DataFrame) -> str:
+    """Say how many videos and independent people or sources are behind each column."""
+    if "sources" not in intervals:
+        return "Few videos per test set."
+    parts = []
+    for key, name in SHORT_SCENARIOS.items():
+        known = intervals[intervals["set"] == key]
+        if len(known):
+            size = known.iloc[0]
+            parts.append(
+                f"{name}: {size['n_real']} reals and {size['n_fake']} fakes of "
+                f"{size['sources']} people or source videos"
+            )
+    return f"{'; '.join(parts)}."
