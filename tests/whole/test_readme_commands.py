@@ -220,8 +220,8 @@ def needs_another_tool(command: str, request: pytest.FixtureRequest) -> None:
 
 
 UNDERSTOOD = (
-    "assets|audit|calibrate|counts|export|html|import-deepfakebench|index|landmarks|miniatures|plan"
-    "|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
+    "assets|audit|calibrate|counts|export|html|import-deepfakebench|import-gend|index|landmarks"
+    "|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*": runs,
