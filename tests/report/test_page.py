@@ -7,11 +7,19 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from deepfake_repro.report.cards import cards
-from deepfake_repro.report.html import data_uri, page, render_markdown
+from deepfake_repro.report.html import data_uri, figure, page, render_markdown
 from deepfake_repro.report.page import SECTIONS, report_page
+from deepfake_repro.report.tables import (
+    comparison,
+    comparison_markdown,
+    read_published,
+    read_scores,
+    table3,
+)
 from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
 from support.reports import RUNS
 
@@ -88,6 +96,23 @@ def test_html_in_markdown_is_text_except_line_breaks() -> None:
     assert tree.findall(".//table/tbody/tr")
 
 
+def test_a_folded_part_folds_and_other_html_does_not() -> None:
+    fold = "<details><summary>What was checked</summary>\n\n* a < b\n\n</details>\n"
+    html = render_markdown(fold, "t")
+    assert html.startswith("<details><summary>What was checked</summary>")
+    assert html.rstrip().endswith("</details>") and "<li>a &lt; b</li>" in html
+    assert "<summary>" not in render_markdown("see <summary>a</summary>", "t")
+
+
+def test_the_alternative_text_is_the_drawings_own_finding(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text(
+        SVG.replace("<rect", "<title>Averages</title><desc>A &lt; B.</desc><rect")
+    )
+    assert 'alt="Averages. A &lt; B."><figcaption>Words' in figure(tmp_path / "a.svg", "Words")
+    (tmp_path / "b.svg").write_text(SVG)
+    assert 'alt="Words"' in figure(tmp_path / "b.svg", "Words")
+
+
 def test_links_to_files_beside_the_page_are_plain_text() -> None:
     paper = "https://doi.org/10.1145/3746275.3762208"
     html = render_markdown(f"[the file](../runs/a.json) and [the paper]({paper})", "words")
@@ -143,6 +168,23 @@ def test_a_phone_shows_the_page_without_an_error(text: str, tmp_path: Path) -> N
         assert cut == 0
     assert seen.messages == []
     assert seen.requests == []
+
+
+@needs_browser
+def test_a_laptop_shows_the_whole_width_of_table_3_and_of_the_comparison(tmp_path: Path) -> None:
+    published = read_published(ROOT / "results" / "published" / "scores")
+    rows = read_scores(RUNS)
+    cells = comparison(published, rows, pd.read_csv(REPORT / "intervals.csv"))
+    parts = [table3(rows), comparison_markdown(cells, rows)]
+    body = "".join(render_markdown(part, "table") for part in parts)
+    (tmp_path / "tables.html").write_text(page("tables", body))
+    cut = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth).length"
+    for width, allowed in ((1280, 0), (390, 9)):  # on a phone a table scrolls in its own box
+        with new_page(tmp_path, viewport={"width": width, "height": 900}) as opened:
+            opened.goto((tmp_path / "tables.html").as_uri())
+            assert opened.locator(".table").count() == 9
+            assert opened.locator(".table").evaluate_all(cut) <= allowed
+            assert opened.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @needs_browser
