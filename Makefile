@@ -52,8 +52,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "== environment is ready; enter it with:  source $(VENV)/bin/activate  then:  deepfake-repro --help"
 
 repro: environment
-	@echo "== dvc repro: every stage prints what it does; a second run does nothing"
-	@dvc repro
+	@echo "== the pipeline, $(or $(JOBS),one row a core) at a time; dvc repro gives the same results, one stage at a time"
+	@python -m deepfake_repro repro $(if $(JOBS),--jobs $(JOBS))
 	@echo "== verify: your results beside the committed ones; README.md keeps those, see deepfake-repro readme"
 	@python -m deepfake_repro verify || true
 

@@ -201,6 +201,7 @@ def _add_operations(commands: _Commands) -> None:
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     study = commands.add("study", _study, "run the side studies of params.yaml")
     study.add_argument("names", nargs="*", help="only these; default: all")
+    study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
     machines = commands.add_for_profile(
         "machines", _machines, "train the rows as other processors would: how far results move"
     )
@@ -339,7 +340,7 @@ def _study(chosen: argparse.Namespace) -> None:
     from .operations.studies import run_study
 
     for name in chosen.names or load().studies:
-        print(run_study(root(), name))
+        print(run_study(root(), name, chosen.jobs))
 
 
 def _plan(chosen: argparse.Namespace) -> None:

@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deepfake_repro.cli import main
-from deepfake_repro.operations import clones, studies
+from deepfake_repro.operations import clones, parallel, studies
 from deepfake_repro.operations.committed import extract_committed
 from deepfake_repro.project import params
 from deepfake_repro.project.provenance import has_history
@@ -88,22 +89,22 @@ def test_committed_studies_belong_to_the_committed_code(committed: Path) -> None
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A committed repository whose ``dvc repro`` is a script that writes what each row of
-    params.yaml would give.
+    """A committed repository whose pipeline is one script that writes what each row of params.yaml
+    would give.
     """
     base = tmp_path / "base"
-    (base / "bin").mkdir(parents=True)
-    (base / ".dvc" / "cache").mkdir(parents=True)
+    base.mkdir()
     (base / "params.yaml").write_text(TEXT)
-    (base / "dvc.yaml").write_text("stages: {}\n")
-    (base / "dvc.lock").write_text(
-        'stages: {train@demo-imagenet-0: {deps: [{path: src/a.py, md5: "1"}, '
-        '{path: results/demo/weights/x, md5: "2"}]}}\n'
-    )
-    (base / "bin" / "dvc").write_text(FAKE_DVC)
-    (base / "bin" / "dvc").chmod(0o755)
-    (base / ".gitignore").write_text(".scratch\n.dvc\n")
+    (base / "dvc.yaml").write_text(PIPELINE)
+    (base / "row.py").write_text(ROW)
     git(base, "init", "-q")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=base, check=True)
+    (base / "dvc.lock").write_text(
+        "schema: '2.0'\n"
+        f'stages: {{train@demo-imagenet-0: {{cmd: x, deps: [{{path: src/a.py, hash: md5, md5: "{CODE}"}}, '
+        f'{{path: results/demo/weights/x, hash: md5, md5: "{CODE}"}}]}}}}\n'
+    )
+    (base / ".gitignore").write_text(".scratch\nresults\n")
     git(base, "add", "-A")
     git(base, *COMMIT, "-m", "first")
     return base
@@ -113,18 +114,28 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, check=True)
 
 
-FAKE_DVC = """#!/usr/bin/env python3
-import json, pathlib, sys
+CODE = "0123456789abcdef0123456789abcdef"
+PIPELINE = """stages:
+  score:
+    matrix:
+      variant: ${run.variants}
+      seed: ${run.seeds}
+    cmd: python row.py ${item.variant} ${item.seed}
+    params: [demo.train.epochs]
+    outs:
+    - results/demo/runs/${item.variant}-${item.seed}/scores.json
+    - results/demo/runs/${item.variant}-${item.seed}/history.csv
+  report:
+    cmd: "false"
+    deps: [results/demo/runs]
+"""
+ROW = """import json, pathlib, sys
 from deepfake_repro.project import params
-if sys.argv[1] == "repro":
-    loaded = params.load(pathlib.Path("params.yaml"))
-    for row in loaded.run.variants:
-        for seed in loaded.run.seeds:
-            out = pathlib.Path("results/demo/runs") / f"{row}-{seed}"
-            out.mkdir(parents=True, exist_ok=True)
-            value = {"auc": {"ffpp": loaded.profile("demo").train.epochs + seed}}
-            (out / "scores.json").write_text(json.dumps(value))
-            (out / "history.csv").write_text("epoch\\n")
+row, seed = sys.argv[1:]
+out = pathlib.Path("results/demo/runs") / f"{row}-{seed}"
+epochs = params.load(pathlib.Path("params.yaml")).profile("demo").train.epochs
+(out / "scores.json").write_text(json.dumps({"auc": {"ffpp": epochs + int(seed)}}))
+(out / "history.csv").write_text("epoch\\n")
 """
 
 
@@ -155,8 +166,7 @@ def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(
     with pytest.raises(ValueError, match="commit your changes first"):
         studies.run_study(repository, "start_over_seeds")
     git(repository, *COMMIT, "-am", "changed")
-    monkeypatch.setenv("PATH", str(repository / "bin"), prepend=":")
-    monkeypatch.setattr(clones, "SOURCE", str(ROOT / "src"))
+    monkeypatch.setattr(parallel, "SOURCE", str(ROOT / "src"))
     out = studies.run_study(repository, "start_over_seeds")
     epochs = params.load(ROOT / "params.yaml").profile("demo").train.epochs
     for option, expected in (("default", epochs), ("long", 7)):
@@ -166,5 +176,5 @@ def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(
                 assert found["auc"]["ffpp"] == expected + seed
     assert studies.is_current(repository, "start_over_seeds")
     lock = repository / "dvc.lock"
-    lock.write_text(lock.read_text().replace('"1"', '"3"'))
+    lock.write_text(lock.read_text().replace(CODE, CODE[::-1], 1))
     assert not studies.is_current(repository, "start_over_seeds")

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from .clones import SOURCE
+
 Graph = Mapping[str, set[str]]
 """Stage -> the stages whose outputs it needs."""
 
@@ -36,17 +38,21 @@ PATIENCE = 15.0
 """Seconds between two lines that say what is running."""
 
 
-def run_pipeline(base: Path, jobs: int | None = None) -> int:
+def run_pipeline(base: Path, jobs: int | None = None, wanted: str = "") -> int:
     """Run all stages that are not up to date, ``jobs`` tasks at a time; return the exit code.
 
-    By default as many as there are cores, or one on a machine with a GPU. A task that fails stops
-    only the tasks that need it.
+    By default as many as there are cores, or one on a machine with a GPU. ``wanted``: run only the
+    stages of this kind, such as ``score``, and what they need. A task that fails stops only the
+    tasks that need it. Raises ``ValueError`` with DVC's own words if it cannot read the pipeline.
     """
     if not dvc(base, "status", "--quiet").returncode:
         print("Data and pipelines are up to date.")
         return 0
-    graph = read_graph(dvc(base, "dag", "--dot").stdout)
-    tasks = as_tasks(graph)
+    drawn = dvc(base, "dag", "--dot")
+    if drawn.returncode:
+        raise ValueError(f"the pipeline cannot be read: {drawn.stderr.strip()}")
+    graph = read_graph(drawn.stdout)
+    tasks = as_tasks(_needed(graph, wanted) if wanted else graph)
     run = _Run(base, tasks)
     failed = run_tasks(tasks, run.task, jobs or default_jobs(), run.watch)
     for name in failed:
@@ -66,6 +72,18 @@ def read_graph(dot: str) -> dict[str, set[str]]:
     for needed, stage in re.findall(r'^"([^"]+)" -> "([^"]+)";$', dot, re.M):
         graph[stage].add(needed)
     return graph
+
+
+def _needed(graph: Graph, wanted: str) -> dict[str, set[str]]:
+    """Return the part of the graph that leads to the stages of one kind."""
+    waiting = [name for name in graph if name.partition("@")[0] == wanted]
+    kept: dict[str, set[str]] = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in kept:
+            kept[name] = graph[name]
+            waiting += graph[name]
+    return kept
 
 
 def as_tasks(graph: Graph) -> dict[str, Task]:
@@ -156,10 +174,12 @@ class _Run:
 
 
 def dvc(base: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC in ``base`` and return its exit code and output."""
+    """Run DVC in ``base`` with its code and this environment; return its exit code and output."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=base,
+        env={**os.environ, "PATH": programs, "PYTHONPATH": SOURCE},
         capture_output=True,
         text=True,
         check=False,

@@ -12,31 +12,30 @@ import json
 import shutil
 from pathlib import Path
 
-from ..project.params import Study, load, read_yaml
-from .clones import clone_commit, dvc, replace_params, require_committed
+from ..project.params import Run, Study, load, read_yaml
+from .clones import clone_commit, replace_params, require_committed
+from .parallel import run_pipeline
 
 KEPT = ("scores.json", "history.csv")
 RECORD = "study.json"
 
 
-def run_study(base: Path, name: str) -> Path:
+def run_study(base: Path, name: str, jobs: int | None = None) -> Path:
     """Run every option of a study, collect its rows, and return the folder of its results.
+
+    ``jobs``: rows at a time, as for :func:`.parallel.run_pipeline`.
 
     Raises ``ValueError`` if ``dvc repro`` of an option fails, or for uncommitted changes.
     """
-    study = load(base / "params.yaml").study(name)
+    params = load(base / "params.yaml")
+    study = params.study(name)
     require_committed(base, f"study {name}")
     out = base / "results" / "studies" / name
     for number, (option, values) in enumerate(study.options.items(), start=1):
         print(f"study {name}, option {number}/{len(study.options)}: {option}", flush=True)
         clone = clone_commit(base, f"{name}-{option}", base / ".dvc" / "cache")
-        run = {
-            "run.profiles": [study.profile],
-            "run.variants": list(study.rows),
-            "run.seeds": list(study.seeds),
-        }
-        replace_params(clone, {**run, **values})
-        if dvc(clone, "repro", "score"):
+        replace_params(clone, {**_rows_of(params.run, study), **values})
+        if run_pipeline(clone, jobs, "score"):
             raise ValueError(
                 f"study {name}: option {option} failed, see above; fix it and rerun to resume"
             )
@@ -44,6 +43,14 @@ def run_study(base: Path, name: str) -> Path:
     record = {"made_from": _ingredients(base, study)}
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return out
+
+
+def _rows_of(run: Run, study: Study) -> dict[str, list]:
+    """Return what ``run`` becomes in a study: its profile, rows and seeds alone."""
+    values: dict[str, list] = {"run.profiles": [study.profile], "run.seeds": list(study.seeds)}
+    for key in ("variants", "finetune", "sbi", "lnclip", "calibrate", "robustness"):
+        values[f"run.{key}"] = [row for row in getattr(run, key) if row in study.rows]
+    return values
 
 
 def ingredients(base: Path, profile: str, row: str) -> dict[str, str]:
