@@ -101,7 +101,8 @@ def repository(tmp_path: Path) -> Path:
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=base, check=True)
     (base / "dvc.lock").write_text(
         "schema: '2.0'\n"
-        f'stages: {{train@demo-imagenet-0: {{cmd: x, deps: [{{path: src/a.py, hash: md5, md5: "{CODE}"}}, '
+        "stages: {train@demo-imagenet-0: {cmd: x, deps: ["
+        f'{{path: src/a.py, hash: md5, md5: "{CODE}"}}, '
         f'{{path: results/demo/weights/x, hash: md5, md5: "{CODE}"}}]}}}}\n'
     )
     (base / ".gitignore").write_text(".scratch\nresults\n")
@@ -134,6 +135,7 @@ from deepfake_repro.project import params
 row, seed = sys.argv[1:]
 out = pathlib.Path("results/demo/runs") / f"{row}-{seed}"
 epochs = params.load(pathlib.Path("params.yaml")).profile("demo").train.epochs
+out.mkdir(parents=True, exist_ok=True)
 (out / "scores.json").write_text(json.dumps({"auc": {"ffpp": epochs + int(seed)}}))
 (out / "history.csv").write_text("epoch\\n")
 """
