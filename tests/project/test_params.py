@@ -262,7 +262,7 @@ def attribute_reads() -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("block", "owners"),
     [
-        (params.Loss, {"loss", "self.loss", "variant.loss"}),
+        (recipes.Loss, {"loss", "self.loss", "variant.loss"}),
         (params.Miniature, {"size"}),
         (params.IndexOptions, {"options"}),
         (params.CropOptions, {"options"}),

@@ -6,8 +6,8 @@ from lightning_fabric import Fabric
 
 from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
-from deepfake_repro.project.params import Loss, Variant
-from deepfake_repro.project.recipes import Train
+from deepfake_repro.project.params import Variant
+from deepfake_repro.project.recipes import Loss, Train
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.loading import CropDataset, evaluation_loader, training_loader
 from deepfake_repro.training.transforms import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_metric_learning import losses, miners
 
-from deepfake_repro.project.params import Loss
+from deepfake_repro.project.recipes import Loss
 from deepfake_repro.training.losses import TRIPLET_LOSSES, build_loss
 
 GENERATOR = torch.Generator().manual_seed(0)

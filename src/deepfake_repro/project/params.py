@@ -7,7 +7,7 @@ The profiles ``demo``, ``smoke`` and ``paper`` have the same keys, because they 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -15,7 +15,24 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from .recipes import BLOCKS, FINETUNE, LNCLIP, METHODS, LnClip, Pretrain, Sbi, Train
+from .recipes import (
+    BLOCKS,
+    LNCLIP,
+    METHODS,
+    CropOptions,
+    IndexOptions,
+    LnClip,
+    Miniature,
+    Predict,
+    Pretrain,
+    Robustness,
+    Sampling,
+    Sbi,
+    Scoring,
+    Start,
+    Train,
+    Variant,
+)
 
 T = TypeVar("T")
 
@@ -37,53 +54,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """The loss on embeddings that a row adds to the cross-entropy (Section 3.3).
-
-    ``name``: ``none``, a key of ``TRIPLET_LOSSES``, or ``pml:<class>`` of pytorch-metric-learning.
-    ``margin`` is of the paper's losses, in units of distance; ``miner`` (``pml:<class>``),
-    ``options`` and ``miner_options`` are of pytorch-metric-learning.
-    """
-
-    name: str = "none"
-    margin: float = 0.0
-    weight: float = 0.0
-    miner: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    miner_options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of Table 3: all that distinguishes it from the others (Sections 3.2-3.4).
-
-    ``name`` is printed. ``in_paper``: it is one of the ten rows of the paper. ``method``: a folder
-    of ``methods``. ``init``: a key of the profile's ``start``. ``backbone``: values of this row in
-    place of those of the method's block, such as ``architecture`` and ``learning_rate``, and
-    ``start``, in all profiles; ``profiles``: the same for one profile.
-    """
-
-    name: str
-    in_paper: bool = False
-    method: str = FINETUNE
-    init: str = ""
-    labels: str = "binary"
-    loss: Loss = field(default_factory=Loss)
-    backbone: Mapping[str, Any] = field(default_factory=dict)
-    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Miniature:
-    """Size of the embedded benchmark: seconds per clip and real takes per corpus and split."""
-
-    seed: int
-    train_seconds: float
-    test_seconds: float
-    videos: Mapping[str, Mapping[str, int]]
-
-
-@dataclass(frozen=True)
 class Cpu:
     """What processors may use, so that different ones compute the same (``project.machine``).
 
@@ -93,82 +63,6 @@ class Cpu:
 
     threads: int
     level: str
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """Options for reading the corpora (Section 4.1), one per choice that the paper leaves open."""
-
-    compression: str
-    composite_category: str
-    forgerynet_category: str
-    split_seed: int
-    forgerynet_validation: float
-
-
-@dataclass(frozen=True)
-class CropOptions:
-    """Sampling rate, face detector, margin and size of the crops (Section 4.1), and scheduling."""
-
-    frames_per_second: float
-    frames_per_clip: int
-    detector: str
-    detector_side: int
-    min_score: float
-    min_side: int
-    margin: float
-    size: int
-    encoding: str
-    max_skipped: float
-    video_timeout: float
-    scheduler: str
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """The balanced training sample (Section 4.1)."""
-
-    real_to_fake: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Start:
-    """Source of each set of start weights: a file, or ``timm:<tag>`` (Section 3.2)."""
-
-    imagenet: str
-    fsfm: str
-    sbi: str
-
-
-@dataclass(frozen=True)
-class Predict:
-    """Inference on test crops: batch size, precision, devices, and loader workers per device."""
-
-    batch_size: int
-    precision: str
-    devices: int
-    workers: int
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Decision threshold and bootstrap draws for confidence intervals (Section 4.3)."""
-
-    threshold: float
-    bootstrap: int
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """The robustness study: perturbations of test crops at several severities.
-
-    ``sets``: test sets, all if empty; ``crops_per_video``: 0 for all.
-    """
-
-    sets: tuple[str, ...]
-    crops_per_video: int
-    severities: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)

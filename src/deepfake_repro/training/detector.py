@@ -89,23 +89,15 @@ def build_detector(
         raise ValueError(
             f"train.architecture {architecture!r} is unknown to timm {timm.__version__}"
         )
-    encoder: Any
+    options: dict[str, Any] = {}
     if "efficientnet" in architecture:
-        encoder = timm.create_model(
-            architecture, num_classes=classes, drop_rate=CNN_DROPOUT, drop_path_rate=drop_path
-        )
-    else:
-        vit: dict[str, Any] = {
-            "global_pool": "token" if sphere else "avg",
-            "depth": depth,
-            "img_size": input_size,
-        }
-        encoder = timm.create_model(
-            architecture,
-            num_classes=classes,
-            drop_path_rate=drop_path,
-            **(vit if is_vit(architecture) else {}),
-        )
+        options["drop_rate"] = CNN_DROPOUT
+    elif is_vit(architecture):
+        pool = "token" if sphere else "avg"
+        options = {"global_pool": pool, "depth": depth, "img_size": input_size}
+    encoder: Any = timm.create_model(
+        architecture, num_classes=classes, drop_path_rate=drop_path, **options
+    )
     head = encoder.get_classifier() if hasattr(encoder, "get_classifier") else None
     if not isinstance(head, nn.Linear) or (sphere and not is_vit(architecture)):
         raise ValueError(

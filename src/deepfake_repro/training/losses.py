@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..project.params import Loss
+from ..project.recipes import Loss
 from ..project.registry import Registry
 
 TripletLoss = Callable[[Tensor, Tensor, float], Tensor]

@@ -14,7 +14,7 @@ from deepfake_repro.methods.finetune.recipe import (
     build_optimizer,
     build_schedule,
 )
-from deepfake_repro.project.params import Loss
+from deepfake_repro.project.recipes import Loss
 from deepfake_repro.training.detector import build_detector as build
 from deepfake_repro.training.losses import TRIPLET_LOSSES, cross_entropy
 from support.toy_training import BATCH_ALL, RECIPE

@@ -19,8 +19,8 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ...project.params import Loss, Variant
-from ...project.recipes import Train
+from ...project.params import Variant
+from ...project.recipes import Loss, Train
 from ...training.detector import Detector, over_views
 from ...training.devices import gather_across_devices, with_progress
 from ...training.loading import Batch
