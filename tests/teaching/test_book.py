@@ -128,7 +128,7 @@ def test_every_document_is_a_page_and_the_readme_shows_its_picture(
     names = [path.relative_to(ROOT).with_suffix(".html") for path in documents]
     assert [name for name in names if html / name not in pages] == []
     sources = [picture["src"] for picture in pages[html / "README.html"].pictures]
-    assert any(source.endswith("scenarios.svg") for source in sources)
+    assert any(source.endswith("averages.svg") for source in sources)
 
 
 @pytest.mark.pipeline
