@@ -141,6 +141,9 @@ def _add_data_stages(commands: _Commands) -> None:
         "landmarks", _landmarks, "find the landmarks of the real crops that SBI learns from"
     )
     commands.add_for_profile(
+        "controls", _controls, "score untrained controls such as the sharpness of the face"
+    )
+    commands.add_for_profile(
         "audit", _audit, "audit the crops for shortcuts and draw example crops"
     )
 
@@ -316,6 +319,12 @@ def _pretrain(chosen: argparse.Namespace) -> None:
     from .methods.fsfm.run import pretrain_profile
 
     pretrain_profile(chosen.profile)
+
+
+def _controls(chosen: argparse.Namespace) -> None:
+    from .evaluation.controls import write_controls
+
+    write_controls(chosen.profile)
 
 
 def _audit(chosen: argparse.Namespace) -> None:

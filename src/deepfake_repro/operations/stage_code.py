@@ -25,6 +25,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "index": ("index",),
     "crops": ("notebook 02_crops",),
     "audit": ("audit",),
+    "controls": ("controls",),
     "sample": ("notebook 03_sampling",),
     "pretrain": ("notebook 03b_pretrain",),
     "counts": ("counts",),
