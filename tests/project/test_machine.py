@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lightning_fabric import Fabric
 
 from deepfake_repro.project import machine
 from deepfake_repro.project.params import PROFILES, Cpu, load
@@ -105,3 +106,24 @@ def test_a_notebook_gets_the_pins_of_its_profile() -> None:
             check=True,
         ).stdout
         assert output.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("platform", "own", "expected"),
+    [("darwin", None, "cpu"), ("darwin", "mps", "mps"), ("linux", None, None)],
+)
+def test_apple_gpus_are_used_only_on_request(
+    monkeypatch: pytest.MonkeyPatch, platform: str, own: str | None, expected: str | None
+) -> None:
+    monkeypatch.setattr(os, "environ", {"LT_ACCELERATOR": own} if own else {})
+    monkeypatch.setattr(sys, "platform", platform)
+    machine.pin(Cpu(threads=1, level="native"))
+    assert os.environ.get("LT_ACCELERATOR") == expected
+
+
+def test_the_variable_decides_the_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LT_ACCELERATOR", "cpu")
+    assert Fabric(accelerator="auto", devices=1).device.type == "cpu"
+    monkeypatch.setenv("LT_ACCELERATOR", "mps")
+    with pytest.raises(Exception, match="MPS"):
+        Fabric(accelerator="auto", devices=1)

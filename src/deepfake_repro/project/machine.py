@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,9 +77,15 @@ def pins(cpu: Cpu, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def pin(cpu: Cpu) -> None:
-    """Set the variables of ``pins`` for this process and its children; the user's own win."""
+    """Set the variables of ``pins`` for this process and its children; the user's own win.
+
+    On macOS also the CPU instead of Apple's GPU, on which no result was ever compared; set
+    ``LT_ACCELERATOR=mps`` to use it.
+    """
     for name, value in pins(cpu, processor()).items():
         os.environ.setdefault(name, value)
+    if sys.platform == "darwin":
+        os.environ.setdefault("LT_ACCELERATOR", "cpu")
 
 
 def set_variables() -> dict[str, str]:
