@@ -205,6 +205,15 @@ def _add_operations(commands: _Commands) -> None:
     study = commands.add("study", _study, "run the side studies of params.yaml")
     study.add_argument("names", nargs="*", help="only these; default: all")
     study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
+    _add_comparisons(commands)
+    commands.add(
+        "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
+    )
+    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
+    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
+
+
+def _add_comparisons(commands: _Commands) -> None:
     machines = commands.add_for_profile(
         "machines", _machines, "train the rows as other processors would: how far results move"
     )
@@ -222,11 +231,6 @@ def _add_operations(commands: _Commands) -> None:
         "--run", type=Path, dest="folder", help="checkout with the results to judge; default: this"
     )
     verify.add_argument("--out", type=Path, help="write every cell to this CSV file")
-    commands.add(
-        "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
-    )
-    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
-    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
 
 
 def _add_exchange(commands: _Commands) -> None:
@@ -334,7 +338,7 @@ def _audit(chosen: argparse.Namespace) -> None:
 
 
 def _html(chosen: argparse.Namespace) -> None:
-    from .report.page import write_report
+    from .report.pages.page import write_report
 
     write_report(chosen.profile)
 
@@ -353,7 +357,7 @@ def _study(chosen: argparse.Namespace) -> None:
 
 
 def _plan(chosen: argparse.Namespace) -> None:
-    from .operations.plan import plan
+    from .operations.planning.plan import plan
 
     print(plan(chosen.profile, chosen.images_per_second), end="")
 
@@ -387,7 +391,7 @@ def _weights(chosen: argparse.Namespace) -> None:
 
 
 def _readme(chosen: argparse.Namespace) -> None:
-    from .report.readme import write_readme
+    from .report.pages.readme import write_readme
 
     write_readme(root())
 

@@ -26,7 +26,7 @@ from benchmarks.recording import device as processor
 from benchmarks.recording import record
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
-from deepfake_repro.operations.plan import count_network
+from deepfake_repro.operations.planning.plan import count_network
 from deepfake_repro.project import params
 from deepfake_repro.project.recipes import Train
 from deepfake_repro.training import loop

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from deepfake_repro.methods.lnclip import sphere
-from deepfake_repro.operations import costs, plan
-from deepfake_repro.operations.costs import (
+from deepfake_repro.operations.planning import costs, plan
+from deepfake_repro.operations.planning.costs import (
     CROP_BYTES,
     PREDICTION_BYTES,
     Counts,
@@ -24,7 +24,7 @@ from deepfake_repro.operations.costs import (
     scale_speeds,
     shared_rows,
 )
-from deepfake_repro.operations.plan import builders
+from deepfake_repro.operations.planning.plan import builders
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Paths
 from deepfake_repro.training.detector import Detector, build_detector

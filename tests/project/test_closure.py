@@ -7,8 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from deepfake_repro.project import closure
-from deepfake_repro.project.closure import Closure, Code
+from deepfake_repro.project.code import closure
+from deepfake_repro.project.code.closure import Closure, Code
 
 FILES = {
     "__init__.py": '"""The package."""',

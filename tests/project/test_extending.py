@@ -22,7 +22,7 @@ from deepfake_repro.corpora import adapter_of
 from deepfake_repro.faces import detection
 from deepfake_repro.methods.finetune.run import start_detector, train_row
 from deepfake_repro.project import params, paths
-from deepfake_repro.project.closure import Closure
+from deepfake_repro.project.code.closure import Closure
 from deepfake_repro.training import losses
 from deepfake_repro.training.checkpoints import save_start
 from deepfake_repro.training.transforms import Normalisation

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = """
 from deepfake_repro.evaluation.prediction import predict_row
 from deepfake_repro.methods.finetune.run import train_row
-from deepfake_repro.project.closure import code_digest
+from deepfake_repro.project.code.closure import code_digest
 print(code_digest(train_row), code_digest(predict_row))
 """
 

@@ -24,7 +24,7 @@ from deepfake_repro.report.claims import (
 )
 from deepfake_repro.report.expressions.language import GROUPS, MissingCell, cells_of, evaluate
 from deepfake_repro.report.ledger import claims_markdown, shared_names, verdicts
-from deepfake_repro.report.tables import read_published
+from deepfake_repro.report.scores import read_published
 from deepfake_repro.teaching.lessons import toy_batch
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.project.vocabulary import SCENARIOS
-from deepfake_repro.report.curves import area, average_curve, scenario_curves
+from deepfake_repro.report.drawing.curves import area, average_curve, scenario_curves
 from support.reports import RUNS
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_repro.report import html
 from deepfake_repro.report.figures import (
     crop_sheet,
     describe,
@@ -18,6 +17,7 @@ from deepfake_repro.report.figures import (
     style,
 )
 from deepfake_repro.report.method_figures import sphere_figure, years_figure
+from deepfake_repro.report.pages import html
 
 
 def history(losses):

@@ -11,13 +11,12 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.report.cards import cards
-from deepfake_repro.report.html import data_uri, figure, page, render_markdown
-from deepfake_repro.report.page import SECTIONS, report_page
+from deepfake_repro.report.pages.html import data_uri, figure, page, render_markdown
+from deepfake_repro.report.pages.page import SECTIONS, report_page
+from deepfake_repro.report.scores import read_published, read_scores
 from deepfake_repro.report.tables import (
     comparison,
     comparison_markdown,
-    read_published,
-    read_scores,
     table3,
 )
 from support.browser import keep_screenshot, needs_browser, new_page, watch_offline

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from deepfake_repro.project.vocabulary import ROW_NAMES
-from deepfake_repro.report.palette import (
+from deepfake_repro.report.drawing.palette import (
     FAMILY_COLOURS,
     GREY,
     PALETTE,

@@ -8,15 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from deepfake_repro.report import html
-from deepfake_repro.report.readme import (
+from deepfake_repro.report.pages import html
+from deepfake_repro.report.pages.readme import (
     PICTURE,
     README_MARKS,
     TABLE_3,
     published_page,
     readme_with_results,
 )
-from deepfake_repro.report.tables import NO_BREAK, read_published
+from deepfake_repro.report.scores import read_published
+from deepfake_repro.report.tables import NO_BREAK
 
 ROOT = Path(__file__).resolve().parents[2]
 SCORES = ROOT / "results" / "published" / "scores"

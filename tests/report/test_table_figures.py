@@ -7,17 +7,18 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from deepfake_repro.project.vocabulary import SCENARIOS
-from deepfake_repro.report.curves import scenario_curves
-from deepfake_repro.report.figures import WIDTH, description, save
-from deepfake_repro.report.palette import colour
-from deepfake_repro.report.table_figures import (
+from deepfake_repro.report.drawing.curves import scenario_curves
+from deepfake_repro.report.drawing.palette import colour
+from deepfake_repro.report.drawing.table_figures import (
     averages_figure,
     difference_figure,
     reliability_figure,
     robustness_figure,
     roc_figure,
 )
-from deepfake_repro.report.tables import comparison, read_scores
+from deepfake_repro.report.figures import WIDTH, description, save
+from deepfake_repro.report.scores import read_scores
+from deepfake_repro.report.tables import comparison
 from support.reports import RUNS
 
 PHONE = 360

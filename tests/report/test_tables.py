@@ -11,6 +11,7 @@ import pytest
 from deepfake_repro.project import params
 from deepfake_repro.project.params import load
 from deepfake_repro.project.vocabulary import ROW_NAMES, SET_NAMES, SETS
+from deepfake_repro.report.scores import read_controls, read_published, read_scores
 from deepfake_repro.report.tables import (
     NO_BREAK,
     comparison,
@@ -19,9 +20,6 @@ from deepfake_repro.report.tables import (
     markdown,
     notes,
     protocols,
-    read_controls,
-    read_published,
-    read_scores,
     scenarios,
     table3,
     table3_csv,

@@ -13,7 +13,7 @@ from deepfake_repro.project.vocabulary import (
     PAPER_ROWS,
     SETS,
 )
-from deepfake_repro.report.tables import read_published
+from deepfake_repro.report.scores import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 ROWS = list(PAPER_ROWS)

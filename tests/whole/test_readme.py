@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from deepfake_repro.operations.committed import extract_committed
 from deepfake_repro.project.provenance import has_history
-from deepfake_repro.report.readme import readme_with_results
+from deepfake_repro.report.pages.readme import readme_with_results
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

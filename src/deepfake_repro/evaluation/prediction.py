@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ..crops.store import CropStore, list_parts
-from ..project.closure import code_digest
+from ..project.code.closure import code_digest
 from ..project.files import replacing
 from ..project.params import Predict, load
 from ..project.paths import Paths, profile_paths

@@ -171,9 +171,8 @@ def _run_machine(
                 _write(table, pd.concat([_read(table), found]))
                 minutes = (time.monotonic() - begun) / 60
                 print(f"machine {name}: {number}/{len(rows)} {row}, {minutes:.1f} min", flush=True)
-        except BaseException:
+        finally:  # on an error or interrupt, do not wait for rows that have not started
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _stages_of(run: str, stages: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..project.closure import SOURCE, Closure, Code
+from ..project.code.closure import SOURCE, Closure, Code
 from ..project.notebooks import clean
 from ..project.params import PROFILES, read_yaml
 

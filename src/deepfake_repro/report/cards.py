@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..project.paths import profile_paths
 from ..project.vocabulary import METRIC_NAMES, MISSING, SCENARIOS
-from .palette import row_name, row_names
+from .drawing.palette import row_name, row_names
 
 _MEASURED = {
     "commit": "commit",

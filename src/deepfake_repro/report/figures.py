@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from .palette import PALETTE, colour, dashes, row_name
+from .drawing.palette import PALETTE, colour, dashes, row_name
 
 if TYPE_CHECKING:
     from IPython.display import Image

@@ -41,7 +41,8 @@ from .claims import (
     triplet_table,
 )
 from .expressions.language import ROUNDING, Table, cells_of
-from .tables import NO_REPRODUCTION, read_scores
+from .scores import read_scores
+from .tables import NO_REPRODUCTION
 
 # Distances of a 3-4-5 triangle: anchor i, positive j, negative k. Any triplet without equal sides
 # distinguishes the formulas.

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
+from .drawing.palette import FAMILY_COLOURS, PALETTE, family
 from .figures import (
     WIDTH,
     add_legend,
@@ -19,7 +20,6 @@ from .figures import (
     style,
     use_whole_ticks,
 )
-from .palette import FAMILY_COLOURS, PALETTE, family
 
 _PRETRAINING = {
     "masked": "hidden patches, $L_m$",

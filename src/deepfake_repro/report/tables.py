@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -21,7 +19,8 @@ from ..project.vocabulary import (
     SHORT_SCENARIOS,
     method_of,
 )
-from .palette import row_name, row_names
+from .drawing.palette import row_name
+from .scores import in_order
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 LEGEND = (
@@ -79,7 +78,7 @@ def table3(
     parts = []
     for title, sets in COLUMN_GROUPS.items():
         lines = _head("AUC / bACC (%)", sets)
-        lines += [_line(row_name(row), _both(rows[row], sets)) for row in _ordered(rows)]
+        lines += [_line(row_name(row), _both(rows[row], sets)) for row in in_order(rows)]
         for name, cells in (controls or {}).items():
             lines.append(_line(f"*{name}, untrained*", _both(cells, sets)))
         parts.append("\n".join([f"**{title}**", "", *lines, *_counts(rows, sets)]))
@@ -105,7 +104,7 @@ def comparison_markdown(
     for metric, title in METRIC_NAMES.items():
         for scenario, sets in COLUMN_GROUPS.items():
             lines = _head(title, sets)
-            for row in _ordered(table["row"]):
+            for row in in_order(table["row"]):
                 texts = [_cell_text(cells.get((row, metric, key))) for key in sets]
                 lines.append(_line(row_name(row), texts))
             lines += [*_counts(rows, sets), *_visible(visible, metric, sets)]
@@ -127,7 +126,7 @@ def scenarios(
 def averages(rows: Mapping[str, Mapping]) -> str:
     """Format the averages of the three scenarios as Markdown, AUC / balanced accuracy."""
     lines = _head("AUC / bACC (%)", SHORT_SCENARIOS)
-    lines += [_line(row_name(row), _both(rows[row], SHORT_SCENARIOS)) for row in _ordered(rows)]
+    lines += [_line(row_name(row), _both(rows[row], SHORT_SCENARIOS)) for row in in_order(rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -180,7 +179,7 @@ def protocols(rows: Mapping[str, Mapping]) -> str:
     ``own_protocol`` takes the highest face of each frame, then the mean.
     """
     lines = [_line("", SET_NAMES.values()), _line("---", ["---:"] * len(SET_NAMES))]
-    for row in _ordered(row for row in rows if "own_protocol" in rows[row]):
+    for row in in_order(row for row in rows if "own_protocol" in rows[row]):
         by_protocol = {
             "mean over all faces": rows[row],
             "own protocol": rows[row]["own_protocol"],
@@ -200,7 +199,7 @@ def table3_csv(rows: Mapping[str, Mapping]) -> str:
     records = [
         {"row": row, "metric": metric, **_all_sets(rows[row].get(metric, {}))}
         for metric in METRIC_NAMES
-        for row in _ordered(rows)
+        for row in in_order(rows)
     ]
     return csv(pd.DataFrame(records, columns=["row", "metric", *SET_NAMES]))
 
@@ -229,7 +228,7 @@ def comparison(
     """
     records = []
     for metric in METRIC_NAMES:
-        for row in _ordered({**published, **reproduced}):
+        for row in in_order({**published, **reproduced}):
             theirs = published.get(row, {}).get(metric, {})
             ours = reproduced.get(row, {}).get(metric, {})
             sd = reproduced.get(row, {}).get("sd", {}).get(metric, {})
@@ -265,77 +264,6 @@ def markdown(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> str
     cells = [[_text(cell, names) for cell in row] for row in table.itertuples(index=False)]
     lines = [titles, rules, *cells]
     return "\n".join(_line(line[0], line[1:]) for line in lines) + "\n"
-
-
-def read_published(folder: Path) -> dict[str, dict]:
-    """Read the paper's rows from ``<folder>/<row>.json``, in the paper's order.
-
-    Raises ``FileNotFoundError`` for an empty folder, ``ValueError`` for a row key without a name.
-    """
-    rows = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    if not rows:
-        raise FileNotFoundError(
-            f"no <row>.json in {folder}: give the folder results/published/scores"
-        )
-    return {row: rows[row] for row in _ordered(rows)}
-
-
-def read_scores(folder: Path, runs: Collection[str] | None = None) -> dict[str, dict]:
-    """Read our rows from ``<folder>/<variant>-<seed>/scores.json``, in the order of the rows.
-
-    ``runs``: names of the folders to read, all by default. Cells are means over seeds. A cell that
-    one seed lacks is left out; the key ``seeds`` lists the seeds, and ``sd`` has the standard
-    deviation of each cell over them if there are several. Raises ``FileNotFoundError`` if there is
-    no run, ``ValueError`` for a folder with another kind of name.
-    """
-    by_row: dict[str, dict[int, dict]] = {}
-    for path in sorted(folder.glob("*/scores.json")):
-        if runs is not None and path.parent.name not in runs:
-            continue
-        row, dash, seed = path.parent.name.rpartition("-")
-        if not dash or not seed.isdecimal():
-            raise ValueError(f"{path.parent} is not named <variant>-<seed>: rename or remove it")
-        by_row.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
-    if not by_row:
-        raise FileNotFoundError(
-            f"no <variant>-<seed>/scores.json in {folder}: run the stage score first"
-        )
-    return {row: _over_seeds(by_row[row]) for row in _ordered(by_row)}
-
-
-def read_controls(folder: Path) -> dict[str, dict]:
-    """Read the scores of features without training from ``scores.json``; empty if there is none."""
-    file = folder / "scores.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-
-
-def _over_seeds(by_seed: Mapping[int, Mapping]) -> dict:
-    seeds = sorted(by_seed)
-    runs = [by_seed[seed] for seed in seeds]
-    row = _reduce_leaves(runs, _mean) | {"seeds": seeds}
-    if len(runs) > 1:
-        metrics = [{name: run[name] for name in METRIC_NAMES} for run in runs]
-        row["sd"] = _reduce_leaves(metrics, statistics.stdev)
-    return row
-
-
-def _reduce_leaves(trees: Sequence[Mapping], reduce: Callable[[Sequence[float]], float]) -> dict:
-    """Reduce nested mappings leaf by leaf, to two decimals; drop keys that one of them lacks."""
-    result: dict[str, Any] = {}
-    for key in trees[0]:
-        if not all(key in tree for tree in trees):
-            continue
-        values = [tree[key] for tree in trees]
-        if isinstance(values[0], Mapping):
-            result[key] = _reduce_leaves(values, reduce)
-        else:
-            result[key] = round(reduce(values), 2)
-    return result
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Average; equal values, such as counts, keep their type."""
-    return values[0] if len(set(values)) == 1 else sum(values) / len(values)
 
 
 def _cells(table: pd.DataFrame) -> list[Cell]:
@@ -399,16 +327,6 @@ def _counts(rows: Mapping[str, Mapping], keys: Iterable[str]) -> list[str]:
 
 def _below(notes: Sequence[str]) -> str:
     return "".join(f"\n{note}\n" for note in notes)
-
-
-def _ordered(rows: Iterable[str]) -> list[str]:
-    keys = set(rows)
-    unknown = sorted(keys.difference(row_names()))
-    if unknown:
-        raise ValueError(
-            f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(row_names())}"
-        )
-    return [row for row in row_names() if row in keys]
 
 
 def _line(first: str, cells: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..project.closure import code_digest
+from ..project.code.closure import code_digest
 from ..project.files import replacing
 from ..project.progress import track
 from ..project.provenance import fingerprint

@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 
 from ..crops.extraction import inner_box
-from ..report.html import page
+from ..report.pages.html import page
 from .calibration import Calibration, format_share, measured_on
 from .model import Model
 from .saliency import method

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from ..report.drawing.palette import PALETTE
 from ..report.figures import style
-from ..report.palette import PALETTE
 from ..training.losses import TRIPLET_LOSSES, active_fraction, distances, kind_of_triplet
 from .lessons import normalised_names, trained_elsewhere
 

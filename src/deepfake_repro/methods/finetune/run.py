@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
-from ...project.closure import code_digest
+from ...project.code.closure import code_digest
 from ...project.params import Profile, Variant, load
 from ...project.paths import Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint

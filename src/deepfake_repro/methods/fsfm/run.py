@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ...crops.store import CropStore
 from ...faces.landmarks import FaceMesh
-from ...project.closure import code_digest
+from ...project.code.closure import code_digest
 from ...project.params import Profile, load
 from ...project.paths import ASSETS, Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint

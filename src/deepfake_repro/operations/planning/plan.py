@@ -18,18 +18,18 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..crops.extraction import extract
-from ..crops.preprocess import detector_factory
-from ..crops.store import CropStore, decode, encode
-from ..methods.lnclip import sphere
-from ..project.params import Profile, load
-from ..project.paths import ASSETS, Paths, corpus_roots, profile_paths
-from ..project.vocabulary import FINETUNE, LNCLIP, SBI, method_of
-from ..training.detector import Detector, build_detector
-from ..training.devices import launch_fabric
-from ..training.loading import seeded
-from ..training.losses import cross_entropy
-from ..training.transforms import Normalisation, training_transform
+from ...crops.extraction import extract
+from ...crops.preprocess import detector_factory
+from ...crops.store import CropStore, decode, encode
+from ...methods.lnclip import sphere
+from ...project.params import Profile, load
+from ...project.paths import ASSETS, Paths, corpus_roots, profile_paths
+from ...project.vocabulary import FINETUNE, LNCLIP, SBI, method_of
+from ...training.detector import Detector, build_detector
+from ...training.devices import launch_fabric
+from ...training.loading import seeded
+from ...training.losses import cross_entropy
+from ...training.transforms import Normalisation, training_transform
 from .costs import (
     Network,
     Speed,

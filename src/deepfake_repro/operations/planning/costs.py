@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..crops.store import CropStore, list_parts
-from ..evaluation.prediction import crops_of_sets
-from ..methods.sbi.faces import real_faces
-from ..project.params import Params, Profile
-from ..project.paths import Paths
-from ..project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION
+from ...crops.store import CropStore, list_parts
+from ...evaluation.prediction import crops_of_sets
+from ...methods.sbi.faces import real_faces
+from ...project.params import Params, Profile
+from ...project.paths import Paths
+from ...project.vocabulary import FINETUNE, LNCLIP, SBI, VALIDATION
 
 DAY = 24 * 3600.0
 DF40_VIDEOS = 11_544

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..project.vocabulary import ROW_NAMES
+from ...project.vocabulary import ROW_NAMES
 
 FAMILY_COLOURS: Mapping[str, str] = MappingProxyType(
     {

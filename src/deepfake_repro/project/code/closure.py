@@ -35,10 +35,10 @@ from .syntax import (
     only,
 )
 
-SOURCE = Path(__file__).resolve().parents[1]
+SOURCE = Path(__file__).resolve().parents[2]
 SCHEMA = (f"{PACKAGE}.project.params", f"{PACKAGE}.project.recipes")
 """Modules whose dataclasses declare what ``params.yaml`` contains: DVC itself tracks the values."""
-NAMING = ("project.closure", "project.syntax")
+NAMING = ("project.code.closure", "project.code.syntax")
 """Modules that only name scratch folders by the code that fills them: they change no result."""
 ON_IMPORT = "<import>"
 """Names the statements of a module that run on import and are not plain definitions."""

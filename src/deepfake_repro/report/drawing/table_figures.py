@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..project.vocabulary import METRIC_NAMES, SCENARIOS, SET_NAMES
+from ...project.vocabulary import METRIC_NAMES, SCENARIOS, SET_NAMES
+from ..figures import WIDTH, add_legend, describe, freeze_layout, new_grid, style
 from .curves import area
-from .figures import WIDTH, add_legend, describe, freeze_layout, new_grid, style
 from .palette import GREY, colour, dashes, marker, row_name, row_names
 
 BASELINE = "fsfm"

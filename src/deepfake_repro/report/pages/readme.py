@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..project.params import load
-from ..project.vocabulary import MISSING, SHORT_SCENARIOS
-from .claims import FAILS, HOLDS, ROUNDED, Claim, read_entries
-from .figures import description, save
-from .ledger import verdicts
-from .palette import row_name
-from .table_figures import averages_figure
-from .tables import NO_BREAK, read_controls, read_published, read_scores, table3
+from ...project.params import load
+from ...project.vocabulary import MISSING, SHORT_SCENARIOS
+from ..claims import FAILS, HOLDS, ROUNDED, Claim, read_entries
+from ..drawing.palette import row_name
+from ..drawing.table_figures import averages_figure
+from ..figures import description, save
+from ..ledger import verdicts
+from ..scores import read_controls, read_published, read_scores
+from ..tables import NO_BREAK, table3
 
 README_MARKS = (
     "<!-- results: written by `python -m deepfake_repro readme` -->\n",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from ..project.vocabulary import AVERAGES, SCENARIOS
+from ...project.vocabulary import AVERAGES, SCENARIOS
 
 
 def scenario_curves(videos: pd.DataFrame) -> dict[str, pd.DataFrame]:

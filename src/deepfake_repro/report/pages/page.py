@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from ..project.paths import profile_paths
+from ...project.paths import profile_paths
 from .html import figure, page, render_markdown
 
 SECTIONS: dict[str, dict[str, str]] = {

@@ -1,0 +1,1 @@
+"""What a profile will take before it runs: hours, disk, memory."""

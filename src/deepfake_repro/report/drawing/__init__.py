@@ -1,0 +1,1 @@
+"""Colours, curves and dots of the rows of Table 3."""

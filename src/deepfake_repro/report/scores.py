@@ -1,0 +1,94 @@
+"""Rows of Table 3 as read from ``scores.json`` files, those of several seeds as one."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..project.vocabulary import METRIC_NAMES
+from .drawing.palette import row_names
+
+
+def read_published(folder: Path) -> dict[str, dict]:
+    """Read the paper's rows from ``<folder>/<row>.json``, in the paper's order.
+
+    Raises ``FileNotFoundError`` for an empty folder, ``ValueError`` for a row key without a name.
+    """
+    rows = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    if not rows:
+        raise FileNotFoundError(
+            f"no <row>.json in {folder}: give the folder results/published/scores"
+        )
+    return {row: rows[row] for row in in_order(rows)}
+
+
+def read_scores(folder: Path, runs: Collection[str] | None = None) -> dict[str, dict]:
+    """Read our rows from ``<folder>/<variant>-<seed>/scores.json``, in the order of the rows.
+
+    ``runs``: names of the folders to read, all by default. Cells are means over seeds. A cell that
+    one seed lacks is left out; the key ``seeds`` lists the seeds, and ``sd`` has the standard
+    deviation of each cell over them if there are several. Raises ``FileNotFoundError`` if there is
+    no run, ``ValueError`` for a folder with another kind of name.
+    """
+    by_row: dict[str, dict[int, dict]] = {}
+    for path in sorted(folder.glob("*/scores.json")):
+        if runs is not None and path.parent.name not in runs:
+            continue
+        row, dash, seed = path.parent.name.rpartition("-")
+        if not dash or not seed.isdecimal():
+            raise ValueError(f"{path.parent} is not named <variant>-<seed>: rename or remove it")
+        by_row.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
+    if not by_row:
+        raise FileNotFoundError(
+            f"no <variant>-<seed>/scores.json in {folder}: run the stage score first"
+        )
+    return {row: _over_seeds(by_row[row]) for row in in_order(by_row)}
+
+
+def read_controls(folder: Path) -> dict[str, dict]:
+    """Read the scores of features without training from ``scores.json``; empty if there is none."""
+    file = folder / "scores.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _over_seeds(by_seed: Mapping[int, Mapping]) -> dict:
+    seeds = sorted(by_seed)
+    runs = [by_seed[seed] for seed in seeds]
+    row = _reduce_leaves(runs, _mean) | {"seeds": seeds}
+    if len(runs) > 1:
+        metrics = [{name: run[name] for name in METRIC_NAMES} for run in runs]
+        row["sd"] = _reduce_leaves(metrics, statistics.stdev)
+    return row
+
+
+def _reduce_leaves(trees: Sequence[Mapping], reduce: Callable[[Sequence[float]], float]) -> dict:
+    """Reduce nested mappings leaf by leaf, to two decimals; drop keys that one of them lacks."""
+    result: dict[str, Any] = {}
+    for key in trees[0]:
+        if not all(key in tree for tree in trees):
+            continue
+        values = [tree[key] for tree in trees]
+        if isinstance(values[0], Mapping):
+            result[key] = _reduce_leaves(values, reduce)
+        else:
+            result[key] = round(reduce(values), 2)
+    return result
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Average; equal values, such as counts, keep their type."""
+    return values[0] if len(set(values)) == 1 else sum(values) / len(values)
+
+
+def in_order(rows: Iterable[str]) -> list[str]:
+    """Sort rows as Table 3 does; ``ValueError`` for a row that ``params.yaml`` does not have."""
+    keys = set(rows)
+    unknown = sorted(keys.difference(row_names()))
+    if unknown:
+        raise ValueError(
+            f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(row_names())}"
+        )
+    return [row for row in row_names() if row in keys]
