@@ -1,5 +1,6 @@
 """Recipes, plan and build of the miniature corpora."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,20 @@ def test_the_roots_file_notes_every_byte(tmp_path):
     file.write_bytes(b"two")
     build.write_roots(out, ["itw"])
     assert out.with_suffix(".yaml").read_text() != first
+
+
+def test_the_digests_say_whether_these_are_the_committed_corpora(tmp_path, capsys, monkeypatch):
+    target = tmp_path / "digests.json"
+    file = tmp_path / "mini" / build.official_name("itw") / "a.mp4"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"one")
+    monkeypatch.setattr(build, "committed_text", lambda path: "")
+    assert build.write_digests(tmp_path / "mini", ["itw"], target) is None
+    first = target.read_text()
+    assert json.loads(first)["itw"]["bytes"] == 3
+    monkeypatch.setattr(build, "committed_text", lambda path: first)
+    assert build.write_digests(tmp_path / "mini", ["itw"], target)
+    assert "byte for byte" in capsys.readouterr().out
+    file.write_bytes(b"two")
+    assert not build.write_digests(tmp_path / "mini", ["itw"], target)
+    assert "NOT the committed corpora, other bytes in itw" in capsys.readouterr().out

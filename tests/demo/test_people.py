@@ -45,3 +45,23 @@ def test_stills_have_faces_of_one_height_and_differ(assets):
             still.centre, [(oval[:, i].min() + oval[:, i].max()) / 2 for i in (0, 1)]
         )
     assert len({still.image.tobytes() for still in stills}) == len(stills)
+
+
+def test_the_stored_landmarks_are_those_of_the_network(assets):
+    """Processors may differ in the network's last bits: by one step of the rounding at most."""
+    found = people.detected(assets, TARGET)
+    stored = people.landmarks(TARGET) * people.QUANTUM
+    assert stored.shape == (16 - len(people.OCCLUDED), 478, 2)
+    assert np.abs(found - stored).max() <= 1
+
+
+def test_landmarks_are_stored_for_everyone_and_as_whole_numbers(assets):
+    names = [line.split(",")[0] for line in people.LANDMARKS.read_text().splitlines()]
+    assert sorted(set(names)) == sorted(file.stem for file in (assets / "people").glob("*.jpg"))
+    steps = people.landmarks(TARGET) * people.QUANTUM
+    assert np.array_equal(steps, np.rint(steps))
+
+
+def test_a_person_without_landmarks_is_an_error():
+    with pytest.raises(ValueError, match="no landmarks of 'P999'; write them with"):
+        people.landmarks("P999")
