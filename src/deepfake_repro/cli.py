@@ -128,6 +128,9 @@ def _add_scoring(commands: _Commands) -> None:
 def _add_data_stages(commands: _Commands) -> None:
     commands.add("code", _code, "write the code of each stage to results/code")
     commands.add("assets", _assets, "fetch, verify and unpack the demo's licensed assets")
+    commands.add(
+        "landmarks-of-people", _landmarks_of_people, "find the landmarks stored for the demo again"
+    )
     commands.add("miniatures", _miniatures, "make the miniature corpora").add_argument(
         "name", help="demo or smoke"
     )
@@ -292,6 +295,12 @@ def _assets(chosen: argparse.Namespace) -> None:
     from .operations.assets import fetch_assets
 
     fetch_assets(root() / ASSETS)
+
+
+def _landmarks_of_people(chosen: argparse.Namespace) -> None:
+    from .demo.people import write_landmarks
+
+    write_landmarks(root() / ASSETS)
 
 
 def _miniatures(chosen: argparse.Namespace) -> None:
