@@ -15,6 +15,7 @@ PARTS = (
     ".gitignore",
     "Makefile",
     "README.md",
+    "data/own_corpora.yaml",
     "docs",
     "dvc.lock",
     "dvc.yaml",

@@ -89,7 +89,7 @@ def archive(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     there.
     """
     folder = archives.unpack(tmp_path_factory.mktemp("everywhere"))
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     (folder / "data" / "assets").symlink_to(assets)
     file = folder / "params.yaml"
     loss = {
@@ -159,8 +159,8 @@ def paths(archive: Path, tile: np.ndarray, make_clip: Callable[..., Path]) -> Pa
                     "derived",
                 )
             )
-    found.index.parent.mkdir(parents=True)
-    index_table(videos).to_parquet(found.index, index=False)
+    found.training_index.parent.mkdir(parents=True)
+    index_table(videos).to_parquet(found.training_index, index=False)
     return found
 
 
@@ -181,7 +181,7 @@ def store(paths: Paths) -> CropStore:
     make_crops(
         pd.read_parquet(paths.index),
         roots,
-        paths.crops,
+        paths.training_crops,
         detector_factory(options),
         options,
         workers=2,
@@ -232,7 +232,7 @@ def scored(paths: Paths, weights: Path) -> Path:
 def test_clips_are_decoded_and_their_faces_cropped(store: CropStore, paths: Paths) -> None:
     found = store.table()
     assert found.groupby("video_id").size().tolist() == [2] * 12
-    assert pd.read_csv(paths.crops / "skipped.csv").empty
+    assert pd.read_csv(paths.training_crops / "skipped.csv").empty
     commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
     assert not [line for line in commands if isolation.__name__ in line], "no guarded process left"
 
