@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from report.quotations import COMPARED, absent, fingerprint, normalised, quotations
+from support.quotations import COMPARED, absent, fingerprint, normalised, quotations
 
 TEXTS = os.environ.get("DEEPFAKE_REPRO_PAPERS", "")
 
@@ -15,7 +15,7 @@ TEXTS = os.environ.get("DEEPFAKE_REPRO_PAPERS", "")
 def test_every_quotation_was_compared_with_the_text() -> None:
     compared = set(COMPARED.read_text(encoding="utf-8").split())
     changed = [found for found in quotations() if fingerprint(found[1]) not in compared]
-    assert not changed, "compare them again: python tests/report/quotations.py TEXT…"
+    assert not changed, "compare them again: python tests/support/quotations.py TEXT…"
     assert compared == {fingerprint(words) for _, words in quotations()}
 
 

@@ -1,6 +1,6 @@
 """The papers' sentences as quoted here, and the list of those that were compared with the texts.
 
-The texts are not in the repository. ``python tests/report/quotations.py TEXT…`` compares every
+The texts are not in the repository. ``python tests/support/quotations.py TEXT…`` compares every
 quotation with them and writes the fingerprints of all that stand there word by word; tests then
 notice each quotation that was changed or added since.
 """
