@@ -65,7 +65,8 @@ def test_the_guard_notices_a_changed_margin(fresh: Path) -> None:
         for stage, why in json.loads(result.stdout).items()
         if "params.yaml" in json.dumps(why)
     }
-    assert changed == {"train@demo-fsfm_ba-0"}
+    row = {"train@demo-fsfm_ba-0", "score@demo-fsfm_ba-0"}
+    assert changed == row | {"code", "report@demo"}  # `code` reads which losses are named
 
 
 def test_a_test_corpus_of_ones_own_trains_and_predicts_nothing_else(
