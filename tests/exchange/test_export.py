@@ -506,6 +506,14 @@ def test_import_refuses(tmp_path: Path, change: object, message: str) -> None:
         ("simswap_Fake", ("simswap", "FS")),
         ("MRAA_fake", ("mraa", "RE")),
         ("DFDCP_FakeB", ("method_b", "FS")),
+        ("DFD_fake", ("dfd", "FS")),
+        ("DFD_real", ("real", "REAL")),
+        ("UADFV_Fake", ("unknown", "FS")),
+        ("CelebDFv1_fake", ("deepfake", "FS")),
+        ("heygen_Fake", ("heygen", "RE")),
+        ("StyleGAN2_Fake", ("stylegan2", "OTHER")),
+        ("inswapper_Fake", ("inswap", "FS")),
+        ("forgerynet_fs-gan_Fake", ("fs-gan", "UNK")),
     ],
 )
 def test_labels(key: str, expected: tuple[str, str]) -> None:

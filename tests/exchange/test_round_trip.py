@@ -14,7 +14,7 @@ from deepfake_repro.corpora import ADAPTERS, FACES
 from deepfake_repro.corpora.adapters import manifest
 from deepfake_repro.corpora.schema import Video, index_table
 from deepfake_repro.crops.store import encode, write_part
-from deepfake_repro.exchange.deepfakebench import label_key, meaning, read_dataset
+from deepfake_repro.exchange.deepfakebench import label_key, read_dataset
 from deepfake_repro.exchange.export import export
 from deepfake_repro.exchange.gend import read_lists
 from deepfake_repro.exchange.listed import KEPT
@@ -124,23 +124,6 @@ def test_the_manifest_adapter_reads_an_import(checkout: Path) -> None:
     fakes = table[table["label"] == 1]
     assert len(table) == 8 and set(table["target_id"]) == {"p1", "p2"}
     assert set(fakes["manipulation"]) == {"deepfakes", "face2face", "faceshifter"}
-
-
-@pytest.mark.parametrize(
-    "key, expected",
-    [
-        ("DFD_fake", ("dfd", "FS")),
-        ("DFD_real", ("real", "REAL")),
-        ("UADFV_Fake", ("unknown", "FS")),
-        ("CelebDFv1_fake", ("deepfake", "FS")),
-        ("heygen_Fake", ("heygen", "RE")),
-        ("StyleGAN2_Fake", ("stylegan2", "OTHER")),
-        ("inswapper_Fake", ("inswap", "FS")),
-        ("forgerynet_fs-gan_Fake", ("fs-gan", "UNK")),
-    ],
-)
-def test_stock_labels(key: str, expected: tuple[str, str]) -> None:
-    assert meaning(key) == expected
 
 
 @pytest.mark.parametrize(

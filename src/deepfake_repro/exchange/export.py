@@ -74,9 +74,7 @@ def import_deepfakebench(file: Path, frames_root: Path, out: Path) -> None:
     """
     if not file.is_file():
         raise FileNotFoundError(f"'{file}' does not exist; give DeepfakeBench's <dataset>.json")
-    manifest, notes = deepfakebench.read_dataset(file, frames_root)
-    manifest.to_csv(out, index=False, lineterminator="\n")
-    print(f"{len(manifest)} videos written to {out}", *notes, sep="\n")
+    _write_manifest(*deepfakebench.read_dataset(file, frames_root), out)
 
 
 def import_gend(lists: Path, frames_root: Path, out: Path) -> None:
@@ -86,7 +84,11 @@ def import_gend(lists: Path, frames_root: Path, out: Path) -> None:
     """
     if not lists.is_dir():
         raise FileNotFoundError(f"'{lists}' is not a folder; give GenD's config/datasets")
-    manifest, notes = gend.read_lists(lists, frames_root)
+    _write_manifest(*gend.read_lists(lists, frames_root), out)
+
+
+def _write_manifest(manifest: pd.DataFrame, notes: Iterable[str], out: Path) -> None:
+    """Write a manifest and print its size and the defects of its source."""
     manifest.to_csv(out, index=False, lineterminator="\n")
     print(f"{len(manifest)} videos written to {out}", *notes, sep="\n")
 
