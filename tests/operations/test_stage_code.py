@@ -96,6 +96,11 @@ MUTATIONS = {
         "import pandas as pd",
         "import pandas as pd\n\npd.options.mode.copy_on_write = True",
     ),
+    "threads": (
+        "project/machine.py",
+        "os.environ.setdefault(name, value)",
+        "os.environ.setdefault(name, value.upper())",
+    ),
     "a figure": (
         "report/figures.py",
         "import matplotlib",
@@ -112,6 +117,7 @@ REACHED = {
     "face detector": {"crops", "crops_own"},
     "scoring stage": {"score", "score_own"},
     "sampling": {"sample"},
+    "threads": set(CODES),
     "a figure": {"audit", "report"},
 }
 """Stages whose results each change can alter; the miniatures need no network."""

@@ -130,7 +130,7 @@ def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(
         if "image/png" in output.get("data", {})
     ]
     assert all(output.metadata["image/png"]["alt"] not in ("", "figure") for output in pictures)
-    assert executed.stat().st_size < 2_000_000
+    assert executed.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)

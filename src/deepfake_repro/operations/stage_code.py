@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..project.code.closure import SOURCE, Closure, Code
+from ..project.machine import pin
 from ..project.notebooks import clean
 from ..project.params import PROFILES, read_yaml
 
@@ -103,9 +104,11 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _code_of(base: Path, stage: str, closure: Closure, functions: Mapping[str, Command]) -> Code:
-    return Code.union(
-        [code for command in STAGES[stage] for code in _codes(base, command, closure, functions)]
-    )
+    """Return the code of a stage's commands, and what every command does first."""
+    commands = [
+        code for command in STAGES[stage] for code in _codes(base, command, closure, functions)
+    ]
+    return Code.union([closure.of_function(pin), *commands])
 
 
 def executed_notebooks() -> list[str]:

@@ -32,7 +32,7 @@ WIDTH = 6.0
 """Inches: a phone shows the letters of a figure of this width with 8 pixels."""
 LETTERS = 10.0
 """Points: the smallest letters."""
-RESOLUTION = 150
+RESOLUTION, PHOTOGRAPHS = 150, 110
 """Dots per inch of a PNG."""
 
 _SCREEN = 80
@@ -110,7 +110,7 @@ def picture(figure: Figure, colours: int | None = None) -> Image:
         memory = io.BytesIO()
         drawing.save(memory, format="png", optimize=True)
         content = memory.getvalue()
-    shown = round(width * _SCREEN / RESOLUTION)
+    shown = round(width * _SCREEN / _resolution(figure))
     return Image(content, width=shown, alt=description(figure))
 
 
@@ -118,8 +118,15 @@ def _drawn(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     memory = io.BytesIO()
     with style():
         freeze_layout(figure)
-        figure.savefig(memory, format=kind, metadata=metadata, dpi=RESOLUTION, bbox_inches="tight")
+        figure.savefig(
+            memory, format=kind, metadata=metadata, dpi=_resolution(figure), bbox_inches="tight"
+        )
     return memory.getvalue()
+
+
+def _resolution(figure: Figure) -> int:
+    """Return the pixels per inch: fewer for photographs, of which every pixel counts in a PNG."""
+    return PHOTOGRAPHS if any(axes.images for axes in figure.axes) else RESOLUTION
 
 
 def _with_description(drawing: str, figure: Figure) -> str:
