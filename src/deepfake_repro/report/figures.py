@@ -32,7 +32,7 @@ WIDTH = 6.0
 """Inches: a phone shows the letters of a figure of this width with 8 pixels."""
 LETTERS = 10.0
 """Points: the smallest letters."""
-RESOLUTION, PHOTOGRAPHS = 150, 110
+RESOLUTION, PHOTOGRAPHS = 150, 100
 """Dots per inch of a PNG."""
 
 _SCREEN = 80
@@ -126,7 +126,9 @@ def _drawn(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
 
 def _resolution(figure: Figure) -> int:
     """Return the pixels per inch: fewer for photographs, of which every pixel counts in a PNG."""
-    return PHOTOGRAPHS if any(axes.images for axes in figure.axes) else RESOLUTION
+    images = [image.get_array() for axes in figure.axes for image in axes.images]
+    in_colour = any(image is not None and image.ndim == 3 for image in images)
+    return PHOTOGRAPHS if in_colour else RESOLUTION
 
 
 def _with_description(drawing: str, figure: Figure) -> str:
