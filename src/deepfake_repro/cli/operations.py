@@ -1,0 +1,121 @@
+"""Commands around the pipeline: plans, studies, comparisons.
+
+Each function imports what it runs only when it runs: a cheap command must not pay for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..project.params import load, root
+from .commands import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the commands with their arguments."""
+    commands.group("Operations")
+    repro = commands.add("repro", _repro, "run the pipeline, several rows at a time")
+    repro.add_argument(
+        "--jobs", type=int, help="tasks at a time; default: one per core, one on a GPU machine"
+    )
+    plan = commands.add_for_profile(
+        "plan", _plan, "estimate hours, disk and memory of a profile before it runs"
+    )
+    plan.add_argument(
+        "--images-per-second",
+        type=float,
+        help="training speed of another device; default: of this one",
+    )
+    rehearse = commands.add(
+        "rehearse", _rehearse, "run the paper profile at full width on miniature corpora"
+    )
+    rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
+    study = commands.add("study", _study, "run the side studies of params.yaml")
+    study.add_argument("names", nargs="*", help="only these; default: all")
+    study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
+    _add_comparisons(commands)
+    commands.add(
+        "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
+    )
+    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
+    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
+
+
+def _add_comparisons(commands: Commands) -> None:
+    machines = commands.add_for_profile(
+        "machines", _machines, "train the rows as other processors would: how far results move"
+    )
+    machines.add_argument("rows", nargs="*", help="only these rows; default: all")
+    machines.add_argument(
+        "--machine", action="append", default=[], help="only this one; may be given several times"
+    )
+    machines.add_argument("--jobs", type=int, default=2, help="rows at a time, one core each (2)")
+    verify = commands.add(
+        "verify", _verify, "compare results with the committed ones: exit code 1 if outside"
+    )
+    verify.add_argument("--profile", default="demo", help="demo (default), smoke or paper")
+    verify.add_argument("--against", metavar="REV", help="git revision to compare with; HEAD")
+    verify.add_argument(
+        "--run", type=Path, dest="folder", help="checkout with the results to judge; default: this"
+    )
+    verify.add_argument("--out", type=Path, help="write every cell to this CSV file")
+
+
+def _repro(chosen: argparse.Namespace) -> int:
+    from ..operations.parallel import run_pipeline
+
+    return run_pipeline(root(), chosen.jobs)
+
+
+def _plan(chosen: argparse.Namespace) -> None:
+    from ..operations.planning.plan import plan
+
+    print(plan(chosen.profile, chosen.images_per_second), end="")
+
+
+def _rehearse(chosen: argparse.Namespace) -> None:
+    from ..operations.rehearsal import rehearse
+
+    print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
+
+
+def _study(chosen: argparse.Namespace) -> None:
+    from ..operations.studies import run_study
+
+    for name in chosen.names or load().studies:
+        print(run_study(root(), name, chosen.jobs))
+
+
+def _machines(chosen: argparse.Namespace) -> None:
+    from ..operations.machines import run_machines
+
+    print(run_machines(root(), chosen.profile, chosen.rows, chosen.machine, chosen.jobs))
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from ..operations.verify import verify
+
+    verdict = verify(root(), chosen.profile, chosen.against, chosen.folder)
+    if chosen.out:
+        verdict.cells.to_csv(chosen.out, index=False)
+    print(verdict.text())
+    return verdict.exit_code
+
+
+def _weights(chosen: argparse.Namespace) -> None:
+    from ..operations.weights import fetch
+
+    fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
+
+
+def _card(chosen: argparse.Namespace) -> None:
+    from ..report.cards import run_card
+
+    print(run_card(chosen.profile, chosen.variant, chosen.seed))
+
+
+def _readme(chosen: argparse.Namespace) -> None:
+    from ..report.pages.readme import write_readme
+
+    write_readme(root())
