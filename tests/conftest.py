@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with two threads each slow each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import av
 import cv2
@@ -16,6 +20,16 @@ ASSETS = Path(__file__).resolve().parents[1] / "data" / "assets"
 BITS, CELL = 8, 16
 X264 = {"threads": "1", "x264-params": "mbtree=0"}
 """x264 then gives the same bytes each time: its macroblock tree depends on memory layout."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep modules whole when tests run in several processes, and let one of them run the smoke
+    pipeline for all tests that need it, first because it takes longest.
+    """
+    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+    for item in items:
+        group = "smoke" if "smoke" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

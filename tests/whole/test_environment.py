@@ -61,6 +61,7 @@ COMMANDS = {
     "jupyterlab": r"\bjupyter lab\b",
     "ruff": r"\bruff check\b",
     "pytest": r"-m pytest\b",
+    "pytest-xdist": r"--numprocesses\b",
     "import-linter": r"\blint-imports\b",
     "mypy": r"@mypy\b",
     "pre-commit": r"\bpre-commit install\b",

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ NEEDS_OTHER_TOOLS = {
     "git init && git add -A && git commit -m archive": "an unpacked archive",
     "docker build --tag deepfake-repro .": "docker",
     "docker run --interactive --tty deepfake-repro": "docker",
+    "pip install dask-jobqueue": "a cluster with Slurm",
     "pip install -e . --no-deps": "a Binder session",
     "pre-commit install": "pre-commit",
 }
@@ -96,6 +98,13 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("profiles: [demo]", "profiles: [demo, paper]"))
     return set(typed("dvc stage list --names-only", folder).stdout.split())
+
+
+@pytest.fixture(scope="module")
+def outputs() -> set[str]:
+    """Folders that stages of the demo write one level below."""
+    text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+    return {str(Path(path).parent) for path in re.findall(r"- path: (results/demo/\S+)", text)}
 
 
 @pytest.fixture(scope="module")
@@ -224,9 +233,45 @@ def needs_another_tool(command: str, request: pytest.FixtureRequest) -> None:
     assert command in NEEDS_OTHER_TOOLS
 
 
+def names_a_lesson(command: str, request: pytest.FixtureRequest) -> None:
+    """test_notebooks executes it; here its slides are made without."""
+    assert Path(shlex.split(command)[-1]).parent == Path("notebooks")
+    runs(command.replace("--execute ", ""), request)
+
+
+def removes(command: str, request: pytest.FixtureRequest) -> None:
+    """The folders are gone afterwards."""
+    folder = request.getfixturevalue("tmp_path")
+    named = [folder / name for name in shlex.split(command)[2:]]
+    for one in named:
+        one.mkdir(parents=True)
+    typed(command, folder)
+    assert not any(one.exists() for one in named)
+
+
+def packs(command: str, request: pytest.FixtureRequest) -> None:
+    """It packs folders that stages of the demo write or git has."""
+    folder = request.getfixturevalue("tmp_path")
+    outputs = request.getfixturevalue("outputs")
+    for name in shlex.split(command)[5:]:
+        assert name in outputs or (ROOT / name).is_dir(), name
+        (folder / name).mkdir(parents=True)
+    typed(command, folder)
+    assert tarfile.is_tarfile(folder / shlex.split(command)[4])
+
+
+def unpacks(command: str, request: pytest.FixtureRequest) -> None:
+    """It restores what ``packs`` wrote."""
+    folder = request.getfixturevalue("tmp_path")
+    with tarfile.open(folder / shlex.split(command)[4], "w:gz") as archive:
+        archive.add(ROOT / "params.yaml", "params.yaml")
+    typed(command, folder)
+    assert (folder / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
 UNDERSTOOD = (
     "assets|audit|calibrate|counts|export|html|import-deepfakebench|import-gend|index|landmarks"
-    "|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
+    "|machines|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*": runs,
@@ -236,7 +281,13 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     rf"(deepfake-repro|python -m deepfake_repro) ({UNDERSTOOD})( .*)?": understood,
     r"torchrun .* -m deepfake_repro .*": distributes,
     r"make .*": makes,
-    r"dvc repro --single-item \S+": names_a_stage,
+    r"dvc repro --(single-item|force) \S+": names_a_stage,
+    r"jupyter nbconvert --to slides --execute .*": names_a_lesson,
+    r"jupyter nbconvert --to slides .*": runs,
+    r"rm -r .*": removes,
+    r"tar --create .*": packs,
+    r"tar --extract .*": unpacks,
+    r"deepfake-repro (score|verify)": offers,
     # test_pipeline runs them
     "dvc repro|dvc repro --dry --allow-missing|dvc status|dvc exp show": offers,
     r"python -m pytest.*": selects_tests,
