@@ -9,9 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from deepfake_repro.scoring.model import read_model
 from deepfake_repro.training.checkpoints import (
     FRESH,
+    fsfm_network,
     load,
+    load_finetuned_fsfm,
     load_fsfm,
     load_safetensors,
     load_start,
@@ -164,6 +167,74 @@ def test_normalisation_is_never_guessed(tmp_path, constants):
     only_line(info)
 
 
+def write_finetuned(folder, state=None, args=None, constants=CONSTANTS):
+    """A file made like ``checkpoint-min_val_loss.pth``: all tensors of the detector, and args."""
+    file = folder / "checkpoint-min_val_loss.pth"
+    state = tiny(5).encoder.state_dict() if state is None else state
+    torch.save({"model": state, "args": args or argparse.Namespace()}, file)
+    if constants:
+        (folder / "pretrain_ds_mean_std.txt").write_text(json.dumps(constants))
+    return file
+
+
+@pytest.mark.parametrize("write", [write_fsfm, write_finetuned])
+def test_fsfms_small_network_is_refused_because_timms_has_other_heads(tmp_path, write):
+    """FSFM's ViT-S has 12 heads of 32, timm's 6 of 64: tensors of the same shapes."""
+    small = build("vit_small_patch16_224", 2, depth=1, input_size=32)
+    path = write(tmp_path, small.encoder.state_dict())
+    load_it = load_fsfm if write is write_fsfm else load_finetuned_fsfm
+    with pytest.raises(ValueError, match=r"is FSFM's ViT-S with 12 heads; timm's has 6") as info:
+        load_it(small, path)
+    only_line(info)
+
+
+def test_weights_tuned_with_imagenets_constants_are_fed_with_them(tmp_path):
+    args = argparse.Namespace(normalize_from_IMN=True, nb_classes=2, model="vit_base_patch16")
+    imagenet = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert load_finetuned_fsfm(tiny(), write_finetuned(tmp_path, args=args)) == imagenet
+    other = write_finetuned(tmp_path, args=argparse.Namespace(normalize_from_IMN=False))
+    assert load_finetuned_fsfm(tiny(), other) == NORM
+
+
+def test_imagenets_constants_need_no_file_beside_the_weights(tmp_path):
+    args = argparse.Namespace(normalize_from_IMN=True)
+    path = write_finetuned(tmp_path, args=args, constants=None)
+    assert load_finetuned_fsfm(tiny(), path).mean == (0.485, 0.456, 0.406)
+
+
+def test_a_detector_of_four_classes_says_so(tmp_path):
+    path = write_finetuned(tmp_path, tiny(classes=4).encoder.state_dict())
+    with pytest.raises(ValueError, match="distinguishes 4 classes: only detectors of two") as info:
+        load_finetuned_fsfm(tiny(), path)
+    only_line(info)
+
+
+def test_the_file_tells_the_network(tmp_path):
+    large = {"cls_token": torch.zeros(1, 1, 1024)}
+    large |= {f"blocks.{number}.norm1.bias": torch.zeros(1024) for number in range(24)}
+    path = write_finetuned(tmp_path, large)
+    assert fsfm_network(path) == ("vit_large_patch16_224", 24)
+    assert fsfm_network(write_finetuned(tmp_path)) is None  # not a width of FSFM's
+
+
+def test_a_detector_is_built_as_its_file_says(tmp_path):
+    published = build("vit_base_patch16_224", 2, depth=1)
+    path = write_finetuned(tmp_path, published.encoder.state_dict())
+    manifest = read_model(path).manifest
+    assert (manifest.architecture, manifest.depth) == ("vit_base_patch16_224", 1)
+
+
+@pytest.mark.parametrize("write", [write_fsfm, write_finetuned])
+def test_prefixes_of_a_training_on_several_devices_are_removed(tmp_path, write):
+    wanted = tiny(5).encoder.state_dict()
+    parallel = {f"module.{key}": value for key, value in wanted.items()}
+    model = tiny(0)
+    load_it = load_fsfm if write is write_fsfm else load_finetuned_fsfm
+    load_it(model, write(tmp_path, parallel))
+    for key in ("pos_embed", "blocks.1.mlp.fc2.weight"):
+        assert torch.equal(model.encoder.state_dict()[key], wanted[key])
+
+
 def html(path):
     path.write_text("<!DOCTYPE html>\n<html><body>404: sign in to download</body></html>\n")
 
@@ -229,7 +300,7 @@ def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(tmp_path):
     path = write_fsfm(tmp_path, args=Shell(f"touch {trace}"))
     with pytest.raises(ValueError, match="is not an FSFM checkpoint") as info:
         load_fsfm(tiny(), path)
-    only_line(info)
+    assert only_line(info).isprintable()
     assert not trace.exists()
     torch.load(path, weights_only=False)  # the file would have worked on a careless reader
     assert trace.exists()

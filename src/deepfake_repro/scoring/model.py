@@ -113,13 +113,13 @@ def _trained_by(folder: Path) -> str:
 def _read_finetuned_fsfm(file: Path) -> Model:
     recipe = load().profile("paper").train
     classes = ("REAL", "FAKE")
-    detector = build_detector(
-        recipe.architecture, len(classes), depth=recipe.depth, input_size=recipe.input_size
-    )
+    network = checkpoints.fsfm_network(file) or (recipe.architecture, recipe.depth)
+    architecture, depth = network
+    detector = build_detector(architecture, len(classes), depth=depth, input_size=recipe.input_size)
     norm = checkpoints.load_finetuned_fsfm(detector, file)
     manifest = Manifest(
-        recipe.architecture,
-        recipe.depth,
+        architecture,
+        depth,
         recipe.input_size,
         views=recipe.augmentation,
         classes=classes,

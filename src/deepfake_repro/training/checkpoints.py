@@ -27,6 +27,11 @@ from .manifest import Manifest
 from .transforms import UNCHANGED, Normalisation, channels
 
 State = dict[str, torch.Tensor]
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+FSFM_NETWORKS = {768: "vit_base_patch16_224", 1024: "vit_large_patch16_224"}
+"""Width of FSFM's ViTs -> timm's name of the same network."""
+FSFM_SMALL = 384
+"""Width of FSFM's ViT-S: 12 heads, where timm's has 6 with tensors of the same shapes."""
 FRESH = {"head.weight", "head.bias", "fc_norm.weight", "fc_norm.bias"}
 """The only parameters of a ViT that a start may lack: the new head and the norm after pooling."""
 
@@ -71,11 +76,23 @@ def load_safetensors(model: Detector, path: Path) -> Normalisation:
 def load_fsfm(model: Detector, path: Path) -> Normalisation:
     """Load FSFM's released pre-training checkpoint (Section 3.2), without decoders and projectors.
 
-    ``pretrain_ds_mean_std.txt`` beside it gives the normalisation, as released.
+    ``pretrain_ds_mean_std.txt`` beside it gives the normalisation, as released. Raises
+    ``ValueError`` for a ViT-S, which timm does not have.
     """
     state, norm = _read_fsfm(path)
     _load_encoder(model, state, path.name)
     return norm
+
+
+def fsfm_network(path: Path) -> tuple[str, int] | None:
+    """Return timm's name and the depth of the network in a file of FSFM's format.
+
+    None for a width that no ViT of FSFM has; ``ValueError`` for a ViT-S, which timm does not have.
+    """
+    state, _ = _read_fsfm(path)
+    architecture = FSFM_NETWORKS.get(state["cls_token"].shape[-1]) if "cls_token" in state else None
+    blocks = {name.split(".")[1] for name in state if name.startswith("blocks.")}
+    return (architecture, len(blocks)) if architecture else None
 
 
 def load_finetuned_fsfm(model: Detector, path: Path) -> Normalisation:
@@ -86,6 +103,12 @@ def load_finetuned_fsfm(model: Detector, path: Path) -> Normalisation:
     pre-training checkpoint.
     """
     state, norm = _read_fsfm(path)
+    head = state.get("head.bias")
+    if head is not None and len(head) != 2:
+        raise ValueError(
+            f"{path.name} distinguishes {len(head)} classes: only detectors of two classes, fake "
+            "and real, can be read"
+        )
     expected = model.encoder.state_dict()
     wrong = _mismatches(state, expected)
     if wrong or len(expected["head.bias"]) != 2:
@@ -198,34 +221,53 @@ def _read_fsfm(path: Path) -> tuple[State, Normalisation]:
     """Read tensors and normalisation of a file in FSFM's format.
 
     Beside the weights the file contains an ``argparse.Namespace`` and a path, so these two types
-    are allowed and no others.
+    are allowed and no others. With ``normalize_from_IMN`` among the arguments of its training,
+    inputs are normalised as for ImageNet, else by the file beside it.
     """
+    command = "python -m deepfake_repro weights"
+    allowed = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath]
+    content = _read_content(path, "an FSFM checkpoint", f"fetch it again: {command}", allowed)
+    state: State = content["model"]
+    if "cls_token" in state and state["cls_token"].shape[-1] == FSFM_SMALL:
+        raise ValueError(
+            f"{path.name} is FSFM's ViT-S with 12 heads; timm's has 6 and would compute something "
+            "else with the same tensors: use FSFM's ViT-B or ViT-L"
+        )
+    if getattr(content.get("args"), "normalize_from_IMN", False):
+        return state, IMAGENET
     constants = path.with_name("pretrain_ds_mean_std.txt")
     if not constants.is_file():
         raise FileNotFoundError(
             f"{path.name}: {constants.name} (released with it) is missing beside it"
         )
-    allowed = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath]
-    command = "python -m deepfake_repro weights"
-    state = _read_model(path, "an FSFM checkpoint", f"fetch it again: {command}", allowed)
     return state, _normalisation(json.loads(constants.read_text().splitlines()[0]), constants.name)
 
 
-def _read_model(
-    path: Path, kind: str, cure: str, allowed: Sequence[Callable[..., Any]] = ()
-) -> State:
-    """Read the tensors under ``model`` in a ``torch.save`` file; code in it is never executed.
+def _read_model(path: Path, kind: str, cure: str) -> State:
+    """Read the tensors under ``model`` of a file, see :func:`_read_content`."""
+    return _read_content(path, kind, cure)["model"]
 
-    ``allowed``: types that may occur in it. Raises ``ValueError`` if it is not ``kind``.
+
+def _read_content(
+    path: Path, kind: str, cure: str, allowed: Sequence[Callable[..., Any]] = ()
+) -> dict[str, Any]:
+    """Read a ``torch.save`` file with tensors under ``model``; code in it is never executed.
+
+    ``allowed``: types that may occur in it. Prefixes ``module.`` of a training on several devices
+    are removed. Raises ``ValueError`` if it is not ``kind``.
     """
     try:
         with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, map_location="cpu", weights_only=True)["model"]
-    except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            state = {name.removeprefix("module."): each for name, each in content["model"].items()}
+    except (UnpicklingError, RuntimeError, KeyError, EOFError, TypeError, AttributeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if isinstance(error, UnpicklingError):  # torch's text has colour codes and unsafe advice
+            reason = "damaged, or more than tensors in it"
         if path.read_bytes()[:200].lstrip().startswith(b"<"):
             reason = "a web page"
         raise ValueError(f"{path.name} is not {kind} ({reason}); {cure}") from None
+    return {**content, "model": state}
 
 
 def _mismatches(
