@@ -52,6 +52,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "== environment is ready; enter it with:  source $(VENV)/bin/activate  then:  deepfake-repro --help"
 
 repro: environment
+	@echo "== what could stop the run: deepfake-repro doctor --fast"
+	@python -m deepfake_repro doctor --fast
 	@echo "== the pipeline, $(or $(JOBS),one row a core) at a time; dvc repro gives the same results, one stage at a time"
 	@python -m deepfake_repro repro $(if $(JOBS),--jobs $(JOBS))
 	@echo "== verify: your results beside the committed ones; README.md keeps those, see deepfake-repro readme"

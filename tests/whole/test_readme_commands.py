@@ -270,7 +270,8 @@ def unpacks(command: str, request: pytest.FixtureRequest) -> None:
 
 
 UNDERSTOOD = (
-    "assets|audit|calibrate|counts|export|html|import-deepfakebench|import-gend|index|landmarks"
+    "assets|audit|calibrate|certify|counts|doctor|export|html|import-deepfakebench|import-gend"
+    "|index|landmarks"
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {

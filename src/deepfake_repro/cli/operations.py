@@ -19,6 +19,10 @@ def add(commands: Commands) -> None:
     repro.add_argument(
         "--jobs", type=int, help="tasks at a time; default: one per core, one on a GPU machine"
     )
+    doctor = commands.add(
+        "doctor", _doctor, "check what would stop a run: exit code 1 if anything would"
+    )
+    doctor.add_argument("--fast", action="store_true", help="only what takes less than two seconds")
     plan = commands.add_for_profile(
         "plan", _plan, "estimate hours, disk and memory of a profile before it runs"
     )
@@ -66,6 +70,12 @@ def _repro(chosen: argparse.Namespace) -> int:
     from ..operations.parallel import run_pipeline
 
     return run_pipeline(root(), chosen.jobs)
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from ..operations.doctor.report import diagnose, show
+
+    return show(diagnose(root(), chosen.fast))
 
 
 def _plan(chosen: argparse.Namespace) -> None:

@@ -164,7 +164,7 @@ def summary(paths: Paths) -> pd.DataFrame:
 def _provide(source: str, base: Path, clone: Path) -> bool:
     """Make ``source`` loadable in ``clone``; return False if that needs a download."""
     if source.startswith("timm:"):
-        return _is_cached(source.removeprefix("timm:"))
+        return is_cached(source.removeprefix("timm:"))
     file = base / source
     if not file.is_file():
         return False
@@ -178,7 +178,7 @@ def _provide(source: str, base: Path, clone: Path) -> bool:
     return True
 
 
-def _is_cached(tag: str) -> bool:
+def is_cached(tag: str) -> bool:
     """Return True if the weights of a timm tag are in the hub's local cache."""
     config = timm.get_pretrained_cfg(tag)
     if config is None or not config.hf_hub_id:
