@@ -195,6 +195,38 @@ def test_mistakes_in_the_exercises_on_results_are_named() -> None:
         checks_of_data.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
 
 
+def test_mistakes_in_the_exercises_on_claims_and_scores_are_named() -> None:
+    with pytest.raises(AssertionError, match="a loss keeps its sign"):
+        checks_of_data.check_largest_step(
+            lambda auc, steps, key: max(
+                steps, key=lambda name: abs(auc[steps[name][1]][key] - auc[steps[name][0]][key])
+            )
+        )
+    with pytest.raises(AssertionError, match="as many pairs as fakes exist"):
+        checks_of_data.check_fall(lambda reals, fakes: 1 / (reals * fakes))
+    with pytest.raises(AssertionError, match="it is the logarithm"):
+        checks_of_data.check_scaled(lambda score, temperature: score / temperature)
+    with pytest.raises(AssertionError, match="rule of thumb"):
+        checks_of_data.check_highest_rate(lambda reals: 3 / reals)
+
+
+def test_mistakes_in_the_exercises_on_self_blended_images_are_named() -> None:
+    with pytest.raises(AssertionError, match="where the mask is 1 there should be the source"):
+        checks_of_losses.check_blend(
+            lambda source, target, mask: mask[..., None] * target + (1 - mask[..., None]) * source
+        )
+    with pytest.raises(AssertionError, match="add an axis"):
+        checks_of_losses.check_blend(
+            lambda source, target, mask: mask * source + (1 - mask) * target
+        )
+    with pytest.raises(AssertionError, match="however steep"):
+        checks_of_losses.check_uphill(lambda weights, gradient, radius: weights + radius * gradient)
+    with pytest.raises(AssertionError, match="downhill"):
+        checks_of_losses.check_uphill(
+            lambda weights, gradient, radius: weights - radius * gradient / np.linalg.norm(gradient)
+        )
+
+
 def test_mistakes_on_the_sphere_are_named() -> None:
     with pytest.raises(AssertionError, match="not a pair with itself"):
         checks_of_losses.check_alignment(

@@ -17,7 +17,12 @@ import torch
 
 from deepfake_repro.report.figures import picture
 from deepfake_repro.teaching import book, lessons
-from deepfake_repro.teaching.figures import manipulation_figure, triplet_figure, working_triplets
+from deepfake_repro.teaching.figures import (
+    class_sheet,
+    manipulation_figure,
+    triplet_figure,
+    working_triplets,
+)
 from deepfake_repro.teaching.networks import balanced_crops
 from deepfake_repro.training import losses
 
@@ -285,6 +290,13 @@ def test_a_manipulation_has_one_line_and_a_ring_where_another_corpus_trains_on_i
         if not np.isnan(line.get_xydata()).any()
     }
     assert sizes == {(0, 0): 6, (1, 0): 9, (1, 1): 6}
+
+
+def test_columns_of_a_sheet_say_which_crops_are_real() -> None:
+    grey = np.zeros((8, 8, 3), np.uint8)
+    figure = class_sheet({"ffpp": [grey] * 4, "dfdc": [grey] * 4})
+    heads = [axes.get_title() for axes in figure.axes]
+    assert heads == ["real", "real", "fake", "fake"] + 4 * [""]
 
 
 def test_same_corpora_give_the_same_figure_bytes() -> None:

@@ -1,11 +1,11 @@
-"""Checks of the exercises on corpora, crops, samples, scores and results (01-03, 06-08).
+"""Checks of the exercises on corpora, crops, samples, scores and results (00-03, 06-08, 10).
 
 Each raises ``AssertionError`` with a hint; :mod:`.exercises` calls them by the exercise's number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..dataset.sampling import balanced_sample
 from ..evaluation import metrics
+from ..evaluation.bounds import share_bounds
 from ..evaluation.statistics import LEVEL
 from ..project.vocabulary import IN_DISTRIBUTION
 from ..report.claims import point_table
@@ -21,6 +22,35 @@ from .comparing import answered, compare, returned
 from .lessons import pair_distances, seen_share
 
 Scores = tuple[np.ndarray, np.ndarray]  # labels and scores, one of each per video
+
+
+def check_gain(answer: Any, auc: Mapping[str, Mapping[str, float]]) -> None:
+    """Check what FSFM's start gains on DF40, in points of AUC (Section 5.1)."""
+    compare(answer, auc["fsfm"]["df40"] - auc["imagenet"]["df40"], "the later row minus the former")
+
+
+def check_largest_step(function: Callable[..., str]) -> None:
+    """Check ``function(auc, steps, key)``, the name of the step that gains most."""
+    auc = {"a": {"x": 50.0, "y": 90.0}, "b": {"x": 60.0, "y": 80.0}, "c": {"x": 75.0, "y": 79.0}}
+    steps = {"first": ("a", "b"), "second": ("b", "c")}
+    hints = {
+        "x": ("second", "from 60 to 75 is more than from 50 to 60"),
+        "y": ("second", "both steps lose here: -1 is more than -10, and a loss keeps its sign"),
+    }
+    for key, (expected, hint) in hints.items():
+        compare(returned(function(auc, steps, key)), expected, hint)
+
+
+def check_fall(function: Callable[[int, int], float]) -> None:
+    """Check ``function(reals, fakes)``, by how much one real lowers the AUC at most."""
+    for reals, fakes in ((8, 63), (4, 4)):
+        answer = returned(function(reals, fakes))
+        assert answer != 1 / (reals * fakes), "not yet: one real is in as many pairs as fakes exist"
+        scores = np.arange(reals + fakes, dtype=float)
+        labels = np.arange(reals + fakes) >= reals
+        before = metrics.auc(labels, scores)
+        scores[0] = reals + fakes
+        compare(answer, before - metrics.auc(labels, scores), "count the pairs that are lost")
 
 
 def check_share_of_fakes(answer: Any, index: pd.DataFrame) -> None:
@@ -237,3 +267,30 @@ def check_ratio(answer: Any, embedded: np.ndarray, labels: np.ndarray, videos: n
     """Check the mean distance between the classes divided by that within a class."""
     within, between = pair_distances(embedded, labels, videos)
     compare(answer, between.mean() / within.mean(), "which distance is divided by which?")
+
+
+def check_rare_fakes(answer: Any) -> None:
+    """Check the probability of a score of 0.9 if one of 1,000 videos is fake."""
+    wanted = 0.9 * 0.001 / (0.9 * 0.001 + 0.1 * 0.999)
+    hint = "Bayes' rule: the odds of the score times the odds of a fake, then back from odds"
+    compare(answer, wanted, hint)
+
+
+def check_scaled(function: Callable[[float, float], float]) -> None:
+    """Check ``function(score, temperature)``, temperature scaling."""
+    for score, temperature, expected in ((0.9, 2.0, 0.75), (0.3, 1.0, 0.3), (0.2, 0.5, 1 / 17)):
+        hint = (
+            f"{score} at temperature {temperature} should give {expected:.4f}; it is the logarithm "
+            "of score / (1 - score) that is divided"
+        )
+        compare(returned(function(score, temperature)), expected, hint)
+
+
+def check_highest_rate(function: Callable[[int], float]) -> None:
+    """Check ``function(reals)``, the upper bound of a rate without a false alarm."""
+    for reals in (10, 100):
+        expected = float(share_bounds(np.array(0.0), np.array(reals))[1])
+        answer = returned(function(reals))
+        assert answer != 3 / reals, "not yet: 3 / n is a rule of thumb for a one-sided bound"
+        hint = "at a rate r, no alarm among n reals has the probability (1 - r) ** n"
+        compare(answer, expected, hint)

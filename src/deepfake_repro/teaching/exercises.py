@@ -13,6 +13,9 @@ from . import checks_of_data as data
 from . import checks_of_losses as losses
 
 CHECKS: dict[str, Callable[..., None]] = {
+    "00.1": data.check_gain,
+    "00.2": data.check_largest_step,
+    "00.3": data.check_fall,
     "01.1": data.check_share_of_fakes,
     "01.2": data.check_most_useful,
     "01.3": data.check_crossing,
@@ -36,6 +39,9 @@ CHECKS: dict[str, Callable[..., None]] = {
     "05.1": losses.check_rates,
     "05.2": losses.check_weight,
     "05.3": losses.check_kept_epoch,
+    "05b.1": losses.check_blended_pixel,
+    "05b.2": losses.check_blend,
+    "05b.3": losses.check_uphill,
     "06.1": data.check_real_leads_and_fakes_win,
     "06.2": data.check_auc,
     "06.3": data.check_best_threshold,
@@ -49,6 +55,9 @@ CHECKS: dict[str, Callable[..., None]] = {
     "09.2": losses.check_alignment,
     "09.3": losses.check_slerp,
     "09.4": losses.check_collapse,
+    "10.1": data.check_rare_fakes,
+    "10.2": data.check_scaled,
+    "10.3": data.check_highest_rate,
 }
 """Exercise -> its check, called with the answer and the data that the answer is about."""
 

@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from ..report.drawing.palette import PALETTE
-from ..report.figures import style
+from ..report.figures import crop_sheet, style
 from ..training.losses import TRIPLET_LOSSES, active_fraction, distances, kind_of_triplet
 from .lessons import normalised_names, trained_elsewhere
 
+CLASSES = ("real", "real", "fake", "fake")
+"""Columns of :func:`class_sheet`."""
 REAL_COLOUR = "#3b6fb6"
 FAKE_COLOUR = "#c8443c"
 KIND_COLOURS = {"hard": "#f4c7c3", "semi-hard": "#fbe8b8", "easy": "#d5ead0"}
@@ -224,6 +226,14 @@ def distance_figure(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
             axes.set(title=title, xlabel="distance / mean distance", yticks=[])
         figure.legend(*grid[-1].get_legend_handles_labels(), loc="outside right upper")
         return figure
+
+
+def class_sheet(crops: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+    """Draw two real and two fake crops of each corpus, uint8 RGB ``[H, W, 3]``, below headings."""
+    figure = crop_sheet(crops, columns=len(CLASSES))
+    for axes, name in zip(figure.axes, CLASSES, strict=False):
+        axes.set_title(name)
+    return figure
 
 
 def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:

@@ -18,6 +18,7 @@ from ..project.paths import Paths, profile_paths
 from ..project.recipes import Train
 from ..training import checkpoints
 from ..training.detector import Detector, build_detector
+from ..training.devices import accelerator
 from ..training.labels import class_labels, class_names
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions, training_loader
 from ..training.transforms import Normalisation, evaluation_transform, training_transform
@@ -64,7 +65,7 @@ def train_row(row: Variant, profile: str, crops: int, seed: int = 0) -> dict:
     labels = class_labels(sample, row.labels)
     train = CropDataset(store, positions(store, sample), augment, labels)
     loader = training_loader(train, recipe.batch_size, 0, seed)
-    fabric = Fabric(accelerator="auto", devices=1)
+    fabric = Fabric(accelerator=accelerator(), devices=1)
     loss = build_objective(row, recipe)
     # With one epoch there is nothing to choose: the training crops serve as validation crops.
     with TemporaryDirectory() as scratch:

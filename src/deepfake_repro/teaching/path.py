@@ -8,6 +8,8 @@ PAPERS = {
     "A": "https://doi.org/10.1145/3746275.3762208",
     "B": "https://arxiv.org/abs/2508.06248",
 }
+COLAB = "../docs/teaching.md#colab-and-binder"
+"""What a notebook needs there; the published book also has a button for each page."""
 
 
 class Lesson(NamedTuple):
@@ -39,7 +41,7 @@ SHORT_PATH = ("00_start_here", "01_corpora", "04_triplets", "07_results", "10_sc
 
 
 def links(notebook: str) -> str:
-    """Return the line below a lesson's title: previous, next, contents, glossary, paper.
+    """Return the line below a lesson's title: previous, next, contents, glossary, paper, Colab.
 
     Raises ``ValueError`` for a notebook that is not a lesson.
     """
@@ -54,6 +56,7 @@ def links(notebook: str) -> str:
         parts.append("[all lessons](00_start_here.ipynb#all-lessons)")
     parts.append("[glossary](../docs/glossary.md)")
     parts.append(f"[paper]({PAPERS[LESSONS[here].paper]})")
+    parts.append(f"[Colab]({COLAB})")
     return " · ".join(parts)
 
 

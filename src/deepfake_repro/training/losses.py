@@ -5,8 +5,9 @@ anchor i, a positive j (same class, another sample) and a negative k (another cl
 triplet; its loss is ``max(D[i, j] - D[i, k] + m, 0)``, and it is *active* when that is above zero.
 
 The printed Batch All formula has ``D[j, k]`` where the definition of a triplet has ``D[i, k]``. The
-valid set is symmetric in i and j, so both readings give the same loss; this module follows the
-definition.
+valid set is symmetric in i and j, so both readings give the same loss if the expression that is
+summed also decides which triplets are active. The printed sum over the triplets that are active by
+the definition is another loss (lesson 04 computes all three). This module follows the definition.
 
 No triplet is ever enumerated. With the distances of each anchor sorted, two binary searches count
 the active triplets that contain each pair, and the sum over triplets becomes a sum over pairs:
