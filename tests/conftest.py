@@ -22,6 +22,7 @@ X264 = {"threads": "1", "x264-params": "mbtree=0"}
 """x264 then gives the same bytes each time: its macroblock tree depends on memory layout."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep modules whole when tests run in several processes, and let one of them run the smoke
     pipeline for all tests that need it, first because it takes longest.
