@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from deepfake_repro.project import machine
 from deepfake_repro.project.params import PROFILES, Cpu, load
+from deepfake_repro.training import devices
 
 ROOT = Path(__file__).resolve().parents[2]
 INTEL = {"vendor_id": "GenuineIntel", "flags": "sse2 avx avx2 avx512f"}
@@ -109,16 +110,29 @@ def test_a_notebook_gets_the_pins_of_its_profile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "own", "expected"),
-    [("darwin", None, "cpu"), ("darwin", "mps", "mps"), ("linux", None, None)],
+    ("key", "own", "expected"),
+    [("auto", None, "cpu"), ("mps", None, "mps"), ("mps", "cpu", "cpu"), ("auto", "mps", "mps")],
 )
 def test_apple_gpus_are_used_only_on_request(
-    monkeypatch: pytest.MonkeyPatch, platform: str, own: str | None, expected: str | None
+    monkeypatch: pytest.MonkeyPatch, key: str, own: str | None, expected: str
 ) -> None:
     monkeypatch.setattr(os, "environ", {"LT_ACCELERATOR": own} if own else {})
-    monkeypatch.setattr(sys, "platform", platform)
-    machine.pin(Cpu(threads=1, level="native"))
-    assert os.environ.get("LT_ACCELERATOR") == expected
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    machine.pin(Cpu(threads=1, level="native"), key)
+    assert devices.accelerator() == expected
+
+
+def test_a_cuda_device_is_used_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LT_ACCELERATOR", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert devices.accelerator() == "cuda"
+    assert {load().profile(name).accelerator for name in PROFILES} == {"auto"}
+
+
+def test_an_unknown_accelerator_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"accelerator must be one of .*mps, not 'tpu'"):
+        machine.pin(Cpu(threads=1, level="native"), "tpu")
 
 
 def test_the_variable_decides_the_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:

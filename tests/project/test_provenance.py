@@ -7,9 +7,11 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -140,6 +142,32 @@ def test_record_says_on_what_and_how_long(record: dict) -> None:
     }
     assert {"python", "torch", "timm", "dvc"} <= set(record["versions"])
     assert 90 <= record["seconds"] < 150 and 50 < record["peak_memory_mib"] < 100_000
+
+
+def test_peak_memory_is_the_same_in_bytes_and_in_kibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux counts in KiB, macOS in bytes."""
+    usage = SimpleNamespace(ru_maxrss=3 * 2**20)
+    monkeypatch.setattr(provenance.resource, "getrusage", lambda who: usage)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert provenance.peak_memory() == 3 * 2**10
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert provenance.peak_memory() == 3
+
+
+def test_modules_import_where_the_system_has_no_resource_limits() -> None:
+    """As on Windows, where Python has no module ``resource``."""
+    script = (
+        "import sys\n"
+        "sys.modules['resource'] = None\n"
+        "from deepfake_repro.project import provenance\n"
+        "from deepfake_repro.scoring import inputs, score\n"
+        "print(provenance.peak_memory(), inputs.confined(lambda: 'detector'))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "None detector\n"
+    assert result.stderr.startswith("note: this system does not limit the memory of a process")
 
 
 def test_digest_of_params_is_that_of_their_sorted_json(record: dict) -> None:

@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if profile := _profile(chosen):
-            pin(load().profile(profile).cpu)
+            options = load().profile(profile)
+            pin(options.cpu, options.accelerator)
         return chosen.run(chosen) or 0
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -27,7 +27,7 @@ from ..project.provenance import file_digest, fingerprint
 from ..project.vocabulary import VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector, by_view, over_views, probabilities
-from ..training.devices import launch_fabric, with_progress
+from ..training.devices import accelerator, launch_fabric, with_progress
 from ..training.labels import p_fake
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions
 from ..training.manifest import Manifest
@@ -62,7 +62,7 @@ def embeddings(
     detector: Detector, crops: CropDataset, batch_size: int, what: str = "embed"
 ) -> np.ndarray:
     """Embed crops: float32 ``[N, D]``, averaged over each crop's views (Section 4.3)."""
-    fabric = Fabric(accelerator="auto", devices=1)
+    fabric = Fabric(accelerator=accelerator(), devices=1)
     fabric.to_device(detector.eval())
     loader = track(evaluation_loader(crops, batch_size, workers=0), what)
     batches = [

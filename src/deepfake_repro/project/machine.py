@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +35,8 @@ WITHOUT_AVX512 = {
 VARIABLES = (*THREADS, *AVX2, *AVX2_OF_INTEL, *WITHOUT_AVX512)
 """All variables that ``pin`` may set, and that a user may set instead."""
 LEVELS = ("avx2", "native")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+"""``auto``: CUDA where there is a device, else the CPU."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -76,16 +77,21 @@ def pins(cpu: Cpu, known: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def pin(cpu: Cpu) -> None:
+def pin(cpu: Cpu, accelerator: str = "auto") -> None:
     """Set the variables of ``pins`` for this process and its children; the user's own win.
 
-    On macOS also the CPU instead of Apple's GPU, on which no result was ever compared; set
-    ``LT_ACCELERATOR=mps`` to use it.
+    ``accelerator``: one of ``ACCELERATORS``, which ``training.devices`` reads. Raises
+    ``ValueError`` for another one.
     """
+    if accelerator not in ACCELERATORS:
+        raise ValueError(
+            f"params.yaml: accelerator must be one of {', '.join(ACCELERATORS)}, "
+            f"not {accelerator!r}"
+        )
     for name, value in pins(cpu, processor()).items():
         os.environ.setdefault(name, value)
-    if sys.platform == "darwin":
-        os.environ.setdefault("LT_ACCELERATOR", "cpu")
+    if accelerator != "auto":
+        os.environ.setdefault("LT_ACCELERATOR", accelerator)
 
 
 def set_variables() -> dict[str, str]:

@@ -70,6 +70,7 @@ class Profile:
     """All options of one profile: ``demo``, ``smoke`` or ``paper``."""
 
     cpu: Cpu
+    accelerator: str
     index: IndexOptions
     crops: CropOptions
     sampling: Sampling

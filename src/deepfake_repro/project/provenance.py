@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from .machine import processor_name, set_variables
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 SOURCES = ("src", "notebooks", "dvc.yaml", "params.yaml", "requirements.lock")
 """Files that results depend on; changes of other tracked files do not make a checkout dirty."""
@@ -114,7 +119,7 @@ def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started
         "seed": seed,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((finished - started).total_seconds(), 1),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": peak_memory(),
         "energy_joules": _difference(_ENERGY_AT_IMPORT, energy),
         "hardware": hardware(),
         "versions": {
@@ -122,6 +127,14 @@ def collect(root: Path, *, params: Any, seed: int, data: Iterable[Path], started
             **{name: metadata.version(name) for name in PACKAGES},
         },
     }
+
+
+def peak_memory() -> int | None:
+    """Return the peak memory of this process in MiB; None where the system does not count it."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

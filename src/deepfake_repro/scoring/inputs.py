@@ -11,7 +11,7 @@ import glob
 import hashlib
 import os
 import re
-import resource
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +21,11 @@ from ..crops.extraction import DetectorFactory
 from ..crops.frames import IMAGE_SUFFIXES
 from ..crops.store import Row
 from ..faces.detection import FaceDetector
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset([
@@ -111,8 +116,27 @@ def opened(path: Path, scratch: Path | None = None) -> Iterator[tuple[Row, Path]
 
 
 def confined(factory: DetectorFactory) -> FaceDetector:
-    """Limit this process, the decoding child, to ``MEMORY`` bytes; then make a face detector."""
+    """Limit this process, the decoding child, to ``MEMORY`` bytes; then make a face detector.
+
+    Where the system has no such limit (macOS, Windows), a line on stderr says so.
+    """
+    if not _limit_memory():
+        print(
+            "note: this system does not limit the memory of a process; "
+            f"a damaged file may take more than the {MEMORY >> 30} GiB allowed elsewhere",
+            file=sys.stderr,
+        )
+    return factory()
+
+
+def _limit_memory() -> bool:
+    """Limit the address space of this process to ``MEMORY``; False if the system refuses."""
+    if resource is None:
+        return False
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    return factory()
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (ValueError, OSError):
+        return False
+    return True

@@ -15,6 +15,16 @@ from ..project.progress import track
 from .loading import Batch
 
 
+def accelerator() -> str:
+    """Name what to compute on: CUDA where there is a device, else the CPU.
+
+    Apple's GPU is never chosen, because no result was ever compared on it. ``LT_ACCELERATOR``, set
+    by the user or by ``machine.pin`` from the profile, decides otherwise.
+    """
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    return os.environ.get("LT_ACCELERATOR", default)
+
+
 def launch_fabric(precision: str) -> Fabric:
     """Launch Fabric on one device, or under ``torchrun`` on all devices of all nodes it started.
 
@@ -31,7 +41,7 @@ def launch_fabric(precision: str) -> Fabric:
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     devices_per_node = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     fabric = Fabric(
-        accelerator="auto",
+        accelerator=accelerator(),
         devices=devices_per_node,
         num_nodes=world_size // devices_per_node,
         strategy="ddp" if world_size > 1 else "auto",
