@@ -27,9 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep modules whole when tests run in several processes, and let one of them run the smoke
     pipeline for all tests that need it, first because it takes longest.
     """
-    items.sort(key=lambda item: "smoke" not in item.fixturenames)
-    for item in items:
-        group = "smoke" if "smoke" in item.fixturenames else str(item.path)
+    groups = {
+        item: "smoke" if {"smoke", "made"} & set(item.fixturenames) else str(item.path)
+        for item in items
+    }
+    items.sort(key=lambda item: groups[item] != "smoke")
+    for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
 
 
