@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -169,6 +170,45 @@ def test_failing_cell_ends_the_run_with_its_number_and_a_plain_traceback(tmp_pat
         str(cell) for cell in nbformat.read(target, as_version=4).cells if cell.get("outputs")
     )
     assert "before" in kept and "after\\n" not in kept
+
+
+@pytest.mark.usefixtures("in_checkout")
+def test_a_kernel_that_the_system_kills_ends_the_run_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    book = write(
+        tmp_path / "book.ipynb",
+        parameters("seed = 0"),
+        new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"),
+        new_code_cell("print('after')"),
+    )
+    with pytest.raises(SystemExit) as error:
+        notebooks.run(book, tmp_path / "out.ipynb", {})
+    message = str(error.value)
+    assert message.startswith("book.ipynb: the system ended its kernel in cell 1; out of memory?")
+    assert "\n" not in message
+    printed = capfd.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+
+
+@pytest.mark.usefixtures("in_checkout")
+def test_a_long_temporary_folder_does_not_break_the_kernels_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path of a socket has 108 bytes at most; clusters have such folders of their own."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    notebooks.run(write(tmp_path / "book.ipynb", parameters("1 + 1")), tmp_path / "out.ipynb", {})
+    (cell,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    assert cell.outputs[0]["data"]["text/plain"] == "2"
+
+
+def test_without_any_short_folder_kernels_talk_by_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert notebooks._socket_base() is not None
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    assert notebooks._socket_base() is None
 
 
 def test_another_checkouts_package_is_refused(

@@ -15,13 +15,15 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import nbformat
 
 from .params import root
 from .progress import LINES
 
+SOCKET_BYTES = 103
+"""Longest path of a socket: 104 bytes with the final zero on macOS, 108 on Linux."""
 _RELATIVE_LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)\s]+)\)")
 
 
@@ -54,10 +56,11 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
     """Execute ``source`` with ``parameters`` and store the executed notebook at ``target``.
 
     Raises ``ValueError`` for a parameter that is not in the notebook's ``parameters`` cell, and
-    ``SystemExit`` with cell number and traceback if a cell fails; ``target`` then contains the
-    cells executed so far.
+    ``SystemExit`` with cell number and traceback if a cell fails, or with one line if the system
+    ends the kernel; ``target`` then contains the cells executed so far.
     """
     import papermill  # takes two seconds: import it only in stages that execute notebooks
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     valid = papermill.inspect_notebook(str(source))
@@ -78,23 +81,29 @@ def run(source: Path, target: Path, parameters: dict[str, object]) -> None:
             f"{source.name} failed in cell {error.cell_index}:\n"
             + strip_ansi("\n".join(error.traceback))
         ) from None
+    except DeadKernelError:
+        raise SystemExit(
+            f"{source.name}: the system ended its kernel in cell {_last_cell(target)}; "
+            "out of memory? (rerun the stage; with more workers or larger batches it takes more)"
+        ) from None
     finally:
         if target.is_file():
             normalise(target)
 
 
 def _execute(source: Path, target: Path, parameters: dict[str, object]) -> None:
-    """Execute a notebook in a kernel that communicates by IPC.
+    """Execute a notebook in a kernel that communicates by IPC where that is possible, else by TCP.
 
-    Unlike TCP this opens no port, and kernels that start simultaneously do not race for one. The
+    Unlike TCP, IPC opens no port, and kernels that start simultaneously do not race for one. The
     sockets need a folder per kernel, because by default kernels of one working directory use the
     same names.
     """
     import papermill
     from traitlets.config import Config
 
-    with TemporaryDirectory(prefix="kernel-") as sockets:
-        transport = {"transport": "ipc", "ip": f"{sockets}/socket"}
+    base = _socket_base()
+    with TemporaryDirectory(prefix="kernel-", dir=base) as sockets:
+        transport = {"transport": "ipc", "ip": f"{sockets}/socket"} if base else {}
         papermill.execute_notebook(
             str(source),
             str(target),
@@ -104,6 +113,29 @@ def _execute(source: Path, target: Path, parameters: dict[str, object]) -> None:
             log_output=True,
             config=Config({"KernelManager": transport}),
         )
+
+
+def _socket_base() -> str | None:
+    """Return a folder in which the paths of sockets are short enough; None if there is none."""
+    import zmq
+
+    name = "/kernel-12345678/socket-5"
+    candidates = (gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp")
+    for folder in candidates if zmq.has("ipc") else ():
+        if len(os.fsencode(folder + name)) <= SOCKET_BYTES and os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+def _last_cell(executed: Path) -> int:
+    """Return the number of the last cell that Papermill started."""
+    cells = nbformat.read(executed, as_version=4).cells
+    started = (
+        number
+        for number, cell in enumerate(cells)
+        if cell.metadata.get("papermill", {}).get("start_time")
+    )
+    return max(started)
 
 
 def normalise(path: Path) -> None:
