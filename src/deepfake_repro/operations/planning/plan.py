@@ -26,7 +26,7 @@ from ...project.params import Profile, load
 from ...project.paths import ASSETS, Paths, corpus_roots, profile_paths
 from ...project.vocabulary import FINETUNE, LNCLIP, SBI, method_of
 from ...training.detector import Detector, build_detector
-from ...training.devices import launch_fabric
+from ...training.devices import accelerator, launch_fabric
 from ...training.loading import seeded
 from ...training.losses import cross_entropy
 from ...training.transforms import Normalisation, training_transform
@@ -98,8 +98,8 @@ def _measured_here(
 def _device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    accelerator = torch.accelerator.current_accelerator()
-    return str(accelerator or "this CPU, so the hours are those of a CPU and not of a GPU")
+    name = accelerator()
+    return "this CPU, so the hours are those of a CPU and not of a GPU" if name == "cpu" else name
 
 
 def builders(options: Profile) -> dict[str, tuple[Any, Callable[[], Detector]]]:
