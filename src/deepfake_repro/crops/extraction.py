@@ -22,6 +22,7 @@ from ..faces.detection import FaceDetector, Faces
 from ..project.params import CropOptions
 from .decoding import VideoError, peculiarities
 from .frames import face_sequence, frames, image_peculiarities, photographs
+from .shapes import RecipeCrops, cut
 from .store import Row, encode
 
 FRAMES_AT_ONCE = 8
@@ -236,7 +237,6 @@ def _face_rows(
     height, width = image.shape[:2]
     sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1, initial=np.inf)
     keep = np.flatnonzero((faces.scores >= options.min_score) & (sides >= options.min_side))
-    windows = enlarge(faces.boxes, options.margin)
     rows = []
     for face, index in enumerate(keep):
         x0, y0, x1, y1 = faces.boxes[index].tolist()
@@ -254,10 +254,18 @@ def _face_rows(
                 "y1": y1,
                 "score": float(faces.scores[index]),
                 "landmarks": faces.points[index].ravel().tolist(),
-                "image": encode(crop(image, windows[index], options.size), options.encoding),
+                "image": encode(_picture(image, faces, index, options), options.encoding),
             }
         )
     return rows
+
+
+def _picture(image: np.ndarray, faces: Faces, index: int, options: CropOptions) -> np.ndarray:
+    """Cut one face as the paper does, or by the recipe of somebody else's detector."""
+    if isinstance(options, RecipeCrops):
+        return cut(image, faces.boxes[index], faces.points[index], options)
+    (window,) = enlarge(faces.boxes[[index]], options.margin)
+    return crop(image, window, options.size)
 
 
 def _in_groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

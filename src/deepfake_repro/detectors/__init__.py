@@ -1,0 +1,1 @@
+"""Detectors of any origin: manifests, loaders of released weights, evaluation beside our rows."""

@@ -1,0 +1,1 @@
+"""Released checkpoints -> our networks: names translated, class real first, all else refused."""
