@@ -117,6 +117,22 @@ def test_a_wrong_row_is_one_line_that_names_the_key(
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("stage", ["calibrate", "robustness"])
+def test_a_row_that_is_not_scored_has_no_operating_points_and_no_perturbed_crops(
+    tmp_path: Path, stage: str
+) -> None:
+    content = deepcopy(CONTENT)
+    content["run"] |= {"calibrate": [], "robustness": [], "variants": ["fsfm"], stage: ["sbi"]}
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError) as error:
+        params.load(file)
+    assert str(error.value) == (
+        f"params.yaml: run.{stage} lists 'sbi', which run.variants does not: "
+        f"add it there or remove it from run.{stage}"
+    )
+
+
 def test_the_current_file_is_read_again_after_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ OPTIONS = CropOptions(
     frames_per_second=1.0,
     frames_per_clip=0,
     detector="squares",
+    detector_weights="",
     detector_side=640,
     min_score=0.5,
     min_side=20,

@@ -23,14 +23,16 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_complete
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from ..faces.detection import FaceDetector, detector
+from ..faces.detection import DETECTORS, FaceDetector, detector
 from ..project.params import CropOptions, root
-from ..project.paths import ASSETS
+from ..project.paths import ASSETS, OWN_DETECTORS
+from ..project.provenance import file_digest
 from .extraction import DetectorFactory, check_kind, files_and_bytes, source_file
 from .isolation import Extractor, allow_all, extractor, stop_all
 from .store import ENCODINGS, Row, read_skipped, write_listing, write_part
@@ -70,13 +72,41 @@ Finished = Generator[tuple[Part, Counts], None, None]
 
 
 def detector_factory(options: CropOptions) -> partial[FaceDetector]:
-    """Return a picklable factory of the face detector that ``params.yaml`` names."""
+    """Return a picklable factory of the face detector that ``params.yaml`` names.
+
+    Raises as :func:`own_weights`.
+    """
     make = partial(
         detector, options.detector, threshold=options.min_score, max_side=options.detector_side
     )
-    if options.detector == "retinaface":
-        return partial(make, weights=root() / ASSETS / "retinaface_mobilenet025.onnx")
-    return make
+    weights = own_weights(options)
+    if weights is None and options.detector == "retinaface":
+        weights = root() / ASSETS / "retinaface_mobilenet025.onnx"
+    return make if weights is None else partial(make, weights=weights)
+
+
+def own_weights(options: CropOptions) -> Path | None:
+    """Return the ONNX file of a face detector of your own; None if there is none.
+
+    Raises ``ValueError`` for a file outside ``data/detectors`` and for a detector that takes no
+    file, ``FileNotFoundError`` if there is no such file.
+    """
+    name = options.detector_weights
+    if not name:
+        return None
+    if Path(name).parent != Path(OWN_DETECTORS):
+        raise ValueError(
+            f"crops.detector_weights = {name!r}: put the file into {OWN_DETECTORS}, on which the "
+            "stage crops depends"
+        )
+    if "weights" not in signature(DETECTORS[options.detector]).parameters:
+        raise ValueError(
+            f"crops.detector_weights = {name!r}: the detector {options.detector} takes no file; "
+            "leave the key empty"
+        )
+    if not (root() / name).is_file():
+        raise FileNotFoundError(f"crops.detector_weights = {name!r}: there is no such file")
+    return root() / name
 
 
 def workers() -> int:
@@ -98,6 +128,7 @@ def plan_parts(
     unknown ``kind``.
     """
     parts = []
+    settings = _settings(options)
     for dataset, rows in index.sort_values("video_id").groupby("dataset"):
         if dataset not in roots:
             raise ValueError(
@@ -108,14 +139,21 @@ def plan_parts(
         videos = rows[columns].fillna("").to_dict("records")
         for number, first in enumerate(range(0, len(videos), videos_per_part)):
             part_videos = tuple(videos[first : first + videos_per_part])
-            digest = _digest(part_videos, corpus_root, options)
+            digest = _digest(part_videos, corpus_root, settings)
             path = out.absolute() / f"{dataset}-{number:05d}-{digest}.arrow"
             parts.append(Part(path, corpus_root, part_videos))
     return parts
 
 
-def _digest(videos: Iterable[Row], root: Path, options: CropOptions) -> str:
+def _settings(options: CropOptions) -> dict[str, Any]:
+    """Return the options that determine the crops, a detector of your own by its content."""
     settings = {key: value for key, value in asdict(options).items() if key not in HOW_TO_RUN}
+    del settings["detector_weights"]
+    weights = own_weights(options)
+    return settings if weights is None else settings | {"detector_sha256": file_digest(weights)}
+
+
+def _digest(videos: Iterable[Row], root: Path, settings: Mapping[str, Any]) -> str:
     sources = []
     for video in videos:
         check_kind(video)

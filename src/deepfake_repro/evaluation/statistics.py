@@ -118,8 +118,8 @@ def paired_bootstrap(
     )
 
 
-def intervals(replicates: Replicates) -> pd.DataFrame:
-    """Compute the 95 % interval of each cell, percent with two decimals.
+def intervals(replicates: Replicates, sets: Sequence[str] = SETS) -> pd.DataFrame:
+    """Compute the 95 % interval of each cell of ``sets``, percent with two decimals.
 
     Columns ``row, metric, set, low, high``, the numbers ``SIZES`` of the set and ``visible``, the
     :func:`smallest_visible` difference between two rows.
@@ -135,7 +135,7 @@ def intervals(replicates: Replicates) -> pd.DataFrame:
         )
         for row in replicates.rows
         for metric in METRICS
-        for key in SETS
+        for key in sets
         if (metric, key) in replicates.cells
     ]
     table = pd.DataFrame(records, columns=["row", "metric", "set", "low", "high", *SIZES])

@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
+from ..project.registry import Registry
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
@@ -259,18 +261,13 @@ class MTCNN:
         return Faces(boxes[keep], scores[keep], points[keep])
 
 
-DETECTORS: dict[str, Callable[..., FaceDetector]] = {"retinaface": RetinaFace, "mtcnn": MTCNN}
+DETECTORS: Registry[Callable[..., FaceDetector]] = Registry(
+    "crops.detector", {"retinaface": RetinaFace, "mtcnn": MTCNN}
+)
 
 
 def detector(name: str, **options: Any) -> FaceDetector:
-    """Make the detector called ``name`` (``retinaface`` or ``mtcnn``) with its options.
-
-    Raises ``ValueError`` for an unknown name.
-    """
-    if name not in DETECTORS:
-        raise ValueError(
-            f"crops.detector = {name!r}: unknown detector; choose one of {', '.join(DETECTORS)}"
-        )
+    """Make the detector called ``name`` with its options; ``ValueError`` for an unknown name."""
     return DETECTORS[name](**options)
 
 

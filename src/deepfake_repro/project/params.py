@@ -243,6 +243,13 @@ def _check_rows(params: Params) -> None:
                 f"params.yaml: run.variants lists {key!r}, which nothing trains: "
                 f"add it to run.{method}"
             )
+    for stage in ("calibrate", "robustness"):
+        for key in getattr(params.run, stage):
+            if key not in params.run.variants:
+                raise ValueError(
+                    f"params.yaml: run.{stage} lists {key!r}, which run.variants does not: "
+                    f"add it there or remove it from run.{stage}"
+                )
 
 
 def _check_row(params: Params, key: str, row: Variant) -> None:

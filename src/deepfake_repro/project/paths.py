@@ -18,6 +18,8 @@ FOR_TRAINING = (*TRAINING_CORPORA, "vggface2")
 OWN_CORPORA = "data/own_corpora.yaml"
 ASSETS = "data/assets"
 """Folder of the demo's licensed assets, relative to the root."""
+OWN_DETECTORS = "data/detectors"
+"""Folder of ONNX face detectors of your own, relative to the root; ``crops`` depends on it."""
 
 
 @dataclass(frozen=True)

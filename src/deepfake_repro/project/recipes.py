@@ -227,6 +227,7 @@ class CropOptions:
     frames_per_second: float
     frames_per_clip: int
     detector: str
+    detector_weights: str
     detector_side: int
     min_score: float
     min_side: int

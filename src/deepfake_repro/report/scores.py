@@ -25,8 +25,10 @@ def read_published(folder: Path) -> dict[str, dict]:
     return {row: rows[row] for row in in_order(rows)}
 
 
-def read_scores(folder: Path, runs: Collection[str] | None = None) -> dict[str, dict]:
-    """Read our rows from ``<folder>/<variant>-<seed>/scores.json``, in the order of the rows.
+def read_scores(
+    folder: Path, runs: Collection[str] | None = None, file: str = "scores.json"
+) -> dict[str, dict]:
+    """Read our rows from ``<folder>/<variant>-<seed>/<file>``, in the order of the rows.
 
     ``runs``: names of the folders to read, all by default. Cells are means over seeds. A cell that
     one seed lacks is left out; the key ``seeds`` lists the seeds, and ``sd`` has the standard
@@ -34,16 +36,17 @@ def read_scores(folder: Path, runs: Collection[str] | None = None) -> dict[str, 
     no run, ``ValueError`` for a folder with another kind of name.
     """
     by_row: dict[str, dict[int, dict]] = {}
-    for path in sorted(folder.glob("*/scores.json")):
-        if runs is not None and path.parent.name not in runs:
+    for path in sorted(folder.glob(f"*/{file}")):
+        run = path.relative_to(folder).parts[0]
+        if runs is not None and run not in runs:
             continue
-        row, dash, seed = path.parent.name.rpartition("-")
+        row, dash, seed = run.rpartition("-")
         if not dash or not seed.isdecimal():
-            raise ValueError(f"{path.parent} is not named <variant>-<seed>: rename or remove it")
+            raise ValueError(f"{folder / run} is not named <variant>-<seed>: rename or remove it")
         by_row.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
     if not by_row:
         raise FileNotFoundError(
-            f"no <variant>-<seed>/scores.json in {folder}: run the stage score first"
+            f"no <variant>-<seed>/{file} in {folder}: run the stage score first"
         )
     return {row: _over_seeds(by_row[row]) for row in in_order(by_row)}
 

@@ -28,6 +28,10 @@ LEGEND = (
     "deviation over seeds if there are several. A dash: not printed there, or not run here. The "
     "interval covers other videos of the same kind, not another seed."
 )
+OWN_LEGEND = (
+    "In brackets the 95 % interval, which covers other videos of the same kind; after ± the "
+    "standard deviation over seeds, if there are several."
+)
 
 NO_REPRODUCTION = (
     "**Profile `{}`: an embedded miniature benchmark of synthetic people and a small network. "
@@ -247,6 +251,35 @@ def comparison(
     return table.merge(intervals, on=cell, how="left")[list(Cell._fields)]
 
 
+def own_corpora(table: pd.DataFrame) -> str:
+    """Format the scores on test corpora of your own as a block below Table 3, one column each.
+
+    ``table`` as returned by :func:`.own.own_scores`. Empty without a corpus.
+    """
+    if table.empty:
+        return ""
+    corpora = table["corpus"].unique()
+    lines = _head("AUC / bACC (%)", {corpus: f"`{corpus}`" for corpus in corpora})
+    by_cell = dict(list(table.groupby(["row", "corpus"])))
+    for row in in_order(table["row"]):
+        texts = [_own_text(by_cell.get((row, corpus))) for corpus in corpora]
+        lines.append(_line(row_name(row), texts))
+    counts = table.groupby("corpus")[list(_COUNTED)].max()
+    for kind, title in _COUNTED.items():
+        lines.append(_line(title, [str(counts.loc[corpus, kind]) for corpus in corpora]))
+    return "\n" + "\n".join([f"**Test corpora of your own**\n\n{OWN_LEGEND}\n", *lines]) + "\n"
+
+
+def _own_text(cells: pd.DataFrame | None) -> str:
+    """Format the metrics of one row and corpus in one cell."""
+    if cells is None:
+        return MISSING
+    columns = ["reproduced", "low", "high", "sd"]
+    values = cells.set_index("metric").loc[list(METRIC_NAMES), columns]
+    texts = [_uncertain(*line) for line in values.itertuples(index=False)]
+    return f"{NO_BREAK}/ ".join(NO_BREAK.join(text.split()) for text in texts)
+
+
 def csv(table: pd.DataFrame) -> str:
     """Format a table as CSV; a missing value is a dash."""
     return table.to_csv(index=False, na_rep=MISSING, lineterminator="\n")
@@ -274,12 +307,18 @@ def _cell_text(cell: Cell | None) -> str:
     """Format one cell on one line that does not break: both values, interval, spread over seeds."""
     if cell is None:
         return MISSING
-    words = [_percent(cell.published), "→", _percent(cell.reproduced)]
-    if pd.notna(cell.low) and cell.low < cell.high:
-        words.append(f"[{cell.low:.0f}–{cell.high:.0f}]")
-    if pd.notna(cell.sd):
-        words.append(f"± {cell.sd:.1f}")
-    return NO_BREAK.join(" ".join(words).split())
+    reproduced = _uncertain(cell.reproduced, cell.low, cell.high, cell.sd)
+    return NO_BREAK.join(f"{_percent(cell.published)} → {reproduced}".split())
+
+
+def _uncertain(value: float, low: float, high: float, sd: float) -> str:
+    """Format a value with its interval and its spread over seeds, where there are any."""
+    words = [_percent(value)]
+    if pd.notna(low) and low < high:
+        words.append(f"[{low:.0f}–{high:.0f}]")
+    if pd.notna(sd):
+        words.append(f"± {sd:.1f}")
+    return " ".join(words)
 
 
 def _head(title: str, sets: Mapping[str, str]) -> list[str]:
