@@ -99,8 +99,11 @@ def test_what_failed_is_named_with_its_output_and_the_next_run_does_only_the_res
     assert "b FAILED:" in printed.err and "cat: input" in printed.err
     assert "failed or not run: c" in printed.err and "a: " in printed.out
     (project / "input").write_text("b\n")
-    assert parallel.run_pipeline(project, 2) == 0
+    assert parallel.run_pipeline(project, 2, times=project / "times.csv") == 0
     assert (project / "c.txt").read_text() == "a\nb\n"
+    header, first, second, whole = (project / "times.csv").read_text().splitlines()
+    assert header == "task,begun,seconds" and first.startswith("b,0,")
+    assert second.startswith("c,") and whole.startswith("all,0,")
     capsys.readouterr()
     assert parallel.run_pipeline(project) == 0
     assert capsys.readouterr().out == "Data and pipelines are up to date.\n"

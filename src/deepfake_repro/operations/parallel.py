@@ -7,6 +7,7 @@ task, all in this checkout; DVC's own locks keep ``dvc.lock`` whole. The results
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from operator import itemgetter
 from pathlib import Path
 
 from .clones import SOURCE
@@ -38,12 +40,15 @@ PATIENCE = 15.0
 """Seconds between two lines that say what is running."""
 
 
-def run_pipeline(base: Path, jobs: int | None = None, wanted: str = "") -> int:
+def run_pipeline(
+    base: Path, jobs: int | None = None, wanted: str = "", times: Path | None = None
+) -> int:
     """Run all stages that are not up to date, ``jobs`` tasks at a time; return the exit code.
 
     By default as many as there are cores, or one on a machine with a GPU. ``wanted``: run only the
     stages of this kind, such as ``score``, and what they need. A task that fails stops only the
-    tasks that need it. Raises ``ValueError`` with DVC's own words if it cannot read the pipeline.
+    tasks that need it. ``times``: a CSV file for when each task began and how long it took, in
+    seconds. Raises ``ValueError`` with DVC's own words if it cannot read the pipeline.
     """
     if not dvc(base, "status", "--quiet").returncode:
         print("Data and pipelines are up to date.")
@@ -55,9 +60,22 @@ def run_pipeline(base: Path, jobs: int | None = None, wanted: str = "") -> int:
     tasks = as_tasks(_needed(graph, wanted) if wanted else graph)
     run = _Run(base, tasks)
     failed = run_tasks(tasks, run.task, jobs or default_jobs(), run.watch)
+    if times:
+        _write_times(run.times, times)
     for name in failed:
         print(f"failed or not run: {name}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _write_times(times: list[tuple[str, float, float]], file: Path) -> None:
+    """Write (task, begun, seconds) of each finished task; the last line is the whole run."""
+    whole = max((begun + seconds for _, begun, seconds in times), default=0.0)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as target:
+        writer = csv.writer(target, lineterminator="\n")
+        writer.writerow(("task", "begun", "seconds"))
+        for name, begun, seconds in [*sorted(times, key=itemgetter(1)), ("all", 0.0, whole)]:
+            writer.writerow((name, f"{begun:.0f}", f"{seconds:.0f}"))
 
 
 def default_jobs() -> int:
@@ -143,7 +161,7 @@ class _Run:
     base: Path
     tasks: Mapping[str, Task]
     begun: dict[str, float] = field(default_factory=dict)
-    done: list[str] = field(default_factory=list)
+    times: list[tuple[str, float, float]] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
     said: float = 0.0
 
@@ -152,9 +170,10 @@ class _Run:
         self.begun[name] = time.monotonic()
         stages = self.tasks[name].stages
         result = dvc(self.base, "--wait-for-lock", "repro", "--single-item", *stages)
-        seconds = time.monotonic() - self.begun.pop(name)
-        self.done.append(name)
-        count = f"[{len(self.done)}/{len(self.tasks)}]"
+        begun = self.begun.pop(name)
+        seconds = time.monotonic() - begun
+        self.times.append((name, begun - self.start, seconds))
+        count = f"[{len(self.times)}/{len(self.tasks)}]"
         if result.returncode:
             lines = (result.stdout + result.stderr).splitlines()[-TAIL:]
             print("\n".join([f"{count} {name} FAILED:", *lines]), file=sys.stderr, flush=True)
