@@ -195,6 +195,15 @@ def makes(command: str, request: pytest.FixtureRequest) -> None:
     typed(shlex.join(["make", "--dry-run", *targets]), request.getfixturevalue("checkout"))
 
 
+def merges(command: str, request: pytest.FixtureRequest) -> None:
+    """As printed, with two copies of the lock."""
+    folder = request.getfixturevalue("tmp_path")
+    for name in shlex.split(command)[2:]:
+        shutil.copy(ROOT / "dvc.lock", folder / name)
+    typed(command, folder)
+    assert (folder / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()
+
+
 def names_a_stage(command: str, request: pytest.FixtureRequest) -> None:
     """DVC has the stage in the profile that the command names."""
     assert shlex.split(command)[-1] in request.getfixturevalue("stages")
@@ -275,7 +284,8 @@ UNDERSTOOD = (
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*": runs,
+    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*|git config merge\..*": runs,
+    r"deepfake-repro merge-lock \S+ \S+": merges,
     r"dvc exp run -S \S+": overrides,
     r"source \.venv/bin/activate": activates,
     r"deepfake-repro (score|export-model) .*": scores,

@@ -6,6 +6,7 @@ Each function imports what it runs only when it runs: a cheap command must not p
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..project.params import load, root
@@ -39,6 +40,12 @@ def add(commands: Commands) -> None:
     study.add_argument("names", nargs="*", help="only these; default: all")
     study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
     _add_comparisons(commands)
+    merge = commands.add(
+        "merge-lock", _merge_lock, "merge two dvc.lock by stage: exit code 1 if both changed one"
+    )
+    merge.add_argument("ours", type=Path, help="receives the stages of both")
+    merge.add_argument("theirs", type=Path, help="the other version")
+    merge.add_argument("--base", type=Path, help="the version that both come from")
     commands.add(
         "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
     )
@@ -111,6 +118,15 @@ def _verify(chosen: argparse.Namespace) -> int:
         verdict.cells.to_csv(chosen.out, index=False)
     print(verdict.text())
     return verdict.exit_code
+
+
+def _merge_lock(chosen: argparse.Namespace) -> int:
+    from ..operations.lock import merge_lock
+
+    conflicts = merge_lock(chosen.ours, chosen.theirs, chosen.base)
+    for stage in conflicts:
+        print(f"dvc.lock: {stage} was changed on both sides, ours is kept", file=sys.stderr)
+    return 1 if conflicts else 0
 
 
 def _weights(chosen: argparse.Namespace) -> None:
