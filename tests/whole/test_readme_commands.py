@@ -284,7 +284,8 @@ UNDERSTOOD = (
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*|git config merge\..*": runs,
+    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*": runs,
+    r"git config merge\..*": runs,
     r"deepfake-repro merge-lock \S+ \S+": merges,
     r"dvc exp run -S \S+": overrides,
     r"source \.venv/bin/activate": activates,
