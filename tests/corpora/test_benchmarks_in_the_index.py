@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_repro.corpora import ADAPTERS, BENCHMARKS, FACES, PAPER, broken, index_corpora
+from deepfake_repro.corpora import (
+    ADAPTERS,
+    BENCHMARKS,
+    FACES,
+    PAPER,
+    PICTURES,
+    broken,
+    index_corpora,
+)
 from deepfake_repro.project.params import read_yaml
 from support.benchmark_trees import celebdfpp, make
 
@@ -28,7 +36,7 @@ MODULES = [
 
 
 def test_benchmarks_appear_only_when_mentioned(tmp_path):
-    assert list(ADAPTERS) == [*PAPER, *BENCHMARKS, *FACES]
+    assert list(ADAPTERS) == [*PAPER, *BENCHMARKS, *FACES, *PICTURES]
     _, report = index_corpora({})
     assert list(report["corpus"]) == list(PAPER)
     root = make(tmp_path, "real/0000.mp4", "fake/0000_fake.mp4")

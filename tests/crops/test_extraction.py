@@ -169,3 +169,48 @@ def test_photographs_of_any_size_and_name_go_through_the_detector(tmp_path):
 def test_unknown_kind():
     with pytest.raises(ValueError, match="ffpp/x: kind 'audio'"):
         extract(index_row("x.wav", "audio"), Path(), None, OPTIONS)
+
+
+def squares(*corners: tuple[int, int, int]) -> np.ndarray:
+    """A picture of 200 × 160 pixels with green squares at (x, y) of a side."""
+    image = np.zeros((160, 200, 3), np.uint8)
+    for x, y, side in corners:
+        image[y : y + side, x : x + side, 1] = 255
+    return image
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"), [("central", [[80, 60]]), ("largest", [[0, 0]]), ("all", 3)]
+)
+def test_the_label_of_a_picture_means_one_face_or_all(tmp_path, which, expected):
+    """Three faces: a large one in the corner, one in the middle, a third; one is too small."""
+    image = squares((0, 0, 60), (80, 60, 40), (150, 100, 40), (120, 5, 10))
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+    options = replace(OPTIONS, image_face=which)
+    rows, skipped = extract(index_row("a.png", "image"), tmp_path, Squares(), options)
+    found = sorted([row["x0"], row["y0"]] for row in rows)
+    assert (found if which != "all" else len(found)) == expected and not skipped
+    assert all(row["frame"] == 0 and np.isnan(row["seconds"]) for row in rows)
+
+
+def test_an_unknown_choice_of_face_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), squares((0, 0, 60)))
+    options = replace(OPTIONS, image_face="middle")
+    with pytest.raises(ValueError, match=r"image_face: 'middle' is none of central, largest, all"):
+        extract(index_row("a.png", "image"), tmp_path, Squares(), options)
+
+
+def test_a_picture_that_is_a_face_crop_is_taken_whole(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+    (row,), _ = extract(index_row("a.png", "face"), tmp_path, Squares(), OPTIONS)
+    assert np.array_equal(decode(row["image"]), image)
+    assert [row[name] for name in ("x0", "y0", "x1", "y1")] == [0, 0, 32, 32]
+
+
+def test_a_picture_without_a_face_or_file_is_recorded(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), squares())
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    for name, reason in (("a.png", "no_face"), ("b.png", "undecodable"), ("c.png", "missing")):
+        rows, (record,) = extract(index_row(name, "image"), tmp_path, Squares(), OPTIONS)
+        assert not rows and record["reason"] == reason

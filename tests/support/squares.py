@@ -26,6 +26,7 @@ OPTIONS = CropOptions(
     detector="squares",
     detector_weights="",
     detector_side=640,
+    image_face="central",
     min_score=0.5,
     min_side=20,
     margin=0.3,

@@ -28,6 +28,7 @@ from .adapters import (
     idforge,
     kodf,
     manifest,
+    openforensics,
     polyglotfake,
     uadfv,
     vggface2,
@@ -68,7 +69,9 @@ BENCHMARKS: dict[str, Adapter] = {
 }
 # Real faces only, for pre-training; in no split.
 FACES: dict[str, Adapter] = {vggface2.ADAPTER.name: vggface2.ADAPTER}
-ADAPTERS = PAPER | BENCHMARKS | FACES
+# Real photographs and real forgeries that need no form.
+PICTURES: dict[str, Adapter] = {openforensics.ADAPTER.name: openforensics.ADAPTER}
+ADAPTERS = PAPER | BENCHMARKS | FACES | PICTURES
 REPORT_COLUMNS = ("corpus", "split", "real", "fake", "metadata_only", "disk_only", "notes")
 BROKEN = "not indexed: "
 """How the note of a corpus begins that could not be indexed; the reason follows."""

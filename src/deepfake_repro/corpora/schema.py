@@ -12,7 +12,7 @@ import pandas as pd
 SPLITS = ("train", "val", "test", "none")
 VOCABULARY = {
     "label": (0, 1),
-    "kind": ("video", "frames", "photos"),
+    "kind": ("video", "frames", "photos", "image", "face"),
     "category": ("REAL", "FS", "RE", "UNK", "OTHER"),
     "split": SPLITS,
     "split_source": ("official", "paper-rule", "derived", "user"),
@@ -24,10 +24,11 @@ Official = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One row of the index: a video file, or a folder of face crops or photographs.
+    """One row of the index: a video or picture, or a folder of face crops or photographs.
 
     ``kind`` is ``video`` for a file, ``frames`` for a folder of face crops, ``photos`` for a folder
-    of photographs. ``path`` is posix and relative to the user's root. ``label`` is 0 for real and 1
+    of photographs, ``image`` for one photograph, ``face`` for one picture that is a face crop.
+    ``path`` is posix and relative to the user's root. ``label`` is 0 for real and 1
     for fake. ``target_id`` is the person whose video it is, ``source_id`` the person whose face or
     expression was put in. ``pair_key`` is the ``video_id`` of the real that a fake was made from.
     Videos of one ``group`` must stay in one derived split. Unknown text is empty, never null.

@@ -21,7 +21,7 @@ import numpy as np
 from ..faces.detection import FaceDetector, Faces
 from ..project.params import CropOptions
 from .decoding import VideoError, peculiarities
-from .frames import face_sequence, frames, image_peculiarities, photographs
+from .frames import face_sequence, frames, image_peculiarities, photographs, picture
 from .shapes import RecipeCrops, cut
 from .store import Row, encode
 
@@ -110,7 +110,8 @@ def stream(
 
     ``kind`` ``video``: sampled frames, every face of at least ``min_score`` and ``min_side``.
     ``frames``: images of faces, each ``every``-th of ``attrs``, resized whole without the detector.
-    ``photos``: photographs, each with the detector. If anything went wrong, an item without rows
+    ``photos``: photographs, each with the detector. ``image``: one photograph. ``face``: one image
+    of a face, without the detector. If anything went wrong, an item without rows
     records it; others, of reason ``note``, name what a player would show differently. Raises
     ``ValueError`` for other kinds.
     """
@@ -141,7 +142,7 @@ def _peculiarities(video_row: Mapping[str, Any], root: Path) -> list[str]:
     with suppress(VideoError):
         if video_row["kind"] == "video":
             return peculiarities(root / video_row["path"])
-        if video_row["kind"] == "photos":
+        if video_row["kind"] in ("photos", "image"):
             return image_peculiarities(root, video_row["path"])
     return []
 
@@ -210,18 +211,71 @@ def _from_sequence(
 ) -> Iterator[list[Row]]:
     """Yield one row for each image of a face sequence; the whole image is the face."""
     every = json.loads(video_row.get("attrs") or "{}").get("every", 1)
-    options = replace(options, margin=0.0, min_side=0)
     for number, image in face_sequence(root, video_row["path"], every):
-        height, width = image.shape[:2]
-        face = Faces(
-            boxes=np.array([[0, 0, width, height]], np.float32),
-            scores=np.ones(1, np.float32),
-            points=np.full((1, 5, 2), np.nan, np.float32),
+        yield _whole_image(video_row, number, image, options)
+
+
+def _whole_image(
+    video_row: Mapping[str, Any], number: int, image: np.ndarray, options: CropOptions
+) -> list[Row]:
+    """Make the store's row of an image that is a face crop."""
+    height, width = image.shape[:2]
+    face = Faces(
+        boxes=np.array([[0, 0, width, height]], np.float32),
+        scores=np.ones(1, np.float32),
+        points=np.full((1, 5, 2), np.nan, np.float32),
+    )
+    options = replace(options, margin=0.0, min_side=0)
+    return _face_rows(video_row, number, float("nan"), image, face, options)
+
+
+def _from_image(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Iterator[list[Row]]:
+    """Yield the rows of one photograph: those of the faces that its label means."""
+    image = picture(root, video_row["path"])
+    height, width = image.shape[:2]
+    (found,) = detector([image])
+    faces = labelled_faces(round_faces(found, width, height), width, height, options)
+    yield _face_rows(video_row, 0, float("nan"), image, faces, options)
+
+
+def labelled_faces(faces: Faces, width: int, height: int, options: CropOptions) -> Faces:
+    """Keep the faces that a picture's label means: one that is large and sure enough, or all.
+
+    ``options.image_face``: ``central``, the one nearest to the middle of the picture; ``largest``;
+    ``all``. Raises ``ValueError`` for another value.
+    """
+    sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1, initial=np.inf)
+    keep = np.flatnonzero((faces.scores >= options.min_score) & (sides >= options.min_side))
+    boxes = faces.boxes[keep]
+    if options.image_face == "central":
+        distances = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
+        keep = keep[np.argsort((distances**2).sum(axis=1), kind="stable")[:1]]
+    elif options.image_face == "largest":
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        keep = keep[np.argsort(-areas, kind="stable")[:1]]
+    elif options.image_face != "all":
+        raise ValueError(
+            f"crops.image_face: {options.image_face!r} is none of central, largest, all"
         )
-        yield _face_rows(video_row, number, float("nan"), image, face, options)
+    return Faces(boxes=faces.boxes[keep], scores=faces.scores[keep], points=faces.points[keep])
 
 
-READERS = {"video": _from_video, "frames": _from_sequence, "photos": _from_photos}
+def _from_face(
+    video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
+) -> Iterator[list[Row]]:
+    """Yield the row of one picture that is a face crop already; no detector runs on it."""
+    yield _whole_image(video_row, 0, picture(root, video_row["path"]), options)
+
+
+READERS = {
+    "video": _from_video,
+    "frames": _from_sequence,
+    "photos": _from_photos,
+    "image": _from_image,
+    "face": _from_face,
+}
 """``kind`` of an index row -> generator of the rows of each frame."""
 
 
@@ -254,7 +308,7 @@ def _face_rows(
                 "y1": y1,
                 "score": float(faces.scores[index]),
                 "landmarks": faces.points[index].ravel().tolist(),
-                "image": encode(_picture(image, faces, index, options), options.encoding),
+                "image": encode(_picture(image, faces, int(index), options), options.encoding),
             }
         )
     return rows

@@ -170,10 +170,20 @@ def photographs(root: Path, path: str) -> Iterator[tuple[int, np.ndarray]]:
     yield from _decode_all(path, images)
 
 
+def picture(root: Path, path: str) -> np.ndarray:
+    """Read one image, RGB uint8 [H, W, 3]; raises ``VideoError`` if it cannot be decoded."""
+    file = root / path
+    if not file.is_file():
+        raise VideoError(path, "no such file")
+    ((_, image),) = _decode_all(path, [(0, file.name, _read_bytes(file))])
+    return image
+
+
 def image_peculiarities(root: Path, path: str) -> list[str]:
-    """Name what images of a folder have that their crops do not show: motion, transparency."""
+    """Name what images of a file or folder have that crops do not show: motion, transparency."""
     notes: dict[str, None] = {}
-    for file in sorted(filter(_is_image, (root / path).iterdir())):
+    place = root / path
+    for file in sorted(filter(_is_image, place.iterdir())) if place.is_dir() else [place]:
         with suppress(OSError, Image.DecompressionBombError), Image.open(file) as header:
             count = getattr(header, "n_frames", 1)
             if count > 1:

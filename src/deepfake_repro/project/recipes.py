@@ -229,6 +229,7 @@ class CropOptions:
     detector: str
     detector_weights: str
     detector_side: int
+    image_face: str
     min_score: float
     min_side: int
     margin: float

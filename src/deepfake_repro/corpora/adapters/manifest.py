@@ -12,7 +12,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..files import Tree, descend, folders, is_sequence, names, read_csv, usable, videos_below
+from ..files import (
+    IMAGE_SUFFIXES,
+    Tree,
+    descend,
+    folders,
+    is_sequence,
+    names,
+    read_csv,
+    usable,
+    videos_below,
+)
 from ..schema import Adapter, IndexReport, Video
 
 LABELS = {"real": 0, "0": 0, "pristine": 0, "fake": 1, "1": 1, "manipulated": 1}
@@ -27,7 +37,9 @@ FIELDS = (
     "split",
     "identity",
     "source_video",
+    "face_crop",
 )
+YES = {"1", "true", "yes"}
 
 
 def read(
@@ -36,8 +48,10 @@ def read(
     """Index the rows of ``root/manifest``, or without it the videos below ``root/{real,fake}/``.
 
     Videos are test by default. A row needs ``path`` (inside the root, also after its links are
-    followed; with either slash) and ``label`` (real/fake, 0/1, pristine/manipulated). The other
-    columns of ``FIELDS`` are optional; any further column goes to ``attrs``.
+    followed; with either slash) and ``label`` (real/fake, 0/1, pristine/manipulated). A path may be
+    a video, a folder of face crops, or a picture: a photograph in which faces are detected, or a
+    face crop if ``face_crop`` says yes. The other columns of ``FIELDS`` are optional; any further
+    column goes to ``attrs``.
     """
     tree = Tree(dataset, root, root)
     if (root / manifest).is_file():
@@ -63,7 +77,7 @@ def _from_manifest(tree: Tree, name: str) -> tuple[list[Video], IndexReport]:
         label = _label(row, where)
         if row.get("source_video", "").strip():
             row["source_video"] = _inside(tree.base, row["source_video"].strip(), where)
-        if usable(path) or _is_sequence(path):
+        if usable(path) or usable(path, IMAGE_SUFFIXES) or _is_sequence(path):
             videos.append(_video(tree, path, row, label))
         else:
             missing.append(row["path"])
@@ -75,6 +89,14 @@ def _from_manifest(tree: Tree, name: str) -> tuple[list[Video], IndexReport]:
 def _is_sequence(path: Path) -> bool:
     is_folder = os.path.isdir(path)  # noqa: PTH112 - Path raises for names that are too long
     return is_folder and is_sequence(path)
+
+
+def _kind(path: Path, face_crop: str) -> str:
+    if path.is_dir():
+        return "frames"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return "face" if face_crop.lower() in YES else "image"
+    return "video"
 
 
 def _inside(root: Path, path: str, where: str) -> str:
@@ -114,7 +136,7 @@ def _video(tree: Tree, path: Path, row: Mapping[str, str], label: int) -> Video:
     return Video(
         video_id=video_id,
         path=tree.path(path),
-        kind="frames" if path.is_dir() else "video",
+        kind=_kind(path, cells["face_crop"]),
         label=label,
         manipulation=cells["manipulation"].lower() or ("unknown" if label else "real"),
         category=cells["category"].upper() or ("UNK" if label else "REAL"),
