@@ -7,11 +7,13 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -44,6 +46,7 @@ LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 INTENT = (ROOT / "environment.yml").read_text()
 DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
 IMPORT_NAMES = {
+    "pyzmq": "zmq",
     "ai-edge-litert": "ai_edge_litert",
     "facenet-pytorch": "facenet_pytorch",
     "pillow": "PIL",
@@ -196,6 +199,43 @@ def test_project_depends_on_exactly_the_direct_pins() -> None:
 
 def test_torch_and_torchvision_are_pinned_together() -> None:
     assert {"torch", "torchvision"} <= set(locked()) and {"torch", "torchvision"} <= set(DIRECT)
+
+
+def needed(keep: Callable[[str, Requirement], bool]) -> set[str]:
+    """Names of all that the direct dependencies need here, by what the installed packages say.
+
+    ``keep(package, requirement)``: whether a requirement of a package counts.
+    """
+    waiting = [(name, "") for name in DIRECT]
+    seen = set()
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for text in metadata.requires(name) or ():
+            wanted = Requirement(text)
+            applies = not wanted.marker or wanted.marker.evaluate({"extra": extra})
+            if applies and keep(name, wanted):
+                other = canonicalize_name(wanted.name)
+                waiting += [(other, chosen) for chosen in ("", *wanted.extras)]
+    return {canonicalize_name(name) for name, _ in seen}
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or metadata.version("torch").endswith("+cpu"),
+    reason="PyTorch has no CUDA here",
+)
+def test_without_cuda_exactly_its_packages_are_left_out() -> None:
+    """``make environment TORCH=cpu``: the CPU build lacks what PyTorch needs on Linux only."""
+    pattern = re.search(r"^OF_CUDA = (.+)$", (ROOT / "Makefile").read_text(), flags=re.M)[1]
+    left_out = {line.partition("==")[0] for line in LOCK if re.search(pattern, line)}
+    with_cuda = needed(lambda *_: True)
+    without = needed(
+        lambda name, wanted: name != "torch" or "platform_system" not in str(wanted.marker)
+    )
+    assert len(left_out) > 10
+    assert with_cuda - without == left_out
 
 
 def codes() -> Iterator[str]:
