@@ -5,6 +5,9 @@
 # make rehearse  the paper profile at full width on the miniature corpora: finds what is wrong with a set-up in minutes
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
 # make book    all of it as a static site in docs/_build/html     make times   run times of the notebooks
+# make lessons the lessons with their results, for git and the book (after make repro)
+# make class   only what the lessons 00, 01, 04 and 07 need        make archive what all of them need, in one file
+# With TORCH=cpu the environment has PyTorch without CUDA: make environment TORCH=cpu
 # Needs only python3 (3.11 to 3.14), make and git; the folder may be a clone or an unpacked archive.
 
 PYTHON ?= python3
@@ -28,7 +31,11 @@ VERSION = $(shell '$(INTERPRETER)' -c 'import sys; print("%d.%d" % sys.version_i
 REFUSAL = $(INTERPRETER) $(if $(VERSION),is Python $(VERSION),does not run); needed is one of Python $(SUPPORTED): \
   make $(MAKECMDGOALS) PYTHON=... $(if $(wildcard $(VENV)/bin/python),(and remove $(VENV) first))
 
-.PHONY: help environment repro studies decisions rehearse test everywhere lab bench book times clean
+# The build of PyTorch: PyPI's, which on Linux has CUDA, or another such as cpu. An environment keeps its own.
+BUILD = $(or $(TORCH),$(shell cat $(VENV)/.ready 2>/dev/null))
+OF_CUDA = ^(nvidia-|cuda-|triton==)
+
+.PHONY: help environment repro class archive studies decisions rehearse test everywhere lab bench lessons book times clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +45,8 @@ help:
 environment: $(VENV)/.ready
 	@test -e .git || grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true
 	@test ! -e .git || ! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm
+	@test '$(BUILD)' = "$$(cat $(VENV)/.ready 2>/dev/null)" \
+	  || { echo "$(VENV) was made without TORCH=$(TORCH): make clean first" >&2; exit 2; }
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(if $(filter $(SUPPORTED),$(VERSION)),,$(error $(REFUSAL)))
@@ -45,10 +54,12 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@test -x $(VENV)/bin/python || '$(PYTHON)' -m venv $(VENV)
 	@echo "== environment 2/3: installer"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
-	@echo "== environment 3/3: $$(grep -c == requirements.lock) pinned packages (several GB: PyTorch comes with CUDA), compiled once"
-	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.lock
+	@echo "== environment 3/3: pinned packages ($(if $(BUILD),PyTorch: $(BUILD),several GB: PyTorch comes with CUDA)), compiled once"
+	@grep --invert-match --extended-regexp '$(if $(BUILD),$(OF_CUDA),^$$)' requirements.lock > $(VENV)/requirements.txt
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python \
+	  $(if $(BUILD),--torch-backend=$(BUILD)) -r $(VENV)/requirements.txt
 	@$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --python $(VENV)/bin/python --editable .
-	@touch $@
+	@echo '$(BUILD)' > $@
 	@echo "== environment is ready; enter it with:  source $(VENV)/bin/activate  then:  deepfake-repro --help"
 
 repro: environment
@@ -74,6 +85,17 @@ everywhere: environment
 	@echo "== the subset on $$(python --version), in $(VENV)"
 	@python -m pytest -m everywhere
 
+class: environment
+	@dvc repro crops@demo-training crops@demo-unseen counts@demo
+
+CLASS = data/assets data/corpora/demo data/corpora/demo.yaml data/index/demo data/crops/demo data/samples/demo \
+  data/pretrained/demo results/demo/weights results/demo/predictions
+
+archive:
+	@mkdir -p .scratch
+	@tar --create --gzip --dereference --file .scratch/class.tar.gz $(CLASS)
+	@cd .scratch && sha256sum class.tar.gz | tee class.tar.gz.sha256
+
 decisions: studies  # the ledger of decisions reads their results
 
 studies: environment
@@ -88,10 +110,10 @@ lab: environment
 bench: environment
 	@python -m pytest tests/benchmarks -m bench -s
 
-book: environment
-	@echo "== book 1/2: lessons whose results are not in git (a minute, once for a state of code and results)"
+lessons: environment
 	@python -m deepfake_repro.teaching.book
-	@echo "== book 2/2: pages"
+
+book: environment
 	@sphinx-build -q -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
 	@echo "open docs/_build/html/index.html; it needs no network"
 

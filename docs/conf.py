@@ -7,6 +7,7 @@ in the book.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ REPORT += [
     "results/benchmarks/README",
     "results/studies/README",
 ]
-REPORT += ["results/published/README", "results/published/table3"]
+REPORT += ["results/published/README", "results/published/table3", "results/demo/lessons/README"]
 GUIDES = [
     f"docs/{name}"
     for name in (
@@ -94,10 +95,9 @@ myst_heading_anchors = 3
 suppress_warnings = [
     "misc.highlighting_failure"
 ]  # listings of kinds that have no colours, such as csv
-nb_execution_mode = "off"  # book.execute_lessons has run what is to be run
+nb_execution_mode = "off"  # `make lessons` has run what is to be run
 nb_ipywidgets_js = {}  # else each page loads its widgets from a foreign server
 nb_render_markdown_format = "myst"  # tables in the output of a cell
-nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 html_theme = "sphinx_book_theme"
 html_title = "deepfake-repro"
 html_math_renderer = "mathml"
@@ -113,6 +113,13 @@ html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],
 }
+if repository := os.environ.get("GITHUB_REPOSITORY"):  # set where the workflow builds the book
+    html_theme_options |= {
+        "repository_url": f"https://github.com/{repository}",
+        "repository_branch": os.environ.get("GITHUB_REF_NAME", "main"),
+        "use_repository_button": True,
+        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    }
 
 
 def contents() -> str:
@@ -143,7 +150,10 @@ def in_book(folder: Path, link: re.Match) -> str:
     to its page.
     """
     target = (folder / link[2]).resolve()
-    pages = {ROOT / place: f"/notebooks/{name}.ipynb" for name, place in book.EXECUTED.items()}
+    executed = book.EXECUTED | {
+        path.stem: path.relative_to(ROOT) for path in (ROOT / book.FOLDER).glob("*.ipynb")
+    }
+    pages = {ROOT / place: f"/notebooks/{name}.ipynb" for name, place in executed.items()}
     return link[1] if target.is_dir() else f"[{link[1]}]({pages.get(target, link[2])})"
 
 

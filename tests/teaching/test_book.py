@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
+import runpy
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,8 +17,11 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from deepfake_repro.operations.committed import extract_committed
+from deepfake_repro.project.provenance import has_history
 from deepfake_repro.teaching import book, times
 from deepfake_repro.teaching.times import MARKS, PAGE, RECORD, with_table
+from support.browser import keep_screenshot, needs_browser, new_page
 
 ROOT = Path(__file__).resolve().parents[2]
 FETCHED = {
@@ -163,6 +166,65 @@ def test_pages_have_results_formulas_and_a_local_search(
     assert any(word.startswith("triplet") for word in terms)
 
 
+SHOWN = (
+    "README",
+    "CONTRIBUTING",
+    "docs/operations",
+    "docs/teaching",
+    "notebooks/04_triplets",
+    "notebooks/07_results",
+    "results/demo/report/comparison",
+)
+OUTSIDE = """width => [...document.querySelectorAll('.bd-article *')].filter(part => {
+    if (part.getBoundingClientRect().right <= width + 1) return false
+    for (let box = part.parentElement; box.tagName !== 'BODY'; box = box.parentElement)
+        if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX)) return false
+    return true
+}).map(part => part.outerHTML.slice(0, 80))"""
+"""Parts that leave the screen without a box that scrolls."""
+FAINT = """() => {
+    const brightness = colour => {
+        const [red, green, blue] = colour.match(/[\\d.]+/g).map(value => {
+            const share = value / 255
+            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4
+        })
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+    const behind = part => {
+        for (; part; part = part.parentElement) {
+            const colour = getComputedStyle(part).backgroundColor
+            if (!colour.endsWith(', 0)')) return brightness(colour)
+        }
+        return 1
+    }
+    const text = part => [...part.childNodes].some(node => node.nodeType === 3 && node.data.trim())
+    return [...document.querySelectorAll('.bd-article *:not(.headerlink)')].filter(part => {
+        if (!text(part) || !part.getClientRects().length) return false
+        const both = [brightness(getComputedStyle(part).color), behind(part)]
+        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05) < 4.5
+    }).map(part => part.outerHTML.slice(0, 80))
+}"""
+"""Words with less contrast to what is behind them than WCAG asks of text."""
+
+
+@needs_browser
+@pytest.mark.pipeline
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_keep_the_width_of_the_screen_and_are_readable(
+    html: Path, tmp_path: Path, scheme: str
+) -> None:
+    with new_page(tmp_path, color_scheme=scheme) as page:
+        for name in SHOWN:
+            page.goto((html / f"{name}.html").as_uri())
+            assert page.evaluate("document.documentElement.dataset.theme") == scheme
+            assert page.evaluate(FAINT) == [], name
+            for width in (1280, 390):
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+                assert page.evaluate(OUTSIDE, width) == [], name
+            keep_screenshot(page, f"book-{scheme}-{name.replace('/', '-')}")
+
+
 def stored(path: Path, *cells: nbformat.NotebookNode) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(new_notebook(cells=list(cells)), path)
@@ -217,25 +279,106 @@ def test_a_page_without_a_run_of_its_own_code_says_so(checkout: Path, change: st
     assert not any(cell.get("outputs") for cell in cells)
 
 
-def test_lessons_are_rerun_when_results_change_if_their_inputs_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def lessons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
+    """Make a checkout without most data; return the parameters of what is run in it."""
+    for name in (*book.LESSONS, *book.CACHED):
+        prose = new_markdown_cell("# Title\n\n[01](01_corpora.ipynb)")
+        stored(tmp_path / "notebooks" / f"{name}.ipynb", prose, new_code_cell("a"))
+    runs = tmp_path / "results" / "demo" / "runs"
+    runs.mkdir(parents=True)
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    ran = {}
+
+    def run(source: Path, target: Path, parameters: dict) -> None:
+        ran[source.stem] = parameters
+        data = {"image/png": "AAAA", "application/vnd.jupyter.widget-view+json": {}}
+        stored(target, new_code_cell("a", outputs=[new_output("display_data", data=data)]))
+
+    monkeypatch.setattr(book.notebooks, "run", run)
+    return ran
+
+
+LOCK = """
+stages:
+  index: {outs: [{path: data/index/demo/training, md5: old}]}
+  score: {outs: [{path: results/demo/runs/fsfm-0/scores.json, md5: '1'}]}
+"""
+
+
+def test_lessons_are_written_with_their_results_if_their_inputs_exist(
+    tmp_path: Path, lessons: dict[str, dict], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in book.LESSONS:
-        stored(tmp_path / "notebooks" / f"{name}.ipynb", new_code_cell("a"))
-    for name in ("dvc.lock", "params.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    ran = []
-    monkeypatch.setattr(
-        book.notebooks, "run", lambda source, target, _: (ran.append(source.stem), stored(target))
-    )
-    book.execute_lessons(tmp_path)
-    book.execute_lessons(tmp_path)
-    assert ran == ["00_start_here", "04_triplets"], "once; the other lessons lack their data"
-    message = "01_corpora: shown without results: data/index/demo does not exist"
-    assert message in capsys.readouterr().out
-    (tmp_path / "dvc.lock").write_text("other results")
-    book.execute_lessons(tmp_path)
-    assert ran == ["00_start_here", "04_triplets"] * 2
+    stored(tmp_path / book.CACHED["06_predict"], new_code_cell("a", outputs=[picture()]))
+    book.write_lessons(tmp_path)
+    written = {path.stem: path for path in (tmp_path / book.FOLDER).glob("*.ipynb")}
+    assert set(lessons) == {"00_start_here", "04_triplets"}
+    assert set(written) == {*lessons, "06_predict"}
+    assert "01_corpora: left as it is: data/index/demo does not exist" in capsys.readouterr().out
+    for path in written.values():
+        prose, code = nbformat.read(path, as_version=4).cells
+        assert "(../../../notebooks/01_corpora.ipynb)" in prose.source
+        assert list(code.outputs[0].data) == ["image/png"], "the sliders' picture, not a widget"
+    page = book.page(tmp_path / "notebooks" / "04_triplets.ipynb", tmp_path)
+    assert page.cells[1].outputs and "(01_corpora.ipynb)" in page.cells[0].source
+
+
+def test_no_video_but_the_demos_is_shown(tmp_path: Path, lessons: dict[str, dict]) -> None:
+    for path in book.LESSONS["10_score_your_video"]:
+        (tmp_path / path).mkdir(parents=True)
+    book.write_lessons(tmp_path)
+    assert lessons["10_score_your_video"] == {"profile": "demo", "videos": []}
+    assert all(parameters["profile"] == "demo" for parameters in lessons.values())
+
+
+def test_lessons_too_large_for_git_or_of_other_code_are_refused(
+    tmp_path: Path, lessons: dict[str, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stored(tmp_path / book.CACHED["02_crops"], new_code_cell("other code"))
+    with pytest.raises(ValueError, match=r"was run from another 02_crops\.ipynb"):
+        book.write_lessons(tmp_path)
+    run.unlink()
+    monkeypatch.setattr(book, "LIMIT", 400)
+    with pytest.raises(ValueError, match=r"00_start_here has .* bytes"):
+        book.write_lessons(tmp_path)
+
+
+def test_the_state_of_a_lesson_is_that_of_what_it_reads(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    states = []
+    for text in (LOCK, LOCK.replace("old", "new"), LOCK.replace("'1'", "'2'")):
+        lock.write_text(text)
+        states.append(
+            [book.results_state(name, tmp_path) for name in ("00_start_here", "01_corpora")]
+        )
+    assert states[0][0] == states[1][0] != states[2][0]
+    assert states[0][1] == states[2][1] != states[1][1]
+
+
+def test_lessons_in_git_show_the_results_in_git(tmp_path: Path) -> None:
+    if not has_history(ROOT):
+        pytest.skip("an archive without git history has no committed state beside its files")
+    extract_committed(ROOT, "HEAD", tmp_path, "dvc.lock", "notebooks", book.FOLDER)
+    written = {path.stem: path for path in (tmp_path / book.FOLDER).glob("*.ipynb")}
+    if not written:
+        pytest.skip("no lesson with results is in git yet: make repro, then make lessons")
+    assert set(written) == {*book.LESSONS, *book.CACHED}
+    for name, path in written.items():
+        state = nbformat.read(path, as_version=4).metadata["results"]
+        assert state == book.results_state(name, tmp_path), f"{name}: run make lessons"
+        assert path.stat().st_size <= book.LIMIT
+        first = book.page(tmp_path / "notebooks" / path.name, tmp_path).cells[1]
+        assert first.get("id") != "without-results", f"{name}: run make lessons"
+
+
+def test_the_published_book_links_its_repository_and_colab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    conf = str(ROOT / "docs" / "conf.py")
+    assert "launch_buttons" not in runpy.run_path(conf)["html_theme_options"]
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/a-fork")
+    options = runpy.run_path(conf)["html_theme_options"]
+    assert options["repository_url"] == "https://github.com/someone/a-fork"
+    assert options["launch_buttons"] == {"colab_url": "https://colab.research.google.com"}
 
 
 def test_the_table_of_times_has_the_measured_seconds() -> None:

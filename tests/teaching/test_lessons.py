@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -25,10 +26,13 @@ from deepfake_repro.teaching.figures import (
 )
 from deepfake_repro.teaching.networks import balanced_crops
 from deepfake_repro.training import losses
+from support.browser import BROWSER
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-LESSONS = list(book.LESSONS)
+IN_JUPYTERLAB = "04_triplets"
+"""Where there is a browser, test_browser runs it, and the same is checked there."""
+LESSONS = [name for name in book.LESSONS if name != IN_JUPYTERLAB or BROWSER is None]
 SOLUTIONS = [f"solutions/{path.stem}" for path in sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))]
 SMALL = {
     "08_embeddings": {"crops": 48},
@@ -42,13 +46,7 @@ SMOKE_ROWS = {
     "solutions/05_finetune": {"variant": "fsfm_category_ba"},
     "solutions/08_embeddings": {"variant": "fsfm_category_ba"},
 }
-SLOW_FIRST = [
-    "solutions/04_triplets",
-    "08_embeddings",
-    "solutions/08_embeddings",
-    *(name for name in LESSONS + SOLUTIONS if name not in SMALL),
-]
-Finished = tuple[subprocess.CompletedProcess, Path]
+SLOW_FIRST = sorted(LESSONS, key="08_embeddings".__ne__)
 DEMO = (
     "data/assets",
     "data/corpora/demo",
@@ -77,20 +75,26 @@ def finished(
     request: pytest.FixtureRequest,
     made: tuple[Path, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Finished]:
-    """Run every notebook of this session by itself; two at a time: most is imports."""
+) -> tuple[dict[str, subprocess.CompletedProcess], dict[str, Path], dict[str, str]]:
+    """Run every lesson of this session in its kernel, and beside them the solutions.
+
+    Returns the processes of the lessons, their executed copies, and the solutions that failed.
+    """
     wanted = {
         item.callspec.params["name"]
         for item in request.session.items
-        if getattr(item, "originalname", "").startswith("test_lesson_runs_from_a_clean_kernel")
+        if getattr(item, "originalname", "") in ("test_lesson_runs", "test_solution_runs")
     }
     names = [name for name in SLOW_FIRST if name in wanted]
+    answers = [name for name in SOLUTIONS if name in wanted]
     targets = {name: tmp_path_factory.mktemp("ran") / "executed.ipynb" for name in names}
     before = results(*made)
     with ThreadPoolExecutor(2) as pool:
+        solutions = pool.submit(run_solutions, *made, answers)
         runs = list(pool.map(lambda name: run(*made, name, targets[name]), names))
+        failures = solutions.result()
     assert results(*made) == before, "a lesson or solution wrote into results/"
-    return {name: (ran, targets[name]) for name, ran in zip(names, runs, strict=True)}
+    return dict(zip(names, runs, strict=True)), targets, failures
 
 
 def results(base: Path, profile: str) -> dict[Path, int]:
@@ -102,40 +106,64 @@ def results(base: Path, profile: str) -> dict[Path, int]:
     }
 
 
-def run(base: Path, profile: str, name: str, target: Path) -> subprocess.CompletedProcess:
-    """Execute a notebook from its own folder, as JupyterLab does, in a new process and kernel."""
-    source = base / "notebooks" / f"{name}.ipynb"
-    parameters = {"profile": profile} | SMALL.get(name, {})
-    if profile == "smoke":
-        parameters |= SMOKE_ROWS.get(name, {})
+def parameters_of(name: str, profile: str) -> dict[str, object]:
+    """Return what a run in the tests passes to a notebook."""
+    of_rows = SMOKE_ROWS.get(name, {}) if profile == "smoke" else {}
+    return {"profile": profile} | SMALL.get(name, {}) | of_rows
+
+
+def run_in(folder: Path, base: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Python from a notebook's own folder with the package of ``base``, on one thread."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(base / "src"),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }
-    arguments = [f"{key}={value}" for key, value in parameters.items()]
-    command = [sys.executable, "-c", RUN, source.name, str(target), *arguments]
+    command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=source.parent, env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
 
 
+def run(base: Path, profile: str, name: str, target: Path) -> subprocess.CompletedProcess:
+    """Execute a lesson as JupyterLab does, in a new process and kernel."""
+    arguments = [f"{key}={value}" for key, value in parameters_of(name, profile).items()]
+    return run_in(base / "notebooks", base, "-c", RUN, f"{name}.ipynb", str(target), *arguments)
+
+
+def run_solutions(base: Path, profile: str, names: list[str]) -> dict[str, str]:
+    """Run solutions one after another; return the traceback of each that fails."""
+    tasks = [(f"{Path(name).name}.ipynb", parameters_of(name, profile)) for name in names]
+    script = str(ROOT / "tests" / "support" / "solutions.py")
+    ran = run_in(base / "notebooks" / "solutions", base, script, json.dumps(tasks))
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return json.loads(ran.stdout)
+
+
 @pytest.mark.pipeline
-@pytest.mark.parametrize("name", LESSONS + SOLUTIONS)
-def test_lesson_runs_from_a_clean_kernel_and_changes_nothing(
-    name: str, finished: dict[str, Finished]
-) -> None:
-    result, executed = finished[name]
+@pytest.mark.parametrize("name", LESSONS)
+def test_lesson_runs(name: str, finished: tuple[dict, dict, dict]) -> None:
+    """From a clean kernel, and it changes nothing; its copy is small enough for git."""
+    runs, targets, _ = finished
+    result = runs[name]
     assert result.returncode == 0, result.stderr[-3000:] + result.stdout[-1000:]
     pictures = [
         output
-        for cell in nbformat.read(executed, as_version=4).cells
+        for cell in nbformat.read(targets[name], as_version=4).cells
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
     assert all(output.metadata["image/png"]["alt"] not in ("", "figure") for output in pictures)
-    assert executed.stat().st_size < 1_000_000
+    assert targets[name].stat().st_size < book.LIMIT
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_solution_runs(name: str, finished: tuple[dict, dict, dict]) -> None:
+    """To its end, with every check passed, and it changes nothing."""
+    *_, failures = finished
+    assert f"{Path(name).name}.ipynb" not in failures, failures[f"{Path(name).name}.ipynb"]
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)

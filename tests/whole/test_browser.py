@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from deepfake_repro.teaching.book import LIMIT
 from support.browser import PATIENCE, keep_screenshot, needs_browser, new_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,9 @@ PANEL = """Array.from(window.jupyterapp?.shell.widgets('main') ?? [])
 CELLS = f"{PANEL}.content.widgets.filter(cell => cell.model.type === 'code')"
 ERRORS = f"""{CELLS}.flatMap(cell => cell.model.outputs.toJSON())
              .filter(output => output.output_type === 'error').map(output => output.evalue)"""
+ALTERNATIVES = f"""{CELLS}.flatMap(cell => cell.model.outputs.toJSON())
+                   .filter(output => output.data?.['image/png'])
+                   .map(output => output.metadata['image/png'].alt)"""
 DIGEST = """async image => {
     const bytes = await (await fetch(image.src)).arrayBuffer()
     return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)).join('.')
@@ -101,6 +105,9 @@ def test_all_cells_run_without_an_error(page: Page) -> None:
     page.wait_for_function(ended)
     assert page.evaluate(ERRORS) == []
     page.locator(".jp-RenderedImage img").nth(2).wait_for()  # three pictures without sliders
+    alternatives = page.evaluate(ALTERNATIVES)
+    assert len(alternatives) >= 5 and not {"", "figure"} & set(alternatives)
+    assert page.evaluate(f"JSON.stringify({PANEL}.content.model.toJSON()).length") < LIMIT
     keep_screenshot(page, "lesson-ran")
 
 

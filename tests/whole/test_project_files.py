@@ -59,6 +59,22 @@ def test_workflow_runs_the_ci_script_on_every_supported_python() -> None:
     assert checkout["fetch-depth"] == 0, "tests look up the commits of runs"
 
 
+def test_the_book_is_built_published_and_added_to_a_release() -> None:
+    workflow = read(".github/workflows/book.yml")
+    assert set(workflow["on"]) == {"push", "release"}
+    build, pages = workflow["jobs"]["build"], workflow["jobs"]["pages"]
+    commands = [step["run"] for step in build["steps"] if "run" in step]
+    assert commands[0] == "make book TORCH=cpu"
+    assert "gh release upload" in commands[1] and build["permissions"] == {"contents": "write"}
+    (artifact,) = [
+        step["with"]["path"] for step in build["steps"] if "upload-pages" in step.get("uses", "")
+    ]
+    makefile = (ROOT / "Makefile").read_text()
+    assert f" {artifact}\n" in makefile[makefile.index("\nbook:") :]
+    assert pages["needs"] == "build"
+    assert pages["permissions"] == {"pages": "write", "id-token": "write"}
+
+
 def test_image_is_made_by_make_environment_on_a_supported_python() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     (base,) = [line for line in lines if line.startswith("FROM ")]
