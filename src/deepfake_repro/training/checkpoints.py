@@ -31,7 +31,8 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FSFM_NETWORKS = {768: "vit_base_patch16_224", 1024: "vit_large_patch16_224"}
 """Width of FSFM's ViTs -> timm's name of the same network."""
 FSFM_SMALL = 384
-"""Width of FSFM's ViT-S: 12 heads, where timm's has 6 with tensors of the same shapes."""
+"""Width of FSFM's ViT-S: 12 heads, where timm's has 6 with tensors of the same shapes. Files of
+one's own pre-training, which is of timm's networks, state their number of ``heads``."""
 FRESH = {"head.weight", "head.bias", "fc_norm.weight", "fc_norm.bias"}
 """The only parameters of a ViT that a start may lack: the new head and the norm after pooling."""
 
@@ -228,7 +229,8 @@ def _read_fsfm(path: Path) -> tuple[State, Normalisation]:
     allowed = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath]
     content = _read_content(path, "an FSFM checkpoint", f"fetch it again: {command}", allowed)
     state: State = content["model"]
-    if "cls_token" in state and state["cls_token"].shape[-1] == FSFM_SMALL:
+    is_small = "cls_token" in state and state["cls_token"].shape[-1] == FSFM_SMALL
+    if is_small and "heads" not in content:
         raise ValueError(
             f"{path.name} is FSFM's ViT-S with 12 heads; timm's has 6 and would compute something "
             "else with the same tensors: use FSFM's ViT-B or ViT-L"

@@ -236,13 +236,18 @@ def pretrain(
 
 
 def save_checkpoint(model: FSFM, folder: Path, norm: Normalisation, recipe: Pretrain) -> None:
-    """Write ``checkpoint.pth`` and ``pretrain_ds_mean_std.txt`` as FSFM releases them."""
+    """Write ``checkpoint.pth`` and ``pretrain_ds_mean_std.txt`` as FSFM releases them.
+
+    The file also states the encoder's number of ``heads``, which its tensors do not tell.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    torch.save(
-        {"model": state, "epoch": recipe.epochs, "args": argparse.Namespace(**asdict(recipe))},
-        folder / "checkpoint.pth",
-    )
+    content = {
+        "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        "epoch": recipe.epochs,
+        "args": argparse.Namespace(**asdict(recipe)),
+        "heads": model.blocks[0].attn.num_heads,
+    }
+    torch.save(content, folder / "checkpoint.pth")
     (folder / "pretrain_ds_mean_std.txt").write_text(
         json.dumps({"mean": norm.mean, "std": norm.std}) + "\n"
     )
