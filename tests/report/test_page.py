@@ -19,7 +19,7 @@ from deepfake_repro.report.tables import (
     comparison_markdown,
     table3,
 )
-from support.browser import keep_screenshot, needs_browser, new_page, watch_offline
+from support.browser import faint, keep_screenshot, needs_browser, new_page, watch_offline
 from support.reports import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,6 +141,19 @@ def test_title_is_escaped_and_pictures_are_whole(tmp_path: Path) -> None:
     assert head == "data:image/png;base64" and base64.b64decode(content) == bytes(range(256))
     with pytest.raises(ValueError, match=r"^x\.pdf is not an image"):
         data_uri(tmp_path / "x.pdf")
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_have_contrast_in_the_colours_of_the_screen(
+    text: str, tmp_path: Path, scheme: str
+) -> None:
+    (tmp_path / "report.html").write_text(text)
+    with new_page(tmp_path, color_scheme=scheme) as opened:
+        opened.goto((tmp_path / "report.html").as_uri())
+        background = opened.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 26)"}[scheme]
+        assert faint(opened, "body") == []
 
 
 @needs_browser

@@ -80,3 +80,43 @@ def keep_screenshot(page: Page, name: str) -> None:
     """Write a screenshot to the folder BROWSER_LOG, if one is named."""
     if folder := os.environ.get("BROWSER_LOG"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def outside(page: Page, main: str) -> list[str]:
+    """Parts of ``main`` (a selector) that leave the screen without a box that scrolls."""
+    return page.evaluate(_OUTSIDE, main)
+
+
+def faint(page: Page, main: str) -> list[str]:
+    """Parts whose words have less contrast to what is behind them than WCAG asks of text."""
+    return page.evaluate(_FAINT, main)
+
+
+_OUTSIDE = """main => [...document.querySelectorAll(`${main} *`)].filter(part => {
+    if (part.getBoundingClientRect().right <= document.documentElement.clientWidth + 1) return false
+    for (let box = part.parentElement; box.tagName !== 'BODY'; box = box.parentElement)
+        if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX)) return false
+    return true
+}).map(part => part.outerHTML.slice(0, 80))"""
+_FAINT = """main => {
+    const brightness = colour => {
+        const [red, green, blue] = colour.match(/[\\d.]+/g).map(value => {
+            const share = value / 255
+            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4
+        })
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+    const behind = part => {
+        for (; part; part = part.parentElement) {
+            const colour = getComputedStyle(part).backgroundColor
+            if (!colour.endsWith(', 0)')) return brightness(colour)
+        }
+        return 1
+    }
+    const text = part => [...part.childNodes].some(node => node.nodeType === 3 && node.data.trim())
+    return [...document.querySelectorAll(`${main} *:not(.headerlink)`)].filter(part => {
+        if (!text(part) || !part.getClientRects().length) return false
+        const both = [brightness(getComputedStyle(part).color), behind(part)]
+        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05) < 4.5
+    }).map(part => part.outerHTML.slice(0, 80))
+}"""

@@ -21,7 +21,7 @@ from deepfake_repro.operations.committed import extract_committed
 from deepfake_repro.project.provenance import has_history
 from deepfake_repro.teaching import book, times
 from deepfake_repro.teaching.times import MARKS, PAGE, RECORD, with_table
-from support.browser import keep_screenshot, needs_browser, new_page
+from support.browser import faint, keep_screenshot, needs_browser, new_page, outside
 
 ROOT = Path(__file__).resolve().parents[2]
 FETCHED = {
@@ -175,36 +175,6 @@ SHOWN = (
     "notebooks/07_results",
     "results/demo/report/comparison",
 )
-OUTSIDE = """width => [...document.querySelectorAll('.bd-article *')].filter(part => {
-    if (part.getBoundingClientRect().right <= width + 1) return false
-    for (let box = part.parentElement; box.tagName !== 'BODY'; box = box.parentElement)
-        if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX)) return false
-    return true
-}).map(part => part.outerHTML.slice(0, 80))"""
-"""Parts that leave the screen without a box that scrolls."""
-FAINT = """() => {
-    const brightness = colour => {
-        const [red, green, blue] = colour.match(/[\\d.]+/g).map(value => {
-            const share = value / 255
-            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4
-        })
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    }
-    const behind = part => {
-        for (; part; part = part.parentElement) {
-            const colour = getComputedStyle(part).backgroundColor
-            if (!colour.endsWith(', 0)')) return brightness(colour)
-        }
-        return 1
-    }
-    const text = part => [...part.childNodes].some(node => node.nodeType === 3 && node.data.trim())
-    return [...document.querySelectorAll('.bd-article *:not(.headerlink)')].filter(part => {
-        if (!text(part) || !part.getClientRects().length) return false
-        const both = [brightness(getComputedStyle(part).color), behind(part)]
-        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05) < 4.5
-    }).map(part => part.outerHTML.slice(0, 80))
-}"""
-"""Words with less contrast to what is behind them than WCAG asks of text."""
 
 
 @needs_browser
@@ -217,11 +187,11 @@ def test_pages_keep_the_width_of_the_screen_and_are_readable(
         for name in SHOWN:
             page.goto((html / f"{name}.html").as_uri())
             assert page.evaluate("document.documentElement.dataset.theme") == scheme
-            assert page.evaluate(FAINT) == [], name
+            assert faint(page, ".bd-article") == [], name
             for width in (1280, 390):
                 page.set_viewport_size({"width": width, "height": 900})
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-                assert page.evaluate(OUTSIDE, width) == [], name
+                assert outside(page, ".bd-article") == [], name
             keep_screenshot(page, f"book-{scheme}-{name.replace('/', '-')}")
 
 

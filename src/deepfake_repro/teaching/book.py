@@ -57,7 +57,8 @@ EXECUTED = {
 }
 """Paths of those that git has."""
 WITHOUT_RESULTS = {
-    "notebooks": "*Shown without results: no run of this code is here (`make repro`, then `make lessons`).*",
+    "notebooks": "*Shown without results: no run of this code is here (`make repro` and "
+    "`make lessons`).*",
     "solutions": "*Shown without results; the tests run this page.*",
 }
 """Note on a page without results, by the folder of its notebook."""

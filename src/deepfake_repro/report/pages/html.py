@@ -15,9 +15,26 @@ from markdown_it.token import Token
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 STYLE = """
 :root {
+  color-scheme: light dark;
+  --text: #1a1a1a;
+  --quiet: #555;
+  --link: #0050a0;
+  --strong-line: #888;
+  --line: #ddd;
+  --page: #fff;
   font: 16px/1.5 system-ui, sans-serif;
-  color: #1a1a1a;
-  background: #fff;
+  color: var(--text);
+  background: var(--page);
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --text: #e8e8e8;
+    --quiet: #b0b0b0;
+    --link: #8ab8ff;
+    --strong-line: #777;
+    --line: #3a3a3a;
+    --page: #16181a;
+  }
 }
 body {
   margin: 0 auto;
@@ -26,29 +43,29 @@ body {
   overflow-wrap: break-word;
 }
 h1 { line-height: 1.2; }
-h2 { margin-top: 3rem; border-bottom: 1px solid #bbb; }
+h2 { margin-top: 3rem; border-bottom: 1px solid var(--strong-line); }
 h1, h2, h3 { break-after: avoid; }
 p, li { max-width: 45rem; }
-a { color: #0050a0; }
+a { color: var(--link); }
 code { font-size: .9em; }
 nav ul { columns: 16rem; padding-left: 1.2rem; }
 figure { margin: 1rem 0; break-inside: avoid; }
 img { max-width: 100%; height: auto; }
-figcaption { color: #555; }
+figcaption { color: var(--quiet); }
 .table { overflow-x: auto; margin: 1rem 0; }
-.table:focus { outline: 2px solid #0050a0; }
+.table:focus { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td {
   padding: .25rem .5rem;
-  border-bottom: 1px solid #ddd;
+  border-bottom: 1px solid var(--line);
   vertical-align: top;
   overflow-wrap: normal;
 }
-th { border-bottom: 2px solid #888; text-align: left; }
+th { border-bottom: 2px solid var(--strong-line); text-align: left; }
 th:first-child, td:first-child {
   position: sticky;
   left: 0;
-  background: #fff;
+  background: var(--page);
   min-width: 5rem;
   max-width: 45vw;
   overflow-wrap: anywhere;
