@@ -21,9 +21,9 @@ import torch
 from ..crops.isolation import IsolatedExtractor, extractor
 from ..crops.preprocess import detector_factory
 from ..crops.store import Row, decode
-from ..faces.tracks import Tracker
-from ..training.detector import by_view, probabilities
-from ..training.labels import p_fake
+from ..detectors.aggregation import AGGREGATIONS, select_faces
+from ..detectors.scorers import Scores
+from ..faces.tracks import Tracker, appearance
 from .calibration import calibrated, distance, verdict
 from .inputs import collect, confined, opened, printable, slug
 from .model import Model, read_model
@@ -172,7 +172,8 @@ def _batches(
             break
         faces += len(rows)
         boxes = np.array([[row[side] for side in BOX] for row in rows], np.float32).reshape(-1, 4)
-        tracks = tracker.add(number, boxes)
+        looks = [appearance(decode(row["image"])) for row in rows]
+        tracks = tracker.add(number, boxes, looks)
         batch += ({**row, "track": track} for row, track in zip(rows, tracks, strict=True))
         if len(batch) >= BATCH:
             yield batch
