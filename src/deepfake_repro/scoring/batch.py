@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..project.progress import track
 from ..project.provenance import fingerprint
 from ..project.vocabulary import MISSING
 from .card import model_card
-from .inputs import collect, printable, slug
+from .inputs import collect, left_out, printable, slug
 from .model import Model, read_model
 from .page import video_page
 from .score import Limits, score_video
@@ -39,9 +40,11 @@ def score_to(
 
     Writes ``<name>.html`` and ``<name>.json`` (everything) per file, and ``scores.csv`` and
     ``model_card.md`` over all. A file that an earlier run with the same model and code has finished
-    is not scored again. Prints one line per file.
+    is not scored again. Prints one line per file, and on stderr what folders have besides.
     """
     files = collect(paths)
+    for line in left_out(paths):
+        print(line, file=sys.stderr)
     model = read_model(weights)
     limits = limits or Limits()
     out.mkdir(parents=True, exist_ok=True)

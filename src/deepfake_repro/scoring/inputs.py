@@ -30,10 +30,13 @@ except ImportError:  # Windows
 # fmt: off
 VIDEO_SUFFIXES = frozenset([
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv",
-    ".ts", ".mts", ".mpg", ".mpeg", ".3gp", ".ogv", ".mxf", ".gif",
+    ".ts", ".mts", ".m2ts", ".m2t", ".mpg", ".mpeg", ".m2v", ".vob", ".3gp", ".3g2", ".qt", ".f4v",
+    ".ogv", ".ogg", ".ogm", ".asf", ".rm", ".dv", ".mxf", ".gif",
 ])
 # fmt: on
 """Searched for in folders; a file named by the user is tried whatever its suffix."""
+SHOWN = 3
+"""Names per reason in the list of what was left out."""
 MEMORY = 4 * 2**30
 """Address space of the decoding process in bytes: enough for 8K video."""
 
@@ -57,12 +60,31 @@ def collect(paths: Iterable[str | Path]) -> list[Path]:
     return list(collected)
 
 
+def left_out(paths: Iterable[str | Path]) -> list[str]:
+    """Describe what the folders among ``paths`` contain that ``collect`` does not take.
+
+    One line per folder and reason, with the number of files and the first names.
+    """
+    lines = []
+    for path in paths:
+        names: dict[str, list[str]] = {}
+        for file, reason in _contents(path):
+            if reason:
+                names.setdefault(reason, []).append(printable(file.name))
+        lines += [
+            f"{printable(path)}: left out {len(files)} ({reason}): {', '.join(files[:SHOWN])}"
+            + (", …" if len(files) > SHOWN else "")
+            for reason, files in names.items()
+        ]
+    return lines
+
+
 def _files(path: str | Path) -> Iterator[Path]:
     """Yield the files of one path, sorted by name."""
     if "\0" in str(path):
         return
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-        yield from _files_of_folder(path)
+        yield from (file for file, reason in _contents(path) if not reason)
     elif os.path.lexists(path):
         yield Path(path)
     elif glob.has_magic(str(path)):
@@ -71,13 +93,24 @@ def _files(path: str | Path) -> Iterator[Path]:
             yield from _files(match)
 
 
-def _files_of_folder(root: str | Path) -> Iterator[Path]:
-    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+def _contents(root: str | Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a folder and why each is left out, empty if it is not."""
     for folder, folders, names in os.walk(root):
         folders.sort()
+        links = (name for name in folders if Path(folder, name).is_symlink())
+        yield from ((Path(folder, name), "links to folders are not followed") for name in links)
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                yield Path(folder, name)
+            yield Path(folder, name), _why_left_out(name)
+
+
+def _why_left_out(name: str) -> str:
+    """Say why a folder's file is not scored; empty if it is."""
+    suffix = Path(name).suffix.lower()
+    if name.startswith("."):
+        return "hidden"
+    if suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+        return ""
+    return f"{suffix} is no video or image" if suffix else "no suffix"
 
 
 def printable(text: str | Path) -> str:
