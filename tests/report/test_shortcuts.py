@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.demo.casting import PLANNERS
-from deepfake_repro.report.shortcuts import FEATURES, LIMIT, features, pair_features, shortcuts
+from deepfake_repro.report.shortcuts import (
+    COLUMNS,
+    FEATURES,
+    LIMIT,
+    features,
+    pair_features,
+    shortcuts,
+    windows_outside,
+)
 from support.toy_sbi import toy_faces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +70,33 @@ def test_features_of_a_video_by_hand(make_clip, tmp_path):
     assert values["brightness"] == pytest.approx(60, abs=3)
     assert values["colour"] == pytest.approx(0, abs=3)
     assert values["sharpness"] < 10
+
+
+def test_the_share_of_windows_that_leave_the_frame_by_hand():
+    """Frames of 100 × 50, margin 0.5: a box of 20 pixels needs 5 more on each side."""
+    crops = pd.DataFrame(
+        [
+            ("a/1", 0, 5.0, 5.0, 25.0, 25.0, 100, 50),  # touches two borders
+            ("a/1", 1, 4.0, 10.0, 24.0, 30.0, 100, 50),  # one pixel too far left
+            ("a/2", 0, 75.0, 25.0, 95.0, 45.0, 100, 50),  # touches the other two
+            ("a/2", 1, 40.0, 26.0, 60.0, 46.0, 100, 50),  # one too low
+            ("a/2", 2, 40.0, 10.0, 60.0, 30.0, 100, 50),
+            ("a/3", 0, 0.0, 0.0, 100.0, 50.0, 100, 50),  # a face sequence
+        ],
+        columns=COLUMNS,
+    )
+    index = pd.DataFrame(
+        [
+            ("a/1", "a", 0, "real", "video"),
+            ("a/2", "a", 1, "swap", "video"),
+            ("a/3", "a", 1, "other", "frames"),
+        ],
+        columns=["video_id", "dataset", "label", "manipulation", "kind"],
+    )
+    assert windows_outside(crops, index, 0.5).to_numpy().tolist() == [
+        ["a", 0, "real", 2, 0.5],
+        ["a", 1, "swap", 3, 0.333],
+    ]
 
 
 def test_the_demos_own_audit_found_no_shortcut():

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..crops.extraction import enlarge
 from ..crops.frames import face_sequence, frames
 from ..crops.store import CropStore
 from ..evaluation.metrics import auc
@@ -32,6 +33,8 @@ from .figures import crop_sheet, save
 FEATURES = ("file_bytes", "bit_rate", "seconds", "frames", "brightness", "colour", "sharpness")
 LIMIT = 0.65
 """A property above this AUC counts as a shortcut."""
+COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1", "width", "height")
+"""Columns of the store that the audit reads."""
 OUTSIDE = 0.47
 """Semi-axis of the ellipse around the face in a published face crop, as a share of its side."""
 
@@ -45,23 +48,25 @@ class IndexRow(Protocol):
 
 
 def audit(profile: str) -> None:
-    """Write ``results/<profile>/audit``: ``shortcuts.csv`` and a sheet of example crops."""
+    """Write ``shortcuts.csv``, ``windows.csv`` and example crops to ``results/<profile>/audit``."""
     paths = profile_paths(profile)
     index = pd.read_parquet(paths.index)
     roots = corpus_roots(paths.roots)
     store = CropStore(paths.crops)
-    boxes = dict(
-        tuple(store.table(["video_id", "frame", "x0", "y0", "x1", "y1"]).groupby("video_id"))
-    )
+    options = load().profile(profile)
+    crops = store.table(COLUMNS)
+    boxes = dict(tuple(crops.groupby("video_id")))
     rows: list[dict[str, object]] = []
     for video in track(list(index.itertuples()), "audit", len(index)):
         if video.video_id in boxes:
             values = features(video, roots[video.dataset], boxes)
             rows.append({"dataset": video.dataset, "label": video.label, **values})
-    rows += pair_features(_blended_faces(paths, store, index, load().profile(profile).sbi))
+    rows += pair_features(_blended_faces(paths, store, index, options.sbi))
     out = paths.base / "results" / profile / "audit"
     out.mkdir(parents=True, exist_ok=True)
     shortcuts(pd.DataFrame(rows)).to_csv(out / "shortcuts.csv", index=False, lineterminator="\n")
+    outside = windows_outside(crops, index, options.crops.margin)
+    outside.to_csv(out / "windows.csv", index=False, lineterminator="\n")
     save(crop_sheet(_example_crops(index, store), columns=8), out / "crops.png")
 
 
@@ -79,6 +84,22 @@ def shortcuts(table: pd.DataFrame) -> pd.DataFrame:
             row[name] = round(max(score, 1 - score), 3)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def windows_outside(crops: pd.DataFrame, index: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Return the share of crops whose window leaves the frame, by corpus, label and method.
+
+    There the border is repeated, which tells fakes from reals if only one kind was cut before.
+    ``crops``: ``COLUMNS``. Face sequences have no window. Columns: ``dataset``, ``label``,
+    ``manipulation``, ``crops`` and ``outside`` (0 to 1).
+    """
+    videos = index[~index["kind"].isin(("frames", "face"))]
+    table = crops.merge(videos[["video_id", "dataset", "label", "manipulation"]], on="video_id")
+    windows = np.rint(enlarge(table[["x0", "y0", "x1", "y1"]].to_numpy(), margin))
+    sizes = table[["width", "height"]].to_numpy()
+    table["outside"] = (windows[:, :2] < 0).any(axis=1) | (windows[:, 2:] > sizes).any(axis=1)
+    groups = table.groupby(["dataset", "label", "manipulation"])["outside"]
+    return groups.agg(crops="size", outside="mean").round(3).reset_index()
 
 
 def features(video: IndexRow, root: Path, boxes: Mapping[str, pd.DataFrame]) -> dict[str, float]:
