@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from deepfake_repro.corpora.schema import IndexReport
+from deepfake_repro.dataset.index import adapter_options
+from deepfake_repro.project.params import load
 from support.benchmark_trees import cells, make, read
 
 
@@ -212,7 +214,9 @@ KODF = (
 
 
 def test_kodf_codes_give_methods_and_categories(tmp_path):
-    rows, report = read("kodf", make(tmp_path / "kodf_release", *KODF, "adversarial/1.mp4").parent)
+    rows, report = read(
+        "kodf", make(tmp_path / "kodf_release", *KODF, "adversarial/1.mp4", "x/1.mp4").parent
+    )
     fakes = {name.split("/")[1]: row for name, row in rows.items() if row["label"]}
     assert cells(fakes, "manipulation", "category", "target_id", "source_id", "group") == {
         folder: (method, category, "123456", "654321", "123456")
@@ -230,7 +234,10 @@ def test_kodf_codes_give_methods_and_categories(tmp_path):
     assert set(cells(rows, "split", "split_source", "pair_key").values()) == {
         ("test", "derived", "")
     }
-    assert report.notes == ("1 other folders left out, such as 'adversarial'",)
+    assert report.notes == (
+        "1 folders of the adversarial set, a test set apart, left out, such as 'adversarial'",
+        "1 other folders left out, such as 'x'",
+    )
 
 
 def test_kodf_unknown_code_is_left_out(tmp_path):
@@ -284,6 +291,19 @@ def test_polyglotfake_reals_by_list_and_dubs_by_name(tmp_path):
         "1 names of another shape left out, such as 'PolyGlotFake/intro.mp4'",
         "1 reals not in real_json_files, such as 'ja_12'",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [
+        ("es2ru_Wav2Lip/es_1_to_ru_Xtts", "wav2lip"),
+        ("dubs/es_1_to_ru_Xtts_video_retalking", "video_retalking"),
+        ("dubs/es_1_to_ru_Xtts", "lip-sync"),
+    ],
+)
+def test_polyglotfake_tool_of_a_folder_or_name(tmp_path, name, tool):
+    rows, _ = read("polyglotfake", make(tmp_path, *POLYGLOT, f"videos/{name}.mp4"))
+    assert cells(rows, "manipulation")[name] == (tool,)
 
 
 def test_polyglotfake_without_lists_says_so(tmp_path):
@@ -373,6 +393,22 @@ def test_idforge_audio_only_dropped_on_demand(tmp_path):
     assert report.notes[0].startswith("1 videos with fake sound and real pictures left out")
     with pytest.raises(ValueError, match="idforge: audio_only 'fake' is not one of real, drop"):
         read("idforge", tmp_path, audio_only="fake")
+
+
+def test_idforge_test_set_of_the_second_paper(tmp_path):
+    """Reals and face_tts by a known tool; training and validation keep all types."""
+    root = idforge(tmp_path)
+    kept, report = read("idforge", root, selection="lnclip")
+    everything, _ = read("idforge", root)
+    left_out = {
+        "lip_tts_textgen/id00/id00_03/id00_scene_0011",
+        "rvc_textmismatch/id00/id00_03/id00_scene_0014.mp3",
+    }
+    assert set(everything) - set(kept) == left_out
+    assert "2 test videos of other types or tools left out" in report.notes[-1]
+    assert adapter_options(load().profile("paper").index)["idforge"] == {"selection": "lnclip"}
+    with pytest.raises(ValueError, match="idforge: selection 'some' is not one of all, lnclip"):
+        read("idforge", root, selection="some")
 
 
 def test_idforge_lists_from_a_clone_and_what_is_on_one_side_only(tmp_path):

@@ -31,20 +31,24 @@ TYPES = {
     "lip_tts_textgen": "RE",
 }
 SWAPS = ("infoswap", "roop", "simswap")
+SELECTIONS = ("all", "lnclip")
 
 
 def read(
-    root: Path, splits: Path | None = None, audio_only: str = "real"
+    root: Path, splits: Path | None = None, audio_only: str = "real", selection: str = "all"
 ) -> tuple[list[Video], IndexReport]:
     """Index listed videos ``<type>/idNN/idNN_SS/<name>.mp4``.
 
-    ``audio_only`` decides whether fakes by sound only are labelled ``real`` or left out (``drop``).
-    The lists ``train|val|test.csv`` are read from ``splits`` if given (``IDForge_v1/`` in a clone
-    of the authors' repository), else from ``main/`` or beside it, with or without a folder
-    ``IDForge_v1/``.
+    ``selection`` ``lnclip`` keeps of the test split what the second paper's list has: the reals,
+    and ``face_tts`` by one of ``SWAPS``. ``audio_only`` decides whether fakes by sound only are
+    labelled ``real`` or left out (``drop``). The lists ``train|val|test.csv`` are read from
+    ``splits`` if given (``IDForge_v1/`` in a clone of the authors' repository), else from ``main/``
+    or beside it, with or without a folder ``IDForge_v1/``.
     """
     if audio_only not in ("real", "drop"):
         raise ValueError(f"idforge: audio_only '{audio_only}' is not one of real, drop")
+    if selection not in SELECTIONS:
+        raise ValueError(f"idforge: selection '{selection}' is not one of {', '.join(SELECTIONS)}")
     tree = locate(
         "idforge",
         root,
@@ -58,11 +62,18 @@ def read(
     sound_only = [key for key in listed if key.partition("/")[0] in AUDIO_ONLY]
     dropped = set(sound_only if audio_only == "drop" else ())
     videos = [_video(tree, clips[key], key, split_of[key]) for key in listed if key not in dropped]
+    others = [video for video in videos if selection == "lnclip" and not _is_of_lnclip(video)]
+    if others:
+        videos = [video for video in videos if _is_of_lnclip(video)]
     what = "left out" if dropped else "labelled real"
     notes = remark(f"videos with fake sound and real pictures {what}", sound_only)
     notes += remark(
         "fakes whose name does not end with a known tool",
         (video.path for video in videos if video.manipulation == "unknown"),
+    )
+    notes += remark(
+        "test videos of other types or tools left out, as in LNCLIP-DF's list",
+        (video.path for video in others),
     )
     return videos, IndexReport(
         "idforge",
@@ -71,6 +82,13 @@ def read(
         names(clips.keys() - split_of.keys()),
         notes,
     )
+
+
+def _is_of_lnclip(video: Video) -> bool:
+    """Tell whether the second paper's list has a video; of the other splits it has all."""
+    kind = json.loads(video.attrs)["type"]
+    known = kind == "pristine" or (kind == "face_tts" and video.manipulation in SWAPS)
+    return known or video.split != "test"
 
 
 def _key(path: str) -> str:

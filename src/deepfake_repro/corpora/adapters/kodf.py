@@ -52,10 +52,10 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
             else:
                 odd.append(tree.path(path))
     notes = remark("names not like <target>_<source>_<code 1 to 5>_<number> left out", odd)
-    notes += remark(
-        "other folders left out",
-        (path.name for path in folders(tree.base) if path.name.lower() not in FOLDERS),
-    )
+    beside = [path.name for path in folders(tree.base) if path.name.lower() not in FOLDERS]
+    apart = [name for name in beside if name.lower().startswith("adv")]
+    notes += remark("folders of the adversarial set, a test set apart, left out", apart)
+    notes += remark("other folders left out", (name for name in beside if name not in apart))
     return videos, IndexReport("kodf", len(videos), disk_only=names(odd), notes=notes)
 
 

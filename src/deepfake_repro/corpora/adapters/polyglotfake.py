@@ -3,7 +3,7 @@
 Documented by third parties: the names and ``real_json_files/<language>.json``; the folders are not
 described. The corpus marks fakes by their names alone, which must match in full. Folders named real
 or fake, and the lists of reals, must not contradict them. The fakes are by Wav2Lip or
-VideoRetalking; a name does not say which.
+VideoRetalking; the tool is known where a folder or the name tells it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ OFFICIAL: Official = {"test": (766, 14472)}  # from its README
 NAME = re.compile(
     r"(?P<clip>(?:ar|en|es|fr|ja|ru|zh)_\d+)(?P<dub>_to_(?:ar|en|es|fr|ja|ru|zh)_.+)?"
 )
+TOOLS = {"wav2lip": "wav2lip", "retalking": "video_retalking"}
+"""Part of a folder or name -> tool; the tools as in LNCLIP-DF's lists."""
 LISTS = "real_json_files"
 
 
@@ -75,6 +77,11 @@ def _listed(root: Path) -> set[str]:
     return stems
 
 
+def _tool(path: str) -> str:
+    """Return the tool that a dub's path tells, or the kind of forgery."""
+    return next((tool for part, tool in TOOLS.items() if part in path.lower()), "lip-sync")
+
+
 def _video(tree: Tree, path: Path, match: re.Match[str], reals: Mapping[str, Path]) -> Video:
     fake = bool(match["dub"])
     clip = match["clip"]
@@ -89,7 +96,7 @@ def _video(tree: Tree, path: Path, match: re.Match[str], reals: Mapping[str, Pat
         path=tree.path(path),
         kind="video",
         label=int(fake),
-        manipulation="lip-sync" if fake else "real",
+        manipulation=_tool(tree.path(path)) if fake else "real",
         category="RE" if fake else "REAL",
         dataset="polyglotfake",
         split="test",
