@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..faces.detection import FaceDetector, Faces
+from ..faces.detection import FULL_SIDE, FaceDetector, Faces
 from ..project.params import CropOptions
 from .decoding import VideoError, peculiarities
 from .frames import face_sequence, frames, image_peculiarities, photographs, picture
@@ -26,6 +26,8 @@ from .shapes import RecipeCrops, cut
 from .store import Row, encode
 
 FRAMES_AT_ONCE = 8
+VISIBLE = 16
+"""Pixels of the smallest face that a detector finds in the image it searches."""
 
 DetectorFactory = Callable[[], FaceDetector]
 
@@ -118,8 +120,9 @@ def stream(
     check_kind(video_row)
     sampled = empty = faces = 0
     error = None
+    searched = _Searched(detector)
     try:
-        for rows in READERS[video_row["kind"]](video_row, root, detector, options):
+        for rows in READERS[video_row["kind"]](video_row, root, searched, options):
             sampled += 1
             empty += not rows
             faces += len(rows)
@@ -131,10 +134,35 @@ def stream(
         yield skip(video_row, reason, f"{error.reason} (after {sampled} sampled frames)")
     elif empty:
         reason = "frame_without_face" if faces else "no_face"
-        yield skip(video_row, reason, f"{empty} of {sampled} frames")
+        cause = "" if faces else _too_small_to_see(searched.side, options)
+        yield skip(video_row, reason, f"{empty} of {sampled} frames{cause}")
     if faces:
         for note in _peculiarities(video_row, root):
             yield skip(video_row, "note", note)
+
+
+class _Searched:
+    """A detector that remembers the longest side of the images it searched, in pixels."""
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self.side = 0
+        self._detector = detector
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        self.side = max([self.side, *(max(image.shape[:2]) for image in images)])
+        return self._detector(images)
+
+
+def _too_small_to_see(side: int, options: CropOptions) -> str:
+    """Say which faces the detector cannot see in frames of this longer side; empty if it sees all.
+
+    Larger images are shrunk for the search, and in the shrunk one a face needs ``VISIBLE`` pixels.
+    """
+    limit = FULL_SIDE if options.detector == "retinaface" else options.detector_side
+    smallest = VISIBLE * side / limit
+    if side <= limit or smallest <= options.min_side:
+        return ""
+    return f"; faces below {smallest:.0f} pixels cannot be seen in frames of {side}"
 
 
 def _peculiarities(video_row: Mapping[str, Any], root: Path) -> list[str]:

@@ -58,7 +58,7 @@ def _by_reason(skipped: pd.DataFrame) -> pd.DataFrame:
 
 def _without_face(skipped: pd.DataFrame, with_face: pd.Series) -> pd.Series:
     """Count the sampled frames without a face of each skipped video, from its record's detail."""
-    stated = skipped["detail"].str.extract(r"^(\d+) of \d+ frames$")[0].astype("float")
+    stated = skipped["detail"].str.extract(r"^(\d+) of \d+ frames(?:;|$)")[0].astype("float")
     sampled = skipped["detail"].str.extract(r"after (\d+) sampled frames\)?$")[0].astype("float")
     counts = stated.fillna(sampled - skipped["video_id"].map(with_face).astype("float")).fillna(0)
     return counts.groupby(skipped["video_id"]).sum()
