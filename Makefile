@@ -78,7 +78,7 @@ test: environment
 	@mypy
 	@echo "== assets for the tests"
 	@dvc repro --quiet assets
-	@python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@python -m pytest --numprocesses 2 --no-loadscope-reorder
 	@python tests/support/interpreters.py
 
 everywhere: environment

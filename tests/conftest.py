@@ -15,25 +15,33 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 ASSETS = Path(__file__).resolve().parents[1] / "data" / "assets"
+SMOKE = ("test_pipeline.py", "test_lessons.py")
+"""Modules whose tests use the smoke pipeline."""
 BITS, CELL = 8, 16
 X264 = {"threads": "1", "x264-params": "mbtree=0"}
 """x264 then gives the same bytes each time: its macroblock tree depends on memory layout."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+class WholeModules(LoadScopeScheduling):
+    """Give each process whole modules, and all that use the smoke pipeline to one: it runs once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "smoke" if Path(module).name in SMOKE else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WholeModules:
+    """Divide the tests between the processes of ``--numprocesses``."""
+    return WholeModules(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep modules whole when tests run in several processes, and let one of them run the smoke
-    pipeline for all tests that need it, first because it takes longest.
-    """
-    groups = {
-        item: "smoke" if {"smoke", "made"} & set(item.fixturenames) else str(item.path)
-        for item in items
-    }
-    items.sort(key=lambda item: groups[item] != "smoke")
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Begin with the smoke pipeline, which takes longest."""
+    items.sort(key=lambda item: item.path.name not in SMOKE)
 
 
 @pytest.fixture(scope="session")
