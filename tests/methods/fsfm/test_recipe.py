@@ -312,7 +312,8 @@ def test_saved_file_has_the_released_form_and_the_same_bytes_each_time(tmp_path:
     assert files[0] == files[1]
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = torch.load(tmp_path / "one" / "checkpoint.pth", weights_only=True)
-    assert set(content) == {"model", "epoch", "args"} and content["args"].mask_ratio == 0.75
+    assert set(content) == {"model", "epoch", "args", "heads"} and content["heads"] == 3
+    assert content["args"].mask_ratio == 0.75
     constants = json.loads(
         (tmp_path / "one" / "pretrain_ds_mean_std.txt").read_text().splitlines()[0]
     )

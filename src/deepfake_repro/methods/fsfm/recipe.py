@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from timm.layers import Attention
 from timm.scheduler import CosineLRScheduler
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -241,11 +242,12 @@ def save_checkpoint(model: FSFM, folder: Path, norm: Normalisation, recipe: Pret
     The file also states the encoder's number of ``heads``, which its tensors do not tell.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (heads,) = {part.num_heads for part in model.blocks.modules() if isinstance(part, Attention)}
     content = {
         "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
         "epoch": recipe.epochs,
         "args": argparse.Namespace(**asdict(recipe)),
-        "heads": model.blocks[0].attn.num_heads,
+        "heads": heads,
     }
     torch.save(content, folder / "checkpoint.pth")
     (folder / "pretrain_ds_mean_std.txt").write_text(
