@@ -21,9 +21,9 @@ import torch
 from ..crops.isolation import IsolatedExtractor, extractor
 from ..crops.preprocess import detector_factory
 from ..crops.store import Row, decode
-from ..detectors.aggregation import AGGREGATIONS, select_faces
-from ..detectors.scorers import Scores
 from ..faces.tracks import Tracker, appearance
+from ..training.detector import by_view, probabilities
+from ..training.labels import p_fake
 from .calibration import calibrated, distance, verdict
 from .inputs import collect, confined, opened, printable, slug
 from .model import Model, read_model
