@@ -117,6 +117,8 @@ def own_videos(
         make_clip(checkout / name, [tile] * 10)
     for profile in ("demo", "paper"):
         scoring_model.make(checkout / "results" / profile / "weights" / "fsfm_ba-0")
+    for name in ("my_detector", "data/pretrained/detectors/gend_clip_l14"):
+        scoring_model.make(checkout / name)
     return checkout
 
 
@@ -279,7 +281,7 @@ def unpacks(command: str, request: pytest.FixtureRequest) -> None:
 
 
 UNDERSTOOD = (
-    "assets|audit|calibrate|certify|counts|doctor|export|html|import-deepfakebench|import-gend"
+    "assets|audit|calibrate|certify|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
     "|index|landmarks"
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )

@@ -46,8 +46,13 @@ def add(commands: Commands) -> None:
     merge.add_argument("ours", type=Path, help="receives the stages of both")
     merge.add_argument("theirs", type=Path, help="the other version")
     merge.add_argument("--base", type=Path, help="the version that both come from")
-    commands.add(
-        "weights", _weights, "fetch FSFM's released weights and check their recorded sha256"
+    weights = commands.add(
+        "weights", _weights, "list and fetch released detectors; alone: fetch FSFM's start weights"
+    )
+    weights.add_argument("action", nargs="?", choices=("list", "fetch"))
+    weights.add_argument("name", nargs="?", help="of the list; for fetch")
+    weights.add_argument(
+        "--accept-licence", action="store_true", help="of weights that are not free for any use"
     )
     commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
     commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
@@ -130,9 +135,14 @@ def _merge_lock(chosen: argparse.Namespace) -> int:
 
 
 def _weights(chosen: argparse.Namespace) -> None:
-    from ..operations.weights import fetch
+    from ..operations.weights import fetch, fetch_released, list_released
 
-    fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
+    if chosen.action == "list":
+        print(list_released(root()), end="")
+    elif chosen.action == "fetch":
+        fetch_released(chosen.name or "", root(), chosen.accept_licence)
+    else:
+        fetch(root() / "data" / "pretrained" / "paper", root() / "data" / "pretrained.sha256")
 
 
 def _card(chosen: argparse.Namespace) -> None:

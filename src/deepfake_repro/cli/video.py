@@ -1,4 +1,4 @@
-"""Commands for your own video.
+"""Commands for your own video and your own detector.
 
 Each function imports what it runs only when it runs: a cheap command must not pay for torch.
 """
@@ -33,9 +33,28 @@ def add(commands: Commands) -> None:
         command.add_argument(
             "--weights",
             type=Path,
-            help="folder of a trained row or of export-model, or a fine-tuned FSFM .pth; "
-            "default: the demo's",
+            help="folder of a trained row, of export-model or with a detector.json, or a "
+            "released file; default: the demo's",
         )
+    _add_evaluate(commands)
+
+
+def _add_evaluate(commands: Commands) -> None:
+    evaluate = commands.add_for_profile(
+        "evaluate", _evaluate, "score a detector, or predictions, on a profile's test sets"
+    )
+    evaluate.add_argument(
+        "detector", nargs="?", type=Path, help="folder with a detector.json; a Python file is run"
+    )
+    evaluate.add_argument(
+        "--scores", type=Path, metavar="CSV", help="instead: columns 'video' or 'file', 'p_fake'"
+    )
+    evaluate.add_argument("--name", default="", help="of the row of --scores; default: the file's")
+    evaluate.add_argument(
+        "--as-stored",
+        action="store_true",
+        help="take the stored crops although the manifest wants other ones",
+    )
 
 
 def _score(chosen: argparse.Namespace) -> int:
@@ -47,6 +66,18 @@ def _score(chosen: argparse.Namespace) -> int:
     except ProgramError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from ..detectors.outside import evaluate_detector, evaluate_scores
+
+    if (chosen.detector is None) == (chosen.scores is None):
+        raise ValueError("give the folder of a detector, or predictions as --scores FILE.csv")
+    if chosen.scores:
+        out = evaluate_scores(chosen.scores, chosen.profile, chosen.name)
+    else:
+        out = evaluate_detector(chosen.detector, chosen.profile, chosen.as_stored)
+    print(f"written to {out}")
 
 
 def _export_model(chosen: argparse.Namespace) -> None:
