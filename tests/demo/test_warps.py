@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_repro.demo import warps
+from deepfake_repro.demo import exact, warps
 from deepfake_repro.faces.landmarks import OVAL
 from support.takes import smooth
 
@@ -83,8 +83,46 @@ def test_the_bottleneck_loses_high_frequencies_near_the_face_only(up):
     face = np.s_[low[1] + 2 : high[1] - 2, low[0] + 2 : high[0] - 2]
     assert (result[face] != noise[face]).mean() > 0.9
     assert spectrum(result[face]) < 0.5 * spectrum(noise[face])
-    sharp = warps.bottleneck(noise, points, 32, up, 0.8)
-    assert sharp[face].std() > result[face].std()
+
+
+def test_the_checkerboard_alternates_in_colour_and_hardly_in_luma():
+    grey = np.full((16, 24, 3), 120, np.uint8)
+    board = warps.checkered(grey, 10).astype(int)
+    assert board[0, 0].tolist() == [130, 114, 130] and board[0, 4].tolist() == [110, 126, 110]
+    assert np.array_equal(board[:8, :8], board[8:, 16:]) and np.array_equal(
+        board[:4, :4], board[4:8, 4:8]
+    )
+    luma = cv2.cvtColor(board.astype(np.uint8), cv2.COLOR_RGB2GRAY).astype(int)
+    assert np.ptp(luma) <= 2
+    assert np.array_equal(warps.checkered(grey, 0), grey)
+
+
+def variance(image, mask):
+    """Variance of OpenCV's Laplacian inside the mask."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.Laplacian(grey, cv2.CV_64F)[mask > 127].var()
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0, 1.4])
+@pytest.mark.parametrize("softness", [0.6, 1.6])
+def test_a_face_becomes_as_sharp_as_asked(share, softness):
+    """Softer or sharper than the target before, the layer has that share of its variance after."""
+    noise = np.random.default_rng(1).integers(60, 190, (240, 200, 3), np.uint8)
+    target = cv2.GaussianBlur(noise, (0, 0), 1.0)
+    layer = cv2.GaussianBlur(noise[::-1], (0, 0), softness)
+    mask = cv2.circle(np.zeros((240, 200), np.uint8), (100, 120), 60, 255, -1)
+    assert not 0.6 < variance(layer, mask) / variance(target, mask) < 1.6
+    matched = warps.match_sharpness(layer, target, mask, share)
+    assert variance(matched, mask) == pytest.approx(share * variance(target, mask), rel=0.15)
+
+
+def test_sharpness_is_the_mean_square_of_opencvs_laplacian():
+    image = smooth()
+    inside = np.zeros(image.shape[:2], bool)
+    inside[50:150, 40:160] = True
+    luma = exact.luma_chroma(image)[..., 0].astype(np.float64)
+    expected = (cv2.Laplacian(luma, cv2.CV_64F)[inside] ** 2).mean()
+    assert warps.sharpness(image, inside) == pytest.approx(expected)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,8 +19,9 @@ from ..project.progress import track
 from ..project.provenance import committed_text, file_digest
 from .casting import Clip, plan
 from .clips import FRAMES_PER_SECOND, Motion, camera, decoded, encode, face_crop, render, take_seed
+from .exact import blurred
 from .layouts import finish, official_name
-from .manipulations import Layer, generate, recipe
+from .manipulations import Layer, generate, recipe, traces
 from .people import Still, stills
 
 # No person, neither target nor donor, is in more than one split.
@@ -52,11 +54,14 @@ def make_clip(clip: Clip, assets: Path, root: Path, seconds: float) -> None:
     """Render one planned clip under the corpus root: a video, or a folder of face PNGs."""
     still, towards = expressions(assets, clip)
     conditions = camera(clip.corpus, clip.target, clip.take)
+    still = replace(still, image=blurred(still.image, conditions.focus))
     motion = Motion(still, towards, conditions)
     layer = None
     if clip.donor is not None:
         how = recipe(clip.corpus, clip.method)
-        layer = generate(how, still, _donor(assets, clip, how.kind))
+        parts = (clip.corpus, clip.method, clip.donor, clip.target, clip.take)
+        left = traces(clip.corpus, take_seed("traces", *parts))
+        layer = generate(how, still, _donor(assets, clip, how.kind), left)
     seed = take_seed(clip.corpus, clip.target, clip.take)
     path = root / clip.path
     path.parent.mkdir(parents=True, exist_ok=True)

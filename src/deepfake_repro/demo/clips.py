@@ -40,7 +40,8 @@ from .warps import displacement, pixels, similarity
 WIDTH = 320
 HEIGHT = 240
 MIDDLE = (WIDTH / 2, HEIGHT * 0.5)  # where the still's face is placed in the frame, (x, y) pixels
-FRAMES_PER_SECOND = 8
+FRAMES_PER_SECOND = 4
+FOCUS = (0.2, 1.0)  # blur by the lens, pixels: reals differ in sharpness, too
 _GAIN = 4096  # gains are whole multiples of 1 / 4096
 _GREY = 64  # light and noise are whole multiples of 1 / 64 grey level
 _SPREAD = 147.8  # standard deviation of the sum of four uniform bytes
@@ -63,6 +64,7 @@ class Camera:
     light: np.ndarray  # [H, W, 1] int32 gain in units of 1 / 4096
     noise: float  # standard deviation, grey levels
     qp: int  # x264 quantiser: larger is coarser
+    focus: float  # blur of the picture, pixels
     wild: tuple[str, ...]  # post-processing steps, for in-the-wild corpora
 
 
@@ -88,6 +90,7 @@ def camera(corpus: str, target: str, take: int) -> Camera:
         noise=noise * rng.uniform(0.5, 1.6),
         qp=int(crf + rng.integers(-3, 6)),
         wild=_post_processing(rng) if corpus in WILD else (),
+        focus=rng.uniform(*FOCUS),
     )
 
 
@@ -225,7 +228,7 @@ def _jpeg(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _recoloured(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    grey = frame.sum(2, keepdims=True, dtype=np.int64) / 3
+    grey = (frame[..., :1].astype(np.int64) + frame[..., 1:2] + frame[..., 2:]) / 3
     return to_bytes(grey + (frame - grey) * rng.uniform(0.3, 1.6))
 
 

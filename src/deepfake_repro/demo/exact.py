@@ -122,15 +122,20 @@ def yuv420(image: np.ndarray) -> np.ndarray:
 
     BT.601, limited range; a chroma sample is the mean of four pixels.
     """
-    height, width = image.shape[:2]
-    r, g, b = np.moveaxis(image.astype(np.int32), -1, 0)
+    width = image.shape[1]
+    r, g, b = (np.ascontiguousarray(image[..., c], np.int32) for c in range(3))
     luma = ((66 * r + 129 * g + 25 * b + 128) >> 8) + 16
-    four = image.astype(np.int32).reshape(height // 2, 2, width // 2, 2, 3).sum((1, 3))
-    r, g, b = np.moveaxis(four, -1, 0)
+    r, g, b = (_four(plane) for plane in (r, g, b))
     blue = ((-38 * r - 74 * g + 112 * b + 512) >> 10) + 128
     red = ((112 * r - 94 * g - 18 * b + 512) >> 10) + 128
     planes = [plane.astype(np.uint8).ravel() for plane in (luma, blue, red)]
     return np.concatenate(planes).reshape(-1, width)
+
+
+def _four(plane: np.ndarray) -> np.ndarray:
+    """Sum blocks of two by two pixels."""
+    rows = plane[::2] + plane[1::2]
+    return rows[:, ::2] + rows[:, 1::2]
 
 
 def from_yuv420(planes: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 
 from ..faces.landmarks import LIPS, OVAL
-from .exact import on_grid, transformed
+from .exact import on_grid, rounded, transformed
 from .people import Still
-from .warps import bottleneck, match_colour, region_mask, similarity, warp
+from .warps import bottleneck, match_colour, match_sharpness, region_mask, similarity, warp
 
 # Outlines by MediaPipe index: brows, cheeks and chin (the face without forehead), and below the
 # eyes (cheeks, mouth and chin).
@@ -54,7 +54,7 @@ class Recipe:
     ``kind``: ``swap`` (another person's face) or ``reenact`` (the person's own face with another
     expression).
     ``region``: part of the face that is replaced.
-    ``up``, ``sharpen``: how the output is enlarged.
+    ``up``: how the output is enlarged.
     ``colour``: how its colours are matched.
     ``feather``, ``grow``: softness and size of the blend mask.
     ``grain``: share of the camera noise put back on the generated face.
@@ -68,9 +68,21 @@ class Recipe:
     colour: str = "spread"
     feather: float = 5.0
     grow: float = 0.95
-    sharpen: float = 0.0
     grain: float = 0.0
     jitter: float = 0.3
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What differs from fake to fake of one method.
+
+    ``sharpness``: of the generated face, as a share of the target's; on average a fake is as sharp
+    as its real, so that sharpness alone does not separate them.
+    ``checker``: strength of the generator's checkerboard, grey levels.
+    """
+
+    sharpness: float
+    checker: float
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "dfdc_4": _swap(80, colour="mean", region="inner", feather=5, up="cubic", grain=0.3),
         "dfdc_5": _swap(104, feather=6, up="nearest", grain=0.5),
         "dfdc_6": _swap(96, colour="poisson", feather=5, grain=0.4),
-        "dfdc_7": _swap(88, feather=4, sharpen=0.6, grain=0.2),
+        "dfdc_7": _swap(88, feather=4, grain=0.2),
     },
     "fakeavceleb": {
         "faceswap": _swap(88, region="inner", colour="mean", feather=5, grain=0.2),
@@ -122,34 +134,38 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "df40": {
         "fsgan": _swap(116, feather=8, grain=0.7),
-        "faceswap": _swap(120, region="inner", grain=0.6, sharpen=0.5),
+        "faceswap": _swap(120, region="inner", grain=0.6),
         "simswap": _swap(124, feather=10, grain=0.8),
         "inswap": _swap(128, feather=9, grain=0.8),
         "blendface": _swap(120, colour="poisson", grain=0.8),
         "uniface": _swap(128, feather=12, up="lanczos", grain=0.6),
         "mobileswap": _swap(108, region="inner", up="cubic", grain=0.7),
-        "e4s": _swap(140, feather=7, sharpen=0.8, grain=0.5),
+        "e4s": _swap(140, feather=7, grain=0.5),
         "facedancer": _swap(120, grow=0.85, feather=8, grain=0.8),
         "fomm": _reenact(116, region="face", grow=1.0, grain=0.7),
-        "facevid2vid": _reenact(132, region="face", grow=1.0, sharpen=0.4, grain=0.8),
+        "facevid2vid": _reenact(132, region="face", grow=1.0, grain=0.8),
         "wav2lip": _reenact(104, region="mouth", grow=1.5, grain=0.7),
         "mraa": _reenact(112, region="face", up="cubic", grain=0.7),
         "one_shot_free": _reenact(128, region="face", grow=1.0, grain=0.8),
         "pirender": _reenact(120, region="inner", up="lanczos", grain=0.7),
         "tpsm": _reenact(120, region="face", grow=0.95, grain=0.8),
         "lia": _reenact(112, region="inner", grain=0.8),
-        "danet": _reenact(116, region="face", grow=1.0, sharpen=0.5, grain=0.8),
+        "danet": _reenact(116, region="face", grow=1.0, grain=0.8),
         "sadtalker": _reenact(128, region="lower", grain=0.7),
         "mcnet": _reenact(120, region="lower", grow=1.0, up="cubic", grain=0.7),
         "hyperreenact": _reenact(136, region="face", grow=0.95, grain=0.7),
     },
     "wild": {
         "wild_1": _swap(124, feather=8, grain=0.6),
-        "wild_2": _swap(116, region="inner", sharpen=0.5, grain=0.5),
+        "wild_2": _swap(116, region="inner", grain=0.5),
         "wild_3": _reenact(112, region="lower", grow=1.0, grain=0.5),
         "wild_4": _swap(132, colour="poisson", grain=0.6),
     },
 }
+SHARPNESS = (0.7, 1.5)  # over 1 on average: less camera noise lies on a generated face
+LEAST_CHECKER = 2.0
+# The strongest checkerboard: generators of the unseen sets are better.
+CHECKER = {**dict.fromkeys(RECIPES, 18.0), "df40": 15.0, "wild": 12.0}
 WILD = ("wilddeepfake", "itw", "dfeval2024")
 
 
@@ -163,14 +179,25 @@ def recipe(corpus: str, method: str) -> Recipe:
     return table[method]
 
 
-def generate(how: Recipe, target: Still, donor: Still) -> Layer:
+def traces(corpus: str, seed: int) -> Traces:
+    """Draw the traces of one fake of a corpus."""
+    rng = np.random.default_rng(seed)
+    most = CHECKER["wild" if corpus in WILD else corpus]
+    return Traces(
+        sharpness=float(rounded(rng.uniform(*SHARPNESS))),
+        checker=float(rounded(rng.uniform(LEAST_CHECKER, most))),
+    )
+
+
+def generate(how: Recipe, target: Still, donor: Still, left: Traces) -> Layer:
     """Generate the face for ``target`` from ``donor``: another person or the driving expression."""
     shape = target.image.shape[:2]
     points = target.points if how.kind == "swap" else _driven(target, donor)
     face = warp(donor.image, donor.points, points, shape)
     mask = region_mask(points, REGIONS[how.region], shape, how.grow, how.feather)
     face = match_colour(face, target.image, mask, how.colour)
-    return Layer(bottleneck(face, points, how.pixels, how.up, how.sharpen), mask, how)
+    face = bottleneck(face, points, how.pixels, how.up, left.checker)
+    return Layer(match_sharpness(face, target.image, mask, left.sharpness), mask, how)
 
 
 def _driven(target: Still, donor: Still) -> np.ndarray:

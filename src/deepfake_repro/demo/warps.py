@@ -26,6 +26,10 @@ INTERPOLATIONS = ("nearest", "bilinear", "cubic", "lanczos")
 _STEP = 4  # pixels between the positions at which a displacement is computed
 _NEAR = 4.0  # squared pixels: below this distance a landmark's move is taken as it is
 _STILL = 1e-4  # weight of "no move": far from all landmarks nothing moves
+_SQUARE = 4  # side of the checkerboard's squares, pixels of the generator
+_MAGENTA = (1.0, -0.6, 1.0)  # direction of the checkerboard in RGB
+_DETAIL = 1.0  # deviation of the blur that separates detail, pixels
+_AMOUNTS = (-16, 96)  # of added detail, in sixteenths: from a blur to strong sharpening
 _SWEEPS = 40  # of the solver of Poisson blending, at each of its resolutions
 
 
@@ -158,11 +162,12 @@ def _harmonic(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def bottleneck(
-    layer: np.ndarray, points: np.ndarray, pixels: int, up: str, sharpen: float
+    layer: np.ndarray, points: np.ndarray, pixels: int, up: str, checker: float
 ) -> np.ndarray:
     """Degrade the face as a generator of ``pixels`` x ``pixels`` would.
 
-    It is shrunk, enlarged again by the interpolation ``up`` and sharpened if ``sharpen`` > 0.
+    It is shrunk, gets a checkerboard of ``checker`` grey levels, and is enlarged again by the
+    interpolation ``up``.
     """
     margin = 12
     oval = points[list(OVAL)]
@@ -173,15 +178,51 @@ def bottleneck(
     x1 = min(x1, layer.shape[1])
     y1 = min(y1, layer.shape[0])
     small = resized(layer[y0:y1, x0:x1], (pixels, pixels), "area")
-    large = resized(small, (x1 - x0, y1 - y0), up)
+    large = resized(checkered(small, checker), (x1 - x0, y1 - y0), up)
     result = layer.copy()
-    result[y0:y1, x0:x1] = sharpened(large, sharpen)
+    result[y0:y1, x0:x1] = large
     return result
 
 
-def sharpened(image: np.ndarray, amount: float) -> np.ndarray:
-    """Add ``amount`` times the difference from a blurred copy, as an unsharp mask does."""
-    if amount == 0:
-        return image
-    detail = image.astype(np.float64) - blurred(image, 1.5)
-    return to_bytes(np.rint(image + detail * amount))
+def checkered(image: np.ndarray, strength: float) -> np.ndarray:
+    """Add the checkerboard that transposed convolutions leave, of green and magenta squares.
+
+    It has almost no luma: neither sharpness nor the share of high frequencies shows it.
+    """
+    rows, columns = (np.arange(side) // _SQUARE for side in image.shape[:2])
+    signs = 1 - 2 * ((rows[:, None] + columns) % 2)
+    steps = np.rint(np.array(_MAGENTA) * strength).astype(np.int32)
+    return to_bytes(image + signs[..., None] * steps)
+
+
+def match_sharpness(
+    layer: np.ndarray, target: np.ndarray, mask: np.ndarray, share: float
+) -> np.ndarray:
+    """Sharpen or soften ``layer`` until it is ``share`` times as sharp as ``target``.
+
+    Both are RGB uint8 ``[H, W, 3]`` and are compared where ``mask`` uint8 ``[H, W]`` is over 127.
+    An unsharp mask is used, or part of a blur; the result is as near as these allow.
+    """
+    rows = np.flatnonzero((mask > 127).any(1))
+    columns = np.flatnonzero((mask > 127).any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside = mask[box] > 127
+    wanted = share * sharpness(target[box], inside)
+    whole = layer.astype(np.int32)
+    detail = whole - blurred(layer, _DETAIL)
+    lowest, highest = _AMOUNTS
+    while highest - lowest > 1:
+        middle = (lowest + highest) // 2
+        if sharpness(to_bytes(whole[box] + (detail[box] * middle >> 4)), inside) < wanted:
+            lowest = middle
+        else:
+            highest = middle
+    return to_bytes(whole + (detail * highest >> 4))
+
+
+def sharpness(image: np.ndarray, inside: np.ndarray) -> float:
+    """Return the mean square of the Laplacian of the luma of RGB uint8, where ``inside``."""
+    luma = np.pad(luma_chroma(image)[..., 0], 1, mode="edge").astype(np.int64)
+    around = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+    laplacian = (around - 4 * luma[1:-1, 1:-1])[inside]
+    return int((laplacian * laplacian).sum()) / len(laplacian)
