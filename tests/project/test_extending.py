@@ -13,16 +13,21 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import onnx
+import pandas as pd
 import pytest
 import timm
 import torch
 from ruamel.yaml import YAML
 
+from deepfake_repro.cli import functions
 from deepfake_repro.corpora import adapter_of
+from deepfake_repro.crops.preprocess import detector_factory, plan_parts
 from deepfake_repro.faces import detection
 from deepfake_repro.methods.finetune.run import start_detector, train_row
+from deepfake_repro.operations.stage_code import stage_codes
 from deepfake_repro.project import params, paths
-from deepfake_repro.project.code.closure import Closure
+from deepfake_repro.project.code.closure import Closure, Code
 from deepfake_repro.training import losses
 from deepfake_repro.training.checkpoints import save_start
 from deepfake_repro.training.transforms import Normalisation
@@ -100,6 +105,82 @@ def test_a_test_corpus_is_a_line(tmp_path: Path) -> None:
     assert sorted((video.label, video.split) for video in videos) == [(0, "test"), (1, "test")]
 
 
+@pytest.fixture
+def own_detector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[params.CropOptions, Path]:
+    """The crop options of the demo with the guide's entry, and the file that it names."""
+    content = json.loads(json.dumps(CONTENT))
+    content["demo"]["crops"] |= SAFE.load(block("A face detector", "yaml"))["crops"]
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    options = params.load(file).profile("demo").crops
+    (tmp_path / options.detector_weights).parent.mkdir(parents=True)
+    return options, tmp_path / options.detector_weights
+
+
+def test_a_retinaface_in_another_file_is_a_file_and_an_entry(
+    own_detector: tuple[params.CropOptions, Path], assets: Path, tile: np.ndarray
+) -> None:
+    """A network that calls every face twice as far from its anchor as the demo's does."""
+    options, file = own_detector
+    model = onnx.load(assets / "retinaface_mobilenet025.onnx")
+    (boxes,) = (value for value in model.graph.output if value.name == "loc")
+    boxes.name = "moved"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([2, 2, 1, 1]), "twice"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["loc", "twice"], ["moved"]))
+    onnx.save(model, file)
+    (moved,) = detector_factory(options)()([tile])
+    (usual,) = detection.detector("retinaface", weights=assets / "retinaface_mobilenet025.onnx")(
+        [tile]
+    )
+    size = moved.boxes[0, 2:] - moved.boxes[0, :2]
+    assert size == pytest.approx(usual.boxes[0, 2:] - usual.boxes[0, :2], rel=0.05)
+    assert not np.allclose(moved.boxes[0], usual.boxes[0], atol=1)
+
+
+def test_crops_depend_on_the_content_of_a_detectors_file(
+    own_detector: tuple[params.CropOptions, Path], tmp_path: Path
+) -> None:
+    options, file = own_detector
+    (tmp_path / "a.mp4").write_bytes(b"any bytes")
+    video = {"video_id": "mine/a", "dataset": "mine", "path": "a.mp4", "kind": "video"}
+
+    def name(options: params.CropOptions) -> str:
+        (part,) = plan_parts(pd.DataFrame([video]), {"mine": tmp_path}, tmp_path, options)
+        return part.path.name
+
+    with pytest.raises(FileNotFoundError, match=r"crops\.detector_weights = .*: there is no such"):
+        name(options)
+    names = {name(replace(options, detector_weights=""))}
+    for content in (b"one network", b"another"):
+        file.write_bytes(content)
+        names.add(name(options))
+    assert len(names) == 3
+    with pytest.raises(ValueError, match="the detector mtcnn takes no file; leave the key empty"):
+        name(replace(options, detector="mtcnn"))
+    with pytest.raises(ValueError, match="put the file into data/detectors, on which the stage"):
+        name(replace(options, detector_weights="data/detectors/../a.mp4"))
+
+
+def test_the_stages_that_crop_depend_on_detectors_of_ones_own() -> None:
+    stages = params.read_yaml(ROOT / "dvc.yaml")["stages"]
+    of_crops = {name for name, stage in stages.items() if "02_crops" in json.dumps(stage)}
+    assert of_crops == {"crops", "crops_own"}
+    assert all(paths.OWN_DETECTORS in stages[name]["deps"] for name in of_crops)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("retinaface", "RetinaFace"), ("mtcnn", "MTCNN")])
+def test_the_code_of_crops_has_the_named_detector_alone(name: str, kept: str) -> None:
+    code = Closure(chosen={name}).of_function(detector_factory).definitions
+    module = "deepfake_repro.faces.detection"
+    assert {f"{module}:{each}" for each in ("RetinaFace", "MTCNN")} & set(code) == {
+        f"{module}:{kept}"
+    }
+
+
 def test_a_face_detector_is_a_class_and_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     module: dict[str, Any] = dict(vars(detection))
     exec(block("A face detector", "python"), module)
@@ -145,6 +226,15 @@ def add_loss(package: Path, function: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
+def student_codes(base: Path, package: Path, text: str) -> dict[str, Code]:
+    """The code of every stage, of a changed package and with ``text`` as ``params.yaml``."""
+    base.mkdir()
+    for name in ("notebooks", "requirements.lock"):
+        (base / name).symlink_to(ROOT / name)
+    (base / "params.yaml").write_text(text, encoding="utf-8")
+    return stage_codes(base, functions(), package)
+
+
 def reached(package: Path, *chosen: str) -> str:
     """What the training of a row can reach that chooses these names."""
     return Closure(package, chosen=set(chosen)).of_function(train_row).as_json()
@@ -171,9 +261,22 @@ def test_part_7_of_exercise_04_makes_a_row(package: Path, tmp_path: Path) -> Non
     (part,) = (cell for cell in cells if cell.startswith("## 7 "))
     match = re.search(r"`(fsfm_sh: \{.*\})`", part)
     assert match and "`src/deepfake_repro/training/losses.py`" in part and "`losses.`" in part
-    key, loaded = with_row(match[1], tmp_path)
-    assert loaded.row_names[key] == "FSFM + SH" and key in loaded.rows_of_run
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    before = student_codes(tmp_path / "before", package, text)
+    key = match[1].partition(":")[0]
+    for head, line in (
+        (r"\nvariants:.*\n", f"  {match[1]}\n"),
+        (r"\n  finetune:.*\n", f"    - {key}\n"),
+        (r"\n  variants:.*\n", f"    - {key}\n"),
+    ):
+        text, times = re.subn(head, lambda found, line=line: found[0] + line, text)
+        assert times == 1
     add_loss(package, function.replace("losses.", ""))
+    after = student_codes(tmp_path / "after", package, text)
+    assert set(after) - set(before) == {f"train/{key}"}
+    assert {stage: after[stage] for stage in before} == before  # no other row is trained again
+    loaded = params.load(tmp_path / "after" / "params.yaml")
+    assert loaded.row_names[key] == "FSFM + SH" and key in loaded.rows_of_run
     spec = spec_from_file_location(
         f"{losses.__name__}_of_a_student", package / "training/losses.py"
     )
