@@ -8,12 +8,16 @@ import re
 import runpy
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from collections import defaultdict
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
+import PIL.Image
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -311,6 +315,21 @@ def test_lessons_too_large_for_git_or_of_other_code_are_refused(
     monkeypatch.setattr(book, "LIMIT", 400)
     with pytest.raises(ValueError, match=r"00_start_here has .* bytes"):
         book.write_lessons(tmp_path)
+
+
+def test_large_photographs_get_a_palette(tmp_path: Path, lessons: dict[str, dict]) -> None:
+    noise = np.random.default_rng(0).integers(100, 200, (300, 300, 3), np.uint8)
+    memory = BytesIO()
+    PIL.Image.fromarray(noise).save(memory, format="png")
+    content = b64encode(memory.getvalue()).decode()
+    photograph = new_output("display_data", data={"image/png": content})
+    stored(tmp_path / book.CACHED["02_crops"], new_code_cell("a", outputs=[photograph]))
+    book.write_lessons(tmp_path)
+    written = nbformat.read(tmp_path / book.FOLDER / "02_crops.ipynb", as_version=4)
+    smaller = written.cells[1].outputs[0].data["image/png"]
+    assert len(smaller) < 0.5 * len(content)
+    shown = np.asarray(PIL.Image.open(BytesIO(b64decode(smaller))).convert("RGB"), int)
+    assert shown.shape == noise.shape and np.abs(shown - noise).mean() < 10
 
 
 def test_the_state_of_a_lesson_is_that_of_what_it_reads(tmp_path: Path) -> None:
