@@ -26,6 +26,8 @@ from .shapes import RecipeCrops, cut
 from .store import Row, encode
 
 FRAMES_AT_ONCE = 8
+FORGED = 0.1
+"""Smallest share of a face's box that the mask of a forgery covers."""
 VISIBLE = 16
 """Pixels of the smallest face that a detector finds in the image it searches."""
 
@@ -216,12 +218,35 @@ def _from_video(
 ) -> Iterator[list[Row]]:
     """Yield the rows of each sampled frame of a video."""
     path = root / video_row["path"]
-    sampled = enumerate(frames(path, options.frames_per_second, options.frames_per_clip or None))
+    sampling = options.frames_per_second, options.frames_per_clip or None
+    sampled = enumerate(frames(path, *sampling))
+    mask = json.loads(video_row.get("attrs") or "{}").get("mask")
+    masks = frames(root / mask, *sampling) if mask else None
     for group in _in_groups(sampled, FRAMES_AT_ONCE):
         detected = detector([image for _, (_, image) in group])
         for (number, (seconds, image)), found in zip(group, detected, strict=True):
             faces = round_faces(found, image.shape[1], image.shape[0])
+            if masks:
+                _, forged = next(masks, (0.0, None))
+                if forged is None:
+                    raise VideoError(mask, "the mask ends before its video")
+                faces = forged_faces(faces, forged, image.shape)
             yield _face_rows(video_row, number, seconds, image, faces, options)
+
+
+def forged_faces(faces: Faces, mask: np.ndarray, shape: tuple[int, ...]) -> Faces:
+    """Keep the faces of an image of ``shape`` [H, W, 3] that a mask [h, w, 3] marks as forged.
+
+    At least ``FORGED`` of the box must be white; the mask may have another size.
+    """
+    scale = np.array([mask.shape[1] / shape[1], mask.shape[0] / shape[0]] * 2)
+    white = mask.max(axis=2) > 127
+    shares = [
+        white[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].mean()
+        for x0, y0, x1, y1 in np.rint(faces.boxes * scale).astype(int)
+    ]
+    keep = np.flatnonzero(np.array(shares) >= FORGED)
+    return Faces(boxes=faces.boxes[keep], scores=faces.scores[keep], points=faces.points[keep])
 
 
 def _from_photos(

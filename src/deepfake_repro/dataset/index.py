@@ -22,6 +22,7 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
             "seed": options.split_seed,
             "composite_category": options.composite_category,
         },
+        "ffiw": {"masks": options.masks},
         "idforge": {"selection": "lnclip"},  # a test corpus of the second paper
         "forgerynet": {
             "seed": options.split_seed,

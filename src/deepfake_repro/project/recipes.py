@@ -218,6 +218,7 @@ class IndexOptions:
     forgerynet_category: str
     split_seed: int
     forgerynet_validation: float
+    masks: bool
 
 
 @dataclass(frozen=True)

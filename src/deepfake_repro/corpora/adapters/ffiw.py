@@ -8,11 +8,12 @@ too.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import remark
-from ..files import Tree, clips_in, descend, folders, locate, names, videos_below
+from ..files import Tree, clips_in, descend, folders, locate, names, usable, videos_below
 from ..schema import Adapter, IndexReport, Official, Video
 
 # From dfwb's dataset card.
@@ -35,16 +36,18 @@ class Clip(NamedTuple):
     kind: str
 
 
-def read(root: Path) -> tuple[list[Video], IndexReport]:
+def read(root: Path, masks: bool = False) -> tuple[list[Video], IndexReport]:
     """Index all splits on disk; without ``test``, ``val`` is the test set, as SBI scores it.
 
+    ``masks``: ``attrs`` of a fake name the video of its forged faces in ``target_mask/``, so that
+    only these are cropped; a note counts the fakes without one.
     The releases with train and val, and with test, may be unpacked beside each other.
     """
     tree = locate("ffiw", root, _releases, "source/ and target/ with train/, val/ or test/")
     trees = [Tree("ffiw", root, base) for base in _releases(tree.base)]
     clips = [clip for tree in trees for clip in _clips(tree)]
     has_test = any(clip.split == "test" for clip in clips)
-    videos = [_video(clip, has_test) for clip in clips]
+    videos = [_video(clip, has_test, masks) for clip in clips]
     indexed = {video.path for video in videos}
     paths = [
         tree.path(path)
@@ -54,6 +57,9 @@ def read(root: Path) -> tuple[list[Video], IndexReport]:
     ]
     loose = names(path for path in paths if path not in indexed)
     notes = remark("videos outside train/, val/ and test/ left out", loose)
+    if masks:
+        without = [video.path for video in videos if video.label and video.attrs == "{}"]
+        notes += remark("fakes without a mask, of which all faces count as fake", without)
     if not has_test:
         notes += ("test/ is absent: val/ is taken for the test set",)
     return videos, IndexReport("ffiw", len(videos), disk_only=loose, notes=notes)
@@ -78,7 +84,15 @@ def _clips(tree: Tree) -> list[Clip]:
     ]
 
 
-def _video(clip: Clip, has_test: bool) -> Video:
+def _mask(clip: Clip) -> Path | None:
+    """Return the video of a fake's forged faces; None if there is none."""
+    folder = descend(clip.tree.base, "target_mask", clip.split)
+    mask = descend(folder, clip.path.name) if folder and clip.label else None
+    return mask if mask and usable(mask) else None
+
+
+def _video(clip: Clip, has_test: bool, masks: bool) -> Video:
+    mask = _mask(clip) if masks else None
     val_is_test = clip.split == "val" and not has_test
     return Video(
         video_id=clip.tree.video_id(clip.path),
@@ -91,6 +105,7 @@ def _video(clip: Clip, has_test: bool) -> Video:
         split="test" if val_is_test else clip.split,
         split_source="paper-rule" if val_is_test else "official",
         group=f"{clip.split}/{clip.path.stem}",
+        attrs=json.dumps({"mask": clip.tree.path(mask)} if mask else {}),
     )
 
 
