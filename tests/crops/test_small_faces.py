@@ -60,11 +60,10 @@ def test_frames_are_counted_also_where_the_cause_is_named() -> None:
 
 
 @pytest.mark.usefixtures("assets")
-def test_a_small_face_in_4k_is_found_by_the_second_search(tmp_path: Path, tile: np.ndarray) -> None:
-    """About 40 pixels: 7 in the first search at 640, which finds nothing."""
-    small = cv2.resize(tile, (110, 90), interpolation=cv2.INTER_AREA)
-    image = np.full((2160, 3840, 3), 90, np.uint8)
-    image[1000:1090, 2000:2110] = small
+def test_a_small_face_is_found_by_the_second_search(tmp_path: Path, tile: np.ndarray) -> None:
+    """About 30 pixels in 1080p: 10 in the first search at 640, which finds nothing."""
+    image = np.full((1080, 1920, 3), 90, np.uint8)
+    image[500:568, 1000:1083] = cv2.resize(tile, (83, 68), interpolation=cv2.INTER_AREA)
     (tmp_path / "n1").mkdir()
     (tmp_path / "n1" / "1.png").write_bytes(encode(image, "png"))
     options = load().profile("demo").crops
@@ -73,5 +72,5 @@ def test_a_small_face_in_4k_is_found_by_the_second_search(tmp_path: Path, tile: 
     )
     assert [row["face"] for row in rows] == [0] and skipped == []
     (row,) = rows
-    assert 2000 <= row["x0"] < row["x1"] <= 2110 and 1000 <= row["y0"] < row["y1"] <= 1090
-    assert 25 <= row["x1"] - row["x0"] <= 70
+    assert 1000 <= row["x0"] < row["x1"] <= 1083 and 500 <= row["y0"] < row["y1"] <= 568
+    assert 20 <= row["x1"] - row["x0"] <= 40
