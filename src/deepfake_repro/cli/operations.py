@@ -40,6 +40,12 @@ def add(commands: Commands) -> None:
     study.add_argument("names", nargs="*", help="only these; default: all")
     study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
     _add_comparisons(commands)
+    _add_files(commands)
+    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
+    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
+
+
+def _add_files(commands: Commands) -> None:
     merge = commands.add(
         "merge-lock", _merge_lock, "merge two dvc.lock by stage: exit code 1 if both changed one"
     )
@@ -54,8 +60,6 @@ def add(commands: Commands) -> None:
     weights.add_argument(
         "--accept-licence", action="store_true", help="of weights that are not free for any use"
     )
-    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
-    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
 
 
 def _add_comparisons(commands: Commands) -> None:
