@@ -132,7 +132,9 @@ def test_the_verdict_never_says_that_a_video_is_fake() -> None:
     scores = np.linspace(0, 1, 21)
     texts = [verdict(score, chosen) for score in scores for chosen in (fitted, None)]
     assert not [text for text in texts if re.search(r"\b(is|are) (a )?(fake|real|genuine)\b", text)]
-    assert {text.split()[0] for text in texts} == {"More", "Undecided:", "Score"}
+    assert {text.split()[0] for text in texts} == {"More", "Undecided:", "No"}
+    refused = verdict(0.87, fitted, "these faces are unknown")
+    assert refused.startswith("No verdict: these faces are unknown. The score is 0.87 on")
     words = "occurred in 100 % of the reals (10 of 10) and 100 % of the fakes (20 of 20)"
     assert words in verdict(0, fitted)
     assert "0 % of the reals (0 of 10)" in verdict(1, fitted)

@@ -30,7 +30,7 @@ SOME = 1
 NONE = 2
 
 SCORES = ("p_fake", "probability", "highest_track")
-COLUMNS = ("file", *SCORES, "faces", "tracks", "verdict", "skipped", "warnings", "report")
+COLUMNS = ("file", "verdict", *SCORES, "faces", "tracks", "skipped", "warnings", "report")
 
 
 def score_to(
@@ -57,13 +57,19 @@ def score_to(
         record = _scored_once(file, model, limits, out, code)
         row = _csv_row(file, record)
         rows.append(row)
-        progress.write(f"{row['p_fake'] or MISSING:>6}  {printable(file)}: {record['verdict']}")
+        progress.write(_line(file, row, record))
     _write_csv(out / "scores.csv", rows)
 
     scored = sum(bool(row["p_fake"]) for row in rows)
     if scored == len(files):
         return ALL
     return SOME if scored else NONE
+
+
+def _line(file: Path, row: dict[str, str], record: dict[str, Any]) -> str:
+    """Describe one result; a number that is no verdict does not come first."""
+    text = f"{printable(file)}: {record['verdict']}"
+    return text if record["no_verdict"] else f"{row['p_fake'] or MISSING:>6}  {text}"
 
 
 def _scored_once(file: Path, model: Model, limits: Limits, out: Path, code: str) -> dict[str, Any]:
@@ -73,6 +79,7 @@ def _scored_once(file: Path, model: Model, limits: Limits, out: Path, code: str)
     status = file.stat() if file.exists() else None
     state = fingerprint(
         model.digest,
+        json.dumps(model.recipe.as_json()),
         json.dumps(model.calibration, sort_keys=True),
         limits,
         code,
@@ -88,6 +95,7 @@ def _scored_once(file: Path, model: Model, limits: Limits, out: Path, code: str)
         "file": printable(file),
         **scored.record(),
         "weights": model.digest,
+        "detector": model.recipe.as_json(),
         "trained_by": model.profile,
         "state": state,
     }
@@ -114,10 +122,10 @@ def _csv_row(file: Path, record: dict[str, Any]) -> dict[str, str]:
     scores = {key: "" if record[key] is None else f"{record[key]:.4f}" for key in SCORES}
     return {
         "file": f"'{name}" if name.startswith(tuple("=+-@")) else name,
+        "verdict": record["verdict"],
         **scores,
         "faces": str(len(record["crops"])),
         "tracks": str(len(record["tracks"])),
-        "verdict": record["verdict"],
         "skipped": "; ".join(f"{skip['reason']}: {skip['detail']}" for skip in record["skipped"]),
         "warnings": " ".join(record["warnings"]),
         "report": f"{slug(file)}.html",

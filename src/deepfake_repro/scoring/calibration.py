@@ -283,13 +283,16 @@ def operating_points_table(calibration: Calibration) -> str:
     return "\n".join([*lines, "", measured_on(calibration)]) + "\n"
 
 
-def verdict(score: float, calibration: Calibration | None) -> str:
-    """Describe a video's mean score in one or two sentences, without calling it fake or real."""
-    if calibration is None:
+def verdict(score: float, calibration: Calibration | None, against: str = "") -> str:
+    """Describe a video's score in one or two sentences, without calling it fake or real.
+
+    ``against``: why there must be no verdict; the number follows the reason.
+    """
+    if against or calibration is None:
+        reason = against or "no error rates are stored with this detector"
         return (
-            f"Score {score:.2f} on a scale from 0 (like the training reals) to 1 (like the "
-            "training fakes). No error rates are stored with this model, so it is unknown what the "
-            "number means."
+            f"No verdict: {reason}. The score is {score:.2f} on a scale from 0 (like the training "
+            "reals) to 1 (like the training fakes)."
         )
     points = calibration["points"]
     cuts = [points[name]["threshold"] for name in ("balanced", "5 % false alarms")]

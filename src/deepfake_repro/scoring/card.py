@@ -38,6 +38,8 @@ notice. Not for decisions about persons.
 def model_card(model: Model) -> str:
     """Write the model card as Markdown."""
     manifest = model.manifest
+    if manifest is None:
+        return _card_of_others(model)
     rows = [*_input_rows(manifest), *_training_rows(model)]
     if model.calibration:
         error_rates = operating_points_table(model.calibration)
@@ -50,6 +52,15 @@ def model_card(model: Model) -> str:
         rows="".join(f"| {name} | {value} |\n" for name, value in rows),
         error_rates=error_rates,
         test_results=_test_results(model),
+    )
+
+
+def _card_of_others(model: Model) -> str:
+    """Describe a detector that this pipeline did not train: its manifest, word for word."""
+    recipe = json.dumps(model.recipe.as_json(), indent=2)
+    return (
+        f"# Model card: {model.recipe.name}\n\nWeights, sha256: `{model.digest}`\n\n"
+        f"```json\n{recipe}\n```\n"
     )
 
 
@@ -67,6 +78,7 @@ def _input_rows(manifest: Manifest) -> list[tuple[str, str]]:
 
 def _training_rows(model: Model) -> list[tuple[str, object]]:
     """Describe the training, from manifest and provenance."""
+    assert model.manifest is not None
     path = model.folder / "provenance.json"
     provenance = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     data = provenance.get("data", {})

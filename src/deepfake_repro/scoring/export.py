@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from ..detectors.manifest import Weights
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from .card import model_card
@@ -36,9 +37,10 @@ class Portable(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
+        assert model.detector is not None
         self.detector = model.detector
-        self.register_buffer("mean", _per_channel(model.manifest.mean))
-        self.register_buffer("std", _per_channel(model.manifest.std))
+        self.register_buffer("mean", _per_channel(model.norm.mean))
+        self.register_buffer("std", _per_channel(model.norm.std))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Normalise, run the network, apply softmax and add up all fake classes (Section 3.4)."""
@@ -52,8 +54,9 @@ def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:
 
 
 def export_model(weights: Path | None, out: Path) -> list[Path]:
-    """Write ``model.safetensors``, ``model.json``, ``model.onnx`` and ``MODEL_CARD.md`` to ``out``.
+    """Write ``model.safetensors``, its two manifests, ``model.onnx`` and ``MODEL_CARD.md``.
 
+    ``model.json`` describes the network and its training, ``detector.json`` how to use it.
     Adds ``calibration.json`` and ``provenance.json`` if the model has them. ``weights``: as for
     ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if a
     probability of ONNX Runtime differs from PyTorch's by more than ``TOLERANCE``.
@@ -61,8 +64,12 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: give a new folder")
     model = read_model(weights)
+    if model.manifest is None or model.detector is None:
+        raise ValueError(f"{model.recipe.name}: only networks of this pipeline are exported")
     manifest = replace(model.manifest, trained_by=model.profile, weights_sha256=model.digest)
     checkpoints.save(model.detector, out, manifest)
+    exported = Weights("model.safetensors", file_digest(out / "model.safetensors"), "export-model")
+    replace(model.recipe, weights=exported).write(out)
 
     provenance = model.folder / "provenance.json"
     if provenance.is_file():
@@ -84,7 +91,8 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
 
 def write_onnx(model: Model, path: Path) -> None:
     """Write the network as ONNX: input ``images`` (any number), outputs ``OUTPUTS``."""
-    size = model.manifest.input_size
+    assert model.recipe.view is not None
+    size = model.recipe.view.size
     axes = {name: {0: "images"} for name in ("images", *OUTPUTS)}
     with warnings.catch_warnings():
         # The old exporter, which needs no further package, warns that it is deprecated.
@@ -106,7 +114,8 @@ def onnx_difference(model: Model, path: Path, images: int = 4) -> float:
 
     Both get the same seeded noise.
     """
-    size = model.manifest.input_size
+    assert model.recipe.view is not None
+    size = model.recipe.view.size
     noise = np.random.default_rng(0).random((images, 3, size, size), np.float32)
     with torch.inference_mode():
         _, expected, _ = Portable(model).eval()(torch.from_numpy(noise))

@@ -1,54 +1,82 @@
-"""Load a trained model with its manifest, digest and calibration."""
+"""Load a detector, ours or a released one, with its manifests, digest and calibration."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+from ..detectors.catalogue import RELEASED, describe_file
+from ..detectors.loading import LoadedDetector, load_detector, load_weights
+from ..detectors.manifest import FILE, DetectorManifest, Weights, manifest_of_row
+from ..detectors.scorers import NetworkScorer, Scorer
+from ..detectors.views import view_transform
 from ..project.params import CropOptions, load
 from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.detector import Detector, build_detector
 from ..training.manifest import Manifest
-from ..training.transforms import Normalisation, Transform
+from ..training.transforms import Normalisation
 from .calibration import Calibration, read_calibration
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with its manifest, folder, digest and calibration.
+    """A detector with its folder, digest and calibration.
 
-    ``profile``: the profile that trained it, empty if unknown.
+    ``detector`` and ``manifest`` (``model.json``) are those of a row of the pipeline, None for a
+    released detector; ``profile``: the profile that trained it, empty if unknown. ``described``
+    and ``scorer_of_others``: its ``detector.json`` and what scores its crops, where a row's own do
+    not hold.
     """
 
-    detector: Detector
-    manifest: Manifest
+    detector: Detector | None
+    manifest: Manifest | None
     folder: Path
     digest: str
     profile: str = ""
     calibration: Calibration | None = None
+    described: DetectorManifest | None = None
+    scorer_of_others: Scorer | None = None
 
     @property
     def of_miniatures(self) -> bool:
         """True if trained on embedded miniatures only, that is on synthetic people."""
         return self.profile in load().miniatures
 
+    @cached_property
+    def recipe(self) -> DetectorManifest:
+        """Everything that must be known to use it: crops, views, classes, aggregation."""
+        if self.described:
+            return self.described
+        assert self.manifest is not None
+        return manifest_of_row(self.manifest, self._base_crops, self.digest, self.profile)
+
+    @property
+    def _base_crops(self) -> CropOptions:
+        return load().profile(self.profile or "demo").crops
+
     @property
     def crops(self) -> CropOptions:
         """Crop options of its training, and so of the videos that it scores."""
-        return load().profile(self.profile or "demo").crops
+        crop = self.recipe.crop
+        return crop.options(self._base_crops) if crop else self._base_crops
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Score crops as in evaluation."""
+        if self.scorer_of_others:
+            return self.scorer_of_others
+        assert self.detector is not None and self.recipe.view is not None
+        return NetworkScorer(self.detector, view_transform(self.recipe.view))
 
     @property
     def norm(self) -> Normalisation:
         """Mean and standard deviation of its inputs."""
-        return self.manifest.normalisation
-
-    @property
-    def transform(self) -> Transform:
-        """Turn a crop into the views of evaluation."""
-        return self.manifest.transform
+        assert self.recipe.view is not None
+        return Normalisation(self.recipe.view.mean, self.recipe.view.std)
 
 
 def default_weights() -> Path:
@@ -58,32 +86,56 @@ def default_weights() -> Path:
 
 
 def read_model(weights: Path | None = None) -> Model:
-    """Read a model from a folder of the pipeline or of ``export-model``, or an FSFM ``.pth`` file.
+    """Read a detector from its folder, or from a released file.
 
-    ``weights``: None reads the demo's model. The calibration is read from ``calibration.json`` in
-    the folder, else from ``results/<profile>/calibration``. Raises ``FileNotFoundError`` and
-    ``ValueError`` naming the culprit.
+    ``weights``: a folder of the pipeline or of ``export-model``; one with a ``detector.json``; an
+    FSFM ``.pth``; SBI's ``.tar``; GenD's folder. None reads the demo's model. The calibration is
+    read from ``calibration.json`` in the folder, else from ``results/<profile>/calibration``.
+    Raises ``FileNotFoundError`` and ``ValueError`` naming the culprit.
     """
     folder = default_weights() if weights is None else Path(weights)
-    if folder.suffix == ".pth" and folder.is_file():
-        return _read_finetuned_fsfm(folder)
+    if folder.is_file():
+        if folder.suffix == ".pth":
+            return _read_finetuned_fsfm(folder)
+        return _outside(load_weights(folder, describe_file(folder)))
     file = folder / "model.safetensors"
+    described = DetectorManifest.read(folder) if (folder / FILE).is_file() else None
+    if described and not (folder / "model.json").is_file():
+        return _outside(load_detector(folder))
     if not file.is_file():
         raise FileNotFoundError(
             f"{folder}: no model.safetensors here; run dvc repro train (the demo: "
-            "train@demo-fsfm_ba-0) or give a folder of the pipeline's weights, or a fine-tuned .pth"
+            "train@demo-fsfm_ba-0) or give a folder of the pipeline's weights, one with a "
+            f"{FILE}, or a released file"
         )
+    if not (folder / "model.json").is_file():
+        return _outside(load_weights(file, describe_file(file)))
     detector, manifest = checkpoints.load(folder)
     digest = file_digest(file)
     calibration = _calibration_of(folder, digest)
-    return Model(detector, manifest, folder, digest, _trained_by(folder), calibration)
+    return Model(detector, manifest, folder, digest, _trained_by(folder), calibration, described)
+
+
+def _outside(loaded: LoadedDetector) -> Model:
+    """Wrap a detector that this pipeline did not train."""
+    calibration = _calibration_of(loaded.folder, loaded.digest)
+    network = loaded.scorer.detector if isinstance(loaded.scorer, NetworkScorer) else None
+    return Model(
+        network,
+        None,
+        loaded.folder,
+        loaded.digest,
+        calibration=calibration,
+        described=loaded.manifest,
+        scorer_of_others=loaded.scorer,
+    )
 
 
 def _calibration_of(folder: Path, digest: str) -> Calibration | None:
     """Read the calibration of the weights in ``folder``; None if there is none."""
     candidates = (
         folder / "calibration.json",
-        folder.absolute().parents[1] / "calibration" / f"{folder.name}.json",
+        folder.absolute().parent.parent / "calibration" / f"{folder.name}.json",
     )
     for path in candidates:
         if not path.is_file():
@@ -126,4 +178,15 @@ def _read_finetuned_fsfm(file: Path) -> Model:
         mean=norm.mean,
         std=norm.std,
     )
-    return Model(detector.eval(), manifest, file.parent, file_digest(file))
+    released = RELEASED["fsfm_vit_b"].manifest
+    assert released.view is not None
+    described = replace(
+        released,
+        name=f"FSFM, {architecture}",
+        weights=Weights(file.name, licence=released.weights.licence),
+        classes=("real", "fake"),  # as the detector above has them
+        view=replace(released.view, mean=norm.mean, std=norm.std),
+        trained_on="",
+    )
+    digest = file_digest(file)
+    return Model(detector.eval(), manifest, file.parent, digest, described=described)

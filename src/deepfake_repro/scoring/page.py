@@ -16,6 +16,8 @@ import matplotlib
 import numpy as np
 
 from ..crops.extraction import inner_box
+from ..crops.shapes import RecipeCrops
+from ..detectors.manifest import DetectorManifest
 from ..report.pages.html import page
 from .calibration import Calibration, format_share, measured_on
 from .model import Model
@@ -26,6 +28,8 @@ COLOURS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#ca9161", "#949494", "#5
 """Of the tracks that are shown."""
 CLASS_COLOURS = {"real": COLOURS[0], "fake": COLOURS[1]}
 SHOWN_TRACKS = len(COLOURS)
+NOTE = "note"
+"""Reason of the records that name a peculiarity of the file (``crops.extraction``)."""
 POINTS = 400  # of a curve at most
 
 # Pixels: the diagrams, their left and top margins, and a thumbnail's side.
@@ -43,6 +47,9 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #222;
 h1 { font-size: 1.3em; overflow-wrap: anywhere; }
 h2 { font-size: 1.05em; margin: 1.6em 0 .4em; }
 .verdict { border-left: 6px solid #555; background: #f4f4f4; padding: .7em 1em; font-size: 1.1em; }
+.none { border-left-color: #b00020; background: #fdecee; }
+.notice { border: 2px solid #0173b2; background: #eaf4fb; padding: .5em 1em; margin: .6em 0; }
+.notice ul { margin: .2em 0; padding-left: 1.3em; }
 .warning { border-left: 6px solid #de8f05; background: #fff7e6; padding: .4em 1em; margin: .4em 0; }
 table { border-collapse: collapse; }
 td, th { padding: .2em .8em .2em 0; text-align: left; vertical-align: top; }
@@ -58,14 +65,16 @@ def video_page(scored: Scored, model: Model, links: Mapping[str, str] | None = N
 
     ``links``: file beside the report by its label (model card, JSON).
     """
+    verdict = "verdict none" if scored.no_verdict else "verdict"
     parts = [
         f"<h1>{escape(scored.name)}</h1>",
-        f'<p class="verdict">{escape(scored.verdict)}</p>',
+        _notices(scored),
+        f'<p class="{verdict}">{escape(scored.verdict)}</p>',
         *(f'<p class="warning">{escape(text)}</p>' for text in scored.warnings),
     ]
     if scored.p_fake is not None:
         parts += [
-            _numbers(scored),
+            _numbers(scored, model),
             _scale(scored.p_fake, model.calibration),
             _over_time(scored, model.calibration),
             _people(scored, model),
@@ -76,6 +85,18 @@ def video_page(scored: Scored, model: Model, links: Mapping[str, str] | None = N
     return page(scored.name, "\n".join(parts), _STYLE, _POLICY)
 
 
+def _notices(scored: Scored) -> str:
+    """List in a box what a player would show differently from what was scored."""
+    notes = [record["detail"] for record in scored.skipped if record["reason"] == NOTE]
+    if not notes:
+        return ""
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return (
+        '<div class="notice"><strong>Look at the file before you read the score:</strong>'
+        f"<ul>{items}</ul></div>"
+    )
+
+
 def iframe(html: str, height: int = 900) -> str:
     """Wrap a page for a notebook so that it keeps its styles and policy; ``height`` in pixels."""
     return (
@@ -84,18 +105,39 @@ def iframe(html: str, height: int = 900) -> str:
     )
 
 
-def _numbers(scored: Scored) -> str:
+_RULES = {
+    "mean": "mean over all faces (the paper's rule)",
+    "frame_max": "highest face of each frame, then the mean (SBI's rule)",
+    "confident": "mean over the confident faces (the DFDC winner's rule)",
+}
+
+
+def _numbers(scored: Scored, model: Model) -> str:
     frames = len({crop["frame"] for crop in scored.crops})
     faces = f"{len(scored.crops)} in {frames} sampled frames, {len(scored.tracks)} track(s)"
-    rows = [("score of the video: mean over all faces (the paper's rule)", f"{scored.p_fake:.3f}")]
+    rule = _RULES[model.recipe.aggregation]
+    rows = [(f"score of the video: {rule}", f"{scored.p_fake:.3f}")]
     if scored.probability is not None:
         label = "calibrated probability of fake, if reals and fakes were equally frequent"
         rows.append((label, f"{scored.probability:.2f}"))
     rows += [
         ("highest mean of one person (track)", f"{scored.highest_track:.3f}"),
         ("faces scored", faces),
+        *_detector_rows(model.recipe),
     ]
     return _table(rows)
+
+
+def _detector_rows(recipe: DetectorManifest) -> list[tuple[str, str]]:
+    """Name the detector, what it was trained on, its paper and the licence of its weights."""
+    rows = [
+        ("detector", recipe.name),
+        ("trained on", recipe.trained_on),
+        ("paper", recipe.paper),
+        ("licence of the weights", recipe.weights.licence),
+        ("note", recipe.note),
+    ]
+    return [(name, text) for name, text in rows if text]
 
 
 def _table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
@@ -229,7 +271,9 @@ def _people(scored: Scored, model: Model) -> str:
     figures = []
     for colour, track in zip(COLOURS, scored.tracks, strict=False):
         portrait = scored.portraits.get(track["track"])
-        if portrait:
+        if portrait and isinstance(model.crops, RecipeCrops):
+            picture = portrait.image
+        elif portrait:
             picture = _with_box(portrait.image, colour, model.crops.margin)
         else:
             picture = np.full((224, 224, 3), 238, np.uint8)
@@ -240,8 +284,8 @@ def _people(scored: Scored, model: Model) -> str:
         "<h2>People</h2>"
         + "".join(figures)
         + '<p class="small">A track joins faces whose boxes overlap from one sampled frame to the '
-        "next; a cut begins new tracks. The box is the detector's, the picture is what the network "
-        "saw.</p>"
+        "next; a cut begins new tracks. The picture is the crop that the network got, a box in it "
+        "the face detector's.</p>"
     )
 
 
@@ -272,11 +316,17 @@ def _moments(scored: Scored, model: Model) -> str:
     figures = []
     for crop, image, heat in scored.moments:
         when = f"frame {crop['frame']}" if crop["seconds"] is None else f"{crop['seconds']:g} s"
-        pair = np.concatenate([_thumbnail(image), _thumbnail(overlay(image, heat))], axis=1)
-        figures.append(_figure(pair, f"{when}, track {crop['track']}: {crop['p_fake']:.3f}"))
+        pictures = [_thumbnail(image)]
+        if heat.size:
+            pictures.append(_thumbnail(overlay(image, heat)))
+        caption = f"{when}, track {crop['track']}: {crop['p_fake']:.3f}"
+        figures.append(_figure(np.concatenate(pictures, axis=1), caption))
+    explained = ""
+    if model.detector and any(heat.size for *_, heat in scored.moments):
+        explained = f"Right of each face: {method(model.detector)}. "
     return (
         f"<h2>Highest faces</h2>{''.join(figures)}"
-        f'<p class="small">Right of each face: {method(model.detector)}. These faces have the '
+        f'<p class="small">{explained}These faces have the '
         f"highest scores of this video, whatever its own score is; at most {MOMENTS_PER_TRACK} per "
         "track.</p>"
     )
@@ -289,9 +339,10 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _left_out(scored: Scored) -> str:
-    if not scored.skipped:
+    records = [record for record in scored.skipped if record["reason"] != NOTE]
+    if not records:
         return "<h2>Left out</h2><p>Nothing: every sampled frame gave a face.</p>"
-    rows = [(record["reason"].replace("_", " "), record["detail"]) for record in scored.skipped]
+    rows = [(record["reason"].replace("_", " "), record["detail"]) for record in records]
     return "<h2>Left out</h2>" + _table(rows)
 
 

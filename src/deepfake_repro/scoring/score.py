@@ -1,8 +1,9 @@
 """Score a user's own videos as the pipeline scores its test sets, and say what the score is worth.
 
-The method is the pipeline's (Sections 4.1 and 4.3): one frame per second, every face, box + 30 %,
-the mean over all faces. Tracks, calibrated probability and quality warnings help to read the score.
-Videos are streamed: only one batch of crops and the few that the report shows are in memory.
+The method of our rows is the pipeline's (Sections 4.1 and 4.3): one frame per second, every face,
+box + 30 %, the mean over all faces; a released detector brings its own recipe. Tracks, calibrated
+probability and quality warnings help to read the score. Videos are streamed: only one batch of
+crops and the few that the report shows are in memory.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ..crops.isolation import IsolatedExtractor, extractor
 from ..crops.preprocess import detector_factory
 from ..crops.store import Row, decode
+from ..detectors.aggregation import AGGREGATIONS, select_faces
+from ..detectors.scorers import Scores
 from ..faces.tracks import Tracker, appearance
-from ..training.detector import by_view, probabilities
-from ..training.labels import p_fake
 from .calibration import calibrated, distance, verdict
+from .domain import why_no_verdict
 from .inputs import collect, confined, opened, printable, slug
 from .model import Model, read_model
 from .saliency import saliency
@@ -74,9 +75,10 @@ class Portrait(NamedTuple):
 class Scored:
     """The result of one video.
 
-    ``p_fake``: the paper's score, None without a face; ``probability``: the calibrated one;
-    ``tracks``: one record per person, the longest first; ``crops``: one record per face;
-    ``moments``: the faces of highest score; ``portraits``: by track.
+    ``p_fake``: the detector's score, None without a face; ``probability``: the calibrated one;
+    ``no_verdict``: why the score says nothing here, empty if it may be read; ``tracks``: one
+    record per person, the longest first; ``crops``: one record per face; ``moments``: the faces of
+    highest score; ``portraits``: by track.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Scored:
     probability: float | None = None
     highest_track: float | None = None
     verdict: str = "No score."
+    no_verdict: str = ""
     tracks: list[Row] = field(default_factory=list)
     crops: list[Row] = field(default_factory=list)
     skipped: list[Row] = field(default_factory=list)
@@ -137,7 +140,8 @@ def score_video(path: Path, model: Model, limits: Limits, scratch: Path | None =
         extract.start()  # what is wrong with the detector is not wrong with the video
     try:
         with opened(path, scratch) as (row, folder):
-            for batch in _batches(extract(row, folder), limits, scored.skipped):
+            frames = _selected(extract(row, folder), model)
+            for batch in _batches(frames, limits, scored.skipped):
                 _score_batch(scored, model, batch)
     except (ValueError, OSError) as error:
         scored.skipped.append({"reason": "unreadable", "detail": printable(str(error))})
@@ -147,6 +151,18 @@ def score_video(path: Path, model: Model, limits: Limits, scratch: Path | None =
         reason = scored.skipped[0]
         scored.verdict = f"No score: {reason['reason']}: {reason['detail']}"
     return scored
+
+
+def _selected(
+    frames: Iterable[tuple[list[Row], list[Row]]], model: Model
+) -> Iterator[tuple[list[Row], list[Row]]]:
+    """Keep the faces of each frame that the detector's recipe takes."""
+    crop = model.recipe.crop
+    for rows, left_out in frames:
+        areas = np.array([(row["x1"] - row["x0"]) * (row["y1"] - row["y0"]) for row in rows])
+        scores = np.array([row["score"] for row in rows])
+        keep = select_faces(crop.faces if crop else "all", areas, scores)
+        yield [row for row, kept in zip(rows, keep, strict=True) if kept], left_out
 
 
 def _batches(
@@ -193,24 +209,19 @@ def _reached(limits: Limits, frames: int, faces: int, seconds: float) -> str:
     return ""
 
 
-@torch.inference_mode()
-def predict(model: Model, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return P(fake) ``[N]`` and embeddings ``[N, D]`` of crops uint8 ``[H, W, 3]``.
+def predict(model: Model, images: list[np.ndarray]) -> Scores:
+    """Score crops uint8 ``[H, W, 3]``: P(fake) ``[N]`` and, if there are any, embeddings.
 
     The scores equal the pipeline's to six decimals.
     """
-    transform = model.transform
-    views = torch.stack([transform(image) for image in images])
-    embedding, logits = by_view(model.detector, views)
-    scores = np.asarray(p_fake(probabilities(logits).numpy())).round(6)
-    return scores, embedding.mean(1).numpy()
+    return model.scorer(images)
 
 
 def _score_batch(scored: Scored, model: Model, batch: list[Row]) -> None:
     """Score a batch; keep its numbers and those of its pictures that the report may show."""
     images = [decode(row["image"]) for row in batch]
     scores, embedding = predict(model, images)
-    if model.calibration:
+    if model.calibration and embedding is not None:
         distances = distance(embedding, model.calibration["embedding"])
     else:
         distances = np.full(len(batch), np.nan)
@@ -257,16 +268,19 @@ def _rounded(value: float) -> float | None:
 def _conclude(scored: Scored, model: Model) -> None:
     """Fill in the scores of tracks and video, the verdict, the warnings and the heat maps."""
     scored.tracks = _tracks(scored.crops)
-    score = _mean(scored.crops)
+    score = _score_of_video(scored.crops, model)
     highest = max(track["p_fake"] for track in scored.tracks)
     scored.p_fake = score
     scored.highest_track = highest
     if model.calibration:
         scored.probability = calibrated(score, model.calibration)
-    scored.verdict = verdict(score, model.calibration)
-    scored.warnings = list(_warnings(scored, score, highest, model))
+    scored.no_verdict = why_no_verdict(scored.path, scored.crops, model)
+    scored.verdict = verdict(score, model.calibration, scored.no_verdict)
+    scored.warnings = list(_warnings(scored, score, highest))
 
     manifest = model.manifest
+    if manifest is None or model.detector is None or model.described:
+        return  # heat maps are drawn for our own networks only
     scored.moments = [
         moment._replace(
             heat=saliency(
@@ -275,6 +289,13 @@ def _conclude(scored: Scored, model: Model) -> None:
         )
         for moment in scored.moments
     ]
+
+
+def _score_of_video(crops: list[Row], model: Model) -> float:
+    """Aggregate the scores of all faces by the detector's rule; the paper's is the mean."""
+    frames = np.array([crop["frame"] for crop in crops])
+    scores = np.array([crop["p_fake"] for crop in crops])
+    return AGGREGATIONS[model.recipe.aggregation](frames, scores)
 
 
 def _tracks(crops: list[Row]) -> list[Row]:
@@ -303,17 +324,11 @@ def _mean(crops: list[Row]) -> float:
     return float(np.mean(sorted(crop["p_fake"] for crop in crops)))
 
 
-def _warnings(scored: Scored, score: float, highest: float, model: Model) -> Iterator[str]:
+def _warnings(scored: Scored, score: float, highest: float) -> Iterator[str]:
     """Yield what makes this score less reliable than the measured error rates say.
 
-    ``score``: the mean over all faces; ``highest``: the highest mean of one track.
+    ``score``: of the video; ``highest``: the highest mean of one track.
     """
-    if model.of_miniatures:
-        yield (
-            "This model was trained on the demo alone: synthetic people and home-made "
-            "manipulations. It knows nothing of real deepfakes; its score of any other video is a "
-            "demonstration, not evidence."
-        )
     if len(scored.crops) < FEW_FACES:
         yield (
             f"Only {len(scored.crops)} face(s) were scored: a mean of so few faces is uncertain."
@@ -324,15 +339,6 @@ def _warnings(scored: Scored, score: float, highest: float, model: Model) -> Ite
             "The video's score hides this: look at the tracks."
         )
     yield from _quality_warnings(scored)
-    if model.calibration:
-        far = np.median([crop["distance"] or 0 for crop in scored.crops])
-        limit = model.calibration["embedding"]["quantiles"]["0.99"]
-        if far > limit:
-            yield (
-                f"Unlike the training faces: the median distance of the embeddings is {far:.1f}, "
-                f"more than that of 99 % of the validation crops ({limit:.1f}). The measured error "
-                "rates say nothing about such a video."
-            )
 
 
 def _quality_warnings(scored: Scored) -> Iterator[str]:
