@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import field_training
 from benchmarks.recording import device as processor
 from benchmarks.recording import record
 from deepfake_repro.crops.store import CropStore
 from deepfake_repro.methods.finetune.recipe import build_objective, fine_tune
+from deepfake_repro.operations.certify import field as field_training
 from deepfake_repro.operations.planning.plan import count_network
 from deepfake_repro.project import params
 from deepfake_repro.project.recipes import Train
@@ -139,7 +139,8 @@ def field(files: list[Path], chosen: Train, amp: torch.dtype | None) -> float:
     )
     device = torch.device("cuda" if CUDA else "cpu")
     detector, begun = network(chosen), CLOCK()
-    images = field_training.train(detector, data, chosen, ROW, device, 10 if CUDA else 0, amp)
+    loader = field_training.build_loader(data, chosen, 10 if CUDA else 0, CUDA)
+    images = field_training.train(detector, loader, chosen, ROW, device, amp)
     return images / (CLOCK() - begun)
 
 

@@ -191,8 +191,11 @@ def test_a_dvc_at_work_is_seen_and_a_dead_one_is_not(fresh: Path) -> None:
     locks = {"write": {"a": alive}, "read": {"b": [{"pid": child.pid, "cmd": "dvc repro"}]}}
     file.write_text(json.dumps(locks))
     assert checkout.dvc_processes(fresh) == [os.getpid()]
-    file.write_text("")
-    assert checkout.dvc_processes(fresh) == []
+    file.write_text("")  # DVC was killed while it wrote the file, and refuses to start
+    (found,) = checkout.check_dvc(fresh)
+    assert (found.state, found.cure) == (ERROR, "rm .dvc/tmp/rwlock")
+    file.unlink()
+    assert [found.state for found in checkout.check_dvc(fresh)] == [OK]
 
 
 def test_variables_against_the_pins_and_a_quota_of_cores_are_named(

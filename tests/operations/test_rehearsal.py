@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_repro.operations import clones, rehearsal
+from deepfake_repro.operations import clones
+from deepfake_repro.operations.planning import rehearsal
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Paths
 from deepfake_repro.training import checkpoints

@@ -20,6 +20,7 @@ def add(commands: Commands) -> None:
     repro.add_argument(
         "--jobs", type=int, help="tasks at a time; default: one per core, one on a GPU machine"
     )
+    repro.add_argument("--times", type=Path, help="write the seconds of each task to this CSV file")
     doctor = commands.add(
         "doctor", _doctor, "check what would stop a run: exit code 1 if anything would"
     )
@@ -32,6 +33,19 @@ def add(commands: Commands) -> None:
         type=float,
         help="training speed of another device; default: of this one",
     )
+    plan.add_argument("--device", default="", help="a certified one, as certify prints it")
+    certify = commands.add(
+        "certify",
+        _certify,
+        "measure this device with the networks of a profile: exit code 1 if "
+        "its first losses are not those stored",
+    )
+    certify.add_argument(
+        "--profile", default=default_profile(), help="paper (default with a GPU), demo or smoke"
+    )
+    certify.add_argument(
+        "--store-losses", action="store_true", help="only store this profile's first losses"
+    )
     rehearse = commands.add(
         "rehearse", _rehearse, "run the paper profile at full width on miniature corpora"
     )
@@ -43,6 +57,11 @@ def add(commands: Commands) -> None:
     _add_files(commands)
     commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
     commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
+
+
+def default_profile() -> str:
+    """Return the profile to certify: ``paper`` on a machine with a GPU's driver, else ``demo``."""
+    return "paper" if any(Path("/dev").glob("nvidia[0-9]*")) else "demo"
 
 
 def _add_files(commands: Commands) -> None:
@@ -85,7 +104,7 @@ def _add_comparisons(commands: Commands) -> None:
 def _repro(chosen: argparse.Namespace) -> int:
     from ..operations.parallel import run_pipeline
 
-    return run_pipeline(root(), chosen.jobs)
+    return run_pipeline(root(), chosen.jobs, times=chosen.times)
 
 
 def _doctor(chosen: argparse.Namespace) -> int:
@@ -97,11 +116,22 @@ def _doctor(chosen: argparse.Namespace) -> int:
 def _plan(chosen: argparse.Namespace) -> None:
     from ..operations.planning.plan import plan
 
-    print(plan(chosen.profile, chosen.images_per_second), end="")
+    print(plan(chosen.profile, chosen.images_per_second, chosen.device), end="")
+
+
+def _certify(chosen: argparse.Namespace) -> int:
+    from ..operations.certify.certificate import certify, store, summary
+
+    if chosen.store_losses:
+        store(root(), chosen.profile)
+        return 0
+    certificate = certify(root(), chosen.profile)
+    print(summary(certificate), end="")
+    return int(certificate["losses"]["passed"] is False)
 
 
 def _rehearse(chosen: argparse.Namespace) -> None:
-    from ..operations.rehearsal import rehearse
+    from ..operations.planning.rehearsal import rehearse
 
     print(rehearse(root(), chosen.rows).to_string(index=False, na_rep="-"))
 

@@ -54,7 +54,12 @@ def check_dvc(base: Path) -> Iterator[Finding]:
         elif CONFLICT.search(file.read_text(encoding="utf-8")):
             text = f"{name} contains conflicts of a merge"
             yield Finding(ERROR, "DVC", text, f"resolve them, or git checkout --ours {name}")
-    running = dvc_processes(base)
+    try:
+        running = dvc_processes(base)
+    except json.JSONDecodeError:
+        text = ".dvc/tmp/rwlock is damaged: a DVC was killed while it wrote it, none can start"
+        yield Finding(ERROR, "DVC", text, "rm .dvc/tmp/rwlock")
+        return
     if running:
         text = f"process {', '.join(map(str, running))} is working in this checkout"
         yield Finding(WARNING, "DVC", text, "wait for it")
@@ -63,14 +68,14 @@ def check_dvc(base: Path) -> Iterator[Finding]:
 
 
 def dvc_processes(base: Path) -> list[int]:
-    """Return the processes that hold locks of DVC in ``base`` and are alive."""
+    """Return the processes that hold locks of DVC in ``base`` and are alive.
+
+    Raises ``JSONDecodeError`` for a damaged file, with which DVC stops, too.
+    """
     file = base / ".dvc" / "tmp" / "rwlock"
     if not file.is_file():
         return []
-    try:
-        locks = json.loads(file.read_text(encoding="utf-8") or "{}")
-    except json.JSONDecodeError:
-        return []  # half written by a process that was killed; DVC starts it anew
+    locks = json.loads(file.read_text(encoding="utf-8"))
     # A path has one writer or a list of readers.
     entries = [
         entry

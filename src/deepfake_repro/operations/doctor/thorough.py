@@ -18,7 +18,7 @@ from ...project.provenance import file_digest
 from ..parallel import dvc
 from ..planning.costs import estimate_disk, gather_counts
 from ..planning.plan import count_networks
-from ..rehearsal import is_cached
+from ..planning.rehearsal import is_cached
 from .checkout import official_profiles, start_sources
 from .finding import ERROR, OK, WARNING, Finding
 from .system import gpus

@@ -41,12 +41,16 @@ from .costs import (
     own_options,
     scale_speeds,
 )
+from .devices import certified_speeds, choose
 
 GREY = Normalisation((0.5,) * 3, (0.5,) * 3)
 
 
-def plan(profile: str, images_per_second: float | None = None) -> str:
+def plan(profile: str, images_per_second: float | None = None, device: str = "") -> str:
     """Return the plan of ``profile``, on this machine or on a device of given training speed.
+
+    ``device``: one with a certificate, whose figures are taken. Those of this machine are taken
+    too, if its certificate has all networks of the profile.
 
     ``images_per_second``: speed of training steps of ``train.architecture``, for example from the
     provenance of a run on another machine.
@@ -70,7 +74,17 @@ def plan(profile: str, images_per_second: float | None = None) -> str:
             "predictions"
         )
         return format_plan(params, options, counts, networks, speeds, source, own=own)
-    speeds, source = _measured_here(options, paths, own)
+    certificate = choose(paths.base, device, networks)
+    if certificate:
+        speeds = certified_speeds(certificate, networks)
+        source = (
+            f"certified on {certificate['device']} with the networks of the profile "
+            f"{certificate['profile']}; a network that is not among them is scaled by operations"
+        )
+    else:
+        speeds, source = _measured_here(options, paths, own)
+    if device:
+        return format_plan(params, options, counts, networks, speeds, source, own=own)
     frames = measure_cropping(params.profile("demo"), demo)
     return format_plan(params, options, counts, networks, speeds, source, frames, own)
 
@@ -184,15 +198,14 @@ def measure_speeds(options: Profile, *methods: str) -> dict[str, Speed]:
         batch = sizes[method] if torch.cuda.is_available() else 4
         prediction = replace(recipe, precision=options.predict.precision)
         speeds[method] = Speed(
-            training=_images_per_second(build, recipe, batch, learn=True),
-            predicting=_images_per_second(build, prediction, batch, learn=False),
+            training=bare_rate(build, recipe, batch, learn=True),
+            predicting=bare_rate(build, prediction, batch, learn=False),
         )
     return speeds
 
 
-def _images_per_second(
-    build: Callable[[], Detector], recipe: Any, batch: int, learn: bool
-) -> float:
+def bare_rate(build: Callable[[], Detector], recipe: Any, batch: int, learn: bool) -> float:
+    """Measure training steps or predictions on images that are on the device already."""
     fabric = launch_fabric(recipe.precision)
     detector = build().train(learn)
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]

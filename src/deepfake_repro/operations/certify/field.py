@@ -1,10 +1,10 @@
-"""How the field fine-tunes, written from the description of FSFM's loop: the baseline of
-``test_training_bench``.
+"""How the field fine-tunes: the baseline of ``certify`` and of the benchmark of training.
 
-A file per crop, read and augmented by PIL; workers started anew in every epoch; the rate set in
-each step; fp16 autocast with a gradient scaler (on a CPU ``amp``: bf16 or none); the loss read to
-the host, the norm of the gradient computed though nothing is clipped, the device waited for in each
-step; AdamW without options; Batch All from pytorch-metric-learning.
+Written from the description of FSFM's loop. A file per crop, read and augmented by PIL; workers
+started anew in every epoch; the rate set in each step; fp16 autocast with a gradient scaler (on a
+CPU ``amp``: bf16 or none); the loss read to the host, the norm of the gradient computed though
+nothing is clipped, the device waited for in each step; AdamW without options; Batch All from
+pytorch-metric-learning.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import torch
 from PIL import Image
 from pytorch_metric_learning import distances, losses, reducers
 from timm.optim import param_groups_layer_decay
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
-from deepfake_repro.project.params import Variant
-from deepfake_repro.project.recipes import Train
-from deepfake_repro.training.detector import Detector
-from deepfake_repro.training.transforms import Normalisation, training_transform
+from ...project.params import Variant
+from ...project.recipes import Train
+from ...training.detector import Detector
+from ...training.transforms import Normalisation, training_transform
 
 
 class Files(Dataset):
@@ -31,10 +33,13 @@ class Files(Dataset):
     def __init__(
         self, files: Sequence[Path], labels: Sequence[int], recipe: Train, norm: Normalisation
     ) -> None:
-        self.files, self.labels = files, labels
-        _, self.transform = training_transform(
-            "fsfm", recipe.input_size, norm
-        ).transforms  # without its ToPILImage
+        self.files = files
+        self.labels = labels
+        whole = training_transform(recipe.augmentation, recipe.input_size, norm)
+        assert isinstance(whole, v2.Compose)
+        # The images come from PIL already.
+        steps = [step for step in whole.transforms if not isinstance(step, v2.ToPILImage)]
+        self.transform = v2.Compose(steps)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -43,24 +48,27 @@ class Files(Dataset):
         return self.transform(Image.open(self.files[item]).convert("RGB")), int(self.labels[item])
 
 
-def train(
-    model: Detector,
-    data: Files,
-    recipe: Train,
-    row: Variant,
-    device: torch.device,
-    workers: int,
-    amp: torch.dtype | None,
-) -> int:
-    """Train ``recipe.epochs``; the number of images seen."""
-    loader = DataLoader(
+def build_loader(data: Files, recipe: Train, workers: int, on_gpu: bool) -> DataLoader:
+    """Load shuffled batches."""
+    return DataLoader(
         data,
         recipe.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=workers,
-        pin_memory=device.type == "cuda",
+        pin_memory=on_gpu,
     )
+
+
+def train(
+    model: Detector,
+    loader: DataLoader,
+    recipe: Train,
+    row: Variant,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> int:
+    """Train ``recipe.epochs`` and return the number of images seen."""
     groups = param_groups_layer_decay(
         model.encoder, recipe.weight_decay, layer_decay=recipe.layer_decay
     )
@@ -75,22 +83,18 @@ def train(
     for epoch in range(recipe.epochs):
         for step, (images, labels) in enumerate(loader):
             set_rates(optimizer, recipe, epoch + step / len(loader))
-            images, labels = (
-                images.to(device, non_blocking=True),
-                labels.to(device, non_blocking=True),
-            )
+            images = images.to(device, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
             with torch.autocast(device.type, amp or torch.bfloat16, enabled=amp is not None):
                 embeddings, logits = model(images)
-                loss = torch.nn.functional.cross_entropy(
-                    logits, labels
-                ) + row.loss.weight * triplets(embeddings, labels)
+                triplet = triplets(embeddings, labels)
+                loss = cross_entropy(logits, labels) + row.loss.weight * triplet
             if not math.isfinite(loss.item()):
                 raise ValueError(f"loss is {loss.item()}")
             scaler.scale(loss).backward()
             scaler.unscale_(optimizer)
-            torch.stack(
-                [p.grad.norm() for p in model.parameters() if p.grad is not None]
-            ).norm().item()
+            gradients = [each.grad.norm() for each in model.parameters() if each.grad is not None]
+            torch.stack(gradients).norm().item()
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
@@ -100,7 +104,7 @@ def train(
 
 
 def set_rates(optimizer: torch.optim.Optimizer, recipe: Train, epoch: float) -> None:
-    """Linear warm-up, half a cosine, by group."""
+    """Set the rate of each group: linear warm-up, then half a cosine."""
     if epoch < recipe.warmup_epochs:
         rate = recipe.learning_rate * epoch / recipe.warmup_epochs
     else:

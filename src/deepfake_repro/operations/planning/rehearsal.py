@@ -21,13 +21,13 @@ import timm
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from ..project.params import Params, load
-from ..project.paths import Paths
-from ..project.recipes import BLOCKS, LNCLIP, LnClip, Sbi, Train
-from ..training import checkpoints
-from ..training.detector import build_detector
-from ..training.transforms import Normalisation
-from .clones import clone_commit, dvc, replace_params, require_committed
+from ...project.params import Params, load
+from ...project.paths import Paths
+from ...project.recipes import BLOCKS, LNCLIP, LnClip, Sbi, Train
+from ...training import checkpoints
+from ...training.detector import build_detector
+from ...training.transforms import Normalisation
+from ..clones import clone_commit, dvc, replace_params, require_committed
 
 PROFILE = "paper"
 GREY = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

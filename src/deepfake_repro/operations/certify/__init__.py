@@ -1,0 +1,1 @@
+"""What a device does with the papers' networks: measured in minutes, kept as a certificate."""
