@@ -43,9 +43,8 @@ LESSONS = {
     ),
 }
 """Notebooks that no stage runs, with the demo's files that each reads."""
-SYNTHETIC = {name: {"profile": "demo"} for name in LESSONS} | {
-    "10_score_your_video": {"profile": "demo", "videos": []}
-}
+SYNTHETIC: dict[str, dict[str, object]] = {name: {"profile": "demo"} for name in LESSONS}
+SYNTHETIC["10_score_your_video"]["videos"] = []
 """Parameters of each, whatever its notebook says: no video but the demo's."""
 CACHED = {
     "02_crops": "data/crops/demo/training/notebook.ipynb",
