@@ -101,13 +101,6 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def outputs() -> set[str]:
-    """Folders that stages of the demo write one level below."""
-    text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
-    return {str(Path(path).parent) for path in re.findall(r"- path: (results/demo/\S+)", text)}
-
-
-@pytest.fixture(scope="module")
 def own_videos(
     checkout: Path, assets: Path, tile: np.ndarray, make_clip: Callable[..., Path]
 ) -> Path:
@@ -260,19 +253,8 @@ def removes(command: str, request: pytest.FixtureRequest) -> None:
     assert not any(one.exists() for one in named)
 
 
-def packs(command: str, request: pytest.FixtureRequest) -> None:
-    """It packs folders that stages of the demo write or git has."""
-    folder = request.getfixturevalue("tmp_path")
-    outputs = request.getfixturevalue("outputs")
-    for name in shlex.split(command)[5:]:
-        assert name in outputs or (ROOT / name).is_dir(), name
-        (folder / name).mkdir(parents=True)
-    typed(command, folder)
-    assert tarfile.is_tarfile(folder / shlex.split(command)[4])
-
-
 def unpacks(command: str, request: pytest.FixtureRequest) -> None:
-    """It restores what ``packs`` wrote."""
+    """It restores an archive of that name."""
     folder = request.getfixturevalue("tmp_path")
     with tarfile.open(folder / shlex.split(command)[4], "w:gz") as archive:
         archive.add(ROOT / "params.yaml", "params.yaml")
@@ -299,7 +281,6 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"jupyter nbconvert --to slides --execute .*": names_a_lesson,
     r"jupyter nbconvert --to slides .*": runs,
     r"rm -r .*": removes,
-    r"tar --create .*": packs,
     r"tar --extract .*": unpacks,
     r"deepfake-repro (score|verify)": offers,
     # test_pipeline runs them

@@ -25,6 +25,26 @@ def add(commands: Commands) -> None:
         "doctor", _doctor, "check what would stop a run: exit code 1 if anything would"
     )
     doctor.add_argument("--fast", action="store_true", help="only what takes less than two seconds")
+    _add_devices(commands)
+    rehearse = commands.add(
+        "rehearse", _rehearse, "run the paper profile at full width on miniature corpora"
+    )
+    rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
+    study = commands.add("study", _study, "run the side studies of params.yaml")
+    study.add_argument("names", nargs="*", help="only these; default: all")
+    study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
+    _add_comparisons(commands)
+    _add_files(commands)
+    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
+    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
+
+
+def default_profile() -> str:
+    """Return the profile to certify: ``paper`` on a machine with a GPU's driver, else ``demo``."""
+    return "paper" if any(Path("/dev").glob("nvidia[0-9]*")) else "demo"
+
+
+def _add_devices(commands: Commands) -> None:
     plan = commands.add_for_profile(
         "plan", _plan, "estimate hours, disk and memory of a profile before it runs"
     )
@@ -46,22 +66,6 @@ def add(commands: Commands) -> None:
     certify.add_argument(
         "--store-losses", action="store_true", help="only store this profile's first losses"
     )
-    rehearse = commands.add(
-        "rehearse", _rehearse, "run the paper profile at full width on miniature corpora"
-    )
-    rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
-    study = commands.add("study", _study, "run the side studies of params.yaml")
-    study.add_argument("names", nargs="*", help="only these; default: all")
-    study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
-    _add_comparisons(commands)
-    _add_files(commands)
-    commands.add_for_run("card", _card, "print what a run took: time, memory, hardware")
-    commands.add("readme", _readme, "write README.md's results and the paper's Table 3")
-
-
-def default_profile() -> str:
-    """Return the profile to certify: ``paper`` on a machine with a GPU's driver, else ``demo``."""
-    return "paper" if any(Path("/dev").glob("nvidia[0-9]*")) else "demo"
 
 
 def _add_files(commands: Commands) -> None:
