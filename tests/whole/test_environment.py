@@ -46,6 +46,7 @@ LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 INTENT = (ROOT / "environment.yml").read_text()
 DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
 IMPORT_NAMES = {
+    "pytest-xdist": "xdist",
     "pyzmq": "zmq",
     "ai-edge-litert": "ai_edge_litert",
     "facenet-pytorch": "facenet_pytorch",
@@ -64,7 +65,6 @@ COMMANDS = {
     "jupyterlab": r"\bjupyter lab\b",
     "ruff": r"\bruff check\b",
     "pytest": r"-m pytest\b",
-    "pytest-xdist": r"--numprocesses\b",
     "import-linter": r"\blint-imports\b",
     "mypy": r"@mypy\b",
     "pre-commit": r"\bpre-commit install\b",
