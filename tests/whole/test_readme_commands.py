@@ -282,7 +282,7 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"jupyter nbconvert --to slides .*": runs,
     r"rm -r .*": removes,
     r"tar --extract .*": unpacks,
-    r"deepfake-repro (score|verify)": offers,
+    r"deepfake-repro (score|verify|export-model)": offers,
     # test_pipeline runs them
     "dvc repro|dvc repro --dry --allow-missing|dvc status|dvc exp show": offers,
     r"python -m pytest.*": selects_tests,

@@ -66,12 +66,17 @@ def first_losses(
 
 @torch.no_grad()
 def _set_weights(detector: Detector) -> None:
-    """Draw the weights by numpy: torch's generator gives others on a processor without AVX-512."""
+    """Draw the weights by numpy: torch's generator gives others on a processor without AVX-512.
+
+    Biases are 0, and the scales of norms and layers keep their constant start.
+    """
     rng = np.random.default_rng(0)
-    for parameter in detector.parameters():
+    for name, parameter in detector.named_parameters():
         if parameter.ndim > 1:
             draws = rng.standard_normal(tuple(parameter.shape), np.float32)
             parameter.copy_(torch.from_numpy(0.02 * draws))
+        elif name.endswith("bias"):
+            parameter.zero_()
 
 
 def _batch(rng: np.random.Generator, side: int) -> tuple[torch.Tensor, torch.Tensor]:
