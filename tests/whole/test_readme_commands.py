@@ -204,6 +204,21 @@ def names_a_stage(command: str, request: pytest.FixtureRequest) -> None:
     assert shlex.split(command)[-1] in request.getfixturevalue("stages")
 
 
+def adds_a_remote(command: str, request: pytest.FixtureRequest) -> None:
+    """What one clone pushes, another one pulls."""
+    base = request.getfixturevalue("tmp_path")
+    for one in ("author", "reviewer"):
+        folder = base / one
+        folder.mkdir()
+        (folder / "dvc.yaml").write_text("stages: {a: {cmd: echo a > a.txt, outs: [a.txt]}}\n")
+        typed("git init --quiet && dvc init --quiet", folder)
+        typed(command.replace(shlex.split(command)[-1], str(base / "remote")), folder)
+    typed("dvc repro --quiet && dvc push --quiet a", base / "author")
+    shutil.copy(base / "author" / "dvc.lock", base / "reviewer")
+    typed("dvc pull --quiet a", base / "reviewer")
+    assert (base / "reviewer" / "a.txt").read_text() == "a\n"
+
+
 def overrides(command: str, request: pytest.FixtureRequest) -> None:
     """``params.yaml`` has the key; test_params shows that DVC's override changes it."""
     key, _, value = shlex.split(command)[-1].partition("=")
@@ -268,16 +283,19 @@ UNDERSTOOD = (
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|robustness|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git diff .*": runs,
+    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git (diff .*|checkout \.)": runs,
     r"git config merge\..*": runs,
     r"deepfake-repro merge-lock \S+ \S+": merges,
-    r"dvc exp run -S \S+": overrides,
+    r"dvc exp run (--queue )?-S \S+": overrides,
     r"source \.venv/bin/activate": activates,
     r"deepfake-repro (score|export-model) .*": scores,
     rf"(deepfake-repro|python -m deepfake_repro) ({UNDERSTOOD})( .*)?": understood,
     r"torchrun .* -m deepfake_repro .*": distributes,
     r"make .*": makes,
     r"dvc repro --(single-item|force) \S+": names_a_stage,
+    r"dvc (push|pull) \S+ \S+": names_a_stage,
+    r"dvc remote add --default \S+ \S+": adds_a_remote,
+    r"(PYTHONPATH=src )?dvc (checkout|exp diff|metrics diff|plots diff|queue start|queue status)": offers,
     r"jupyter nbconvert --to slides --execute .*": names_a_lesson,
     r"jupyter nbconvert --to slides .*": runs,
     r"rm -r .*": removes,
