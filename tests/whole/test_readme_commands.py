@@ -295,7 +295,7 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"dvc repro --(single-item|force) \S+": names_a_stage,
     r"dvc (push|pull) \S+ \S+": names_a_stage,
     r"dvc remote add --default \S+ \S+": adds_a_remote,
-    r"(PYTHONPATH=src )?dvc (checkout|exp diff|metrics diff|plots diff|queue start|queue status)": offers,
+    r"(PYTHONPATH=src )?dvc (checkout|(exp|metrics|plots) diff|queue (start|status))": offers,
     r"jupyter nbconvert --to slides --execute .*": names_a_lesson,
     r"jupyter nbconvert --to slides .*": runs,
     r"rm -r .*": removes,
