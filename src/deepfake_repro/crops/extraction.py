@@ -113,11 +113,10 @@ def stream(
     """Yield the face crops of each sampled frame of one index row (Section 4.1).
 
     ``kind`` ``video``: sampled frames, every face of at least ``min_score`` and ``min_side``.
-    ``frames``: images of faces, each ``every``-th of ``attrs``, resized whole without the detector.
+    ``frames``: images of faces, every n-th (``every`` in ``attrs``), resized whole, not detected.
     ``photos``: photographs, each with the detector. ``image``: one photograph. ``face``: one image
-    of a face, without the detector. If anything went wrong, an item without rows
-    records it; others, of reason ``note``, name what a player would show differently. Raises
-    ``ValueError`` for other kinds.
+    of a face, without the detector. Problems are yielded as items without rows; items with reason
+    ``note`` name what a player would display differently. Raises ``ValueError`` for other kinds.
     """
     check_kind(video_row)
     sampled = empty = faces = 0
@@ -156,7 +155,7 @@ class _Searched:
 
 
 def _too_small_to_see(side: int, options: CropOptions) -> str:
-    """Say which faces the detector cannot see in frames of this longer side; empty if it sees all.
+    """Return why the detector may miss small faces in images of this longer side, or "".
 
     Larger images are shrunk for the search, and in the shrunk one a face needs ``VISIBLE`` pixels.
     """
@@ -285,7 +284,7 @@ def _whole_image(
 def _from_image(
     video_row: Mapping[str, Any], root: Path, detector: FaceDetector, options: CropOptions
 ) -> Iterator[list[Row]]:
-    """Yield the rows of one photograph: those of the faces that its label means."""
+    """Yield the rows of one photograph: those of the faces to which its label applies."""
     image = picture(root, video_row["path"])
     height, width = image.shape[:2]
     (found,) = detector([image])
@@ -294,7 +293,7 @@ def _from_image(
 
 
 def labelled_faces(faces: Faces, width: int, height: int, options: CropOptions) -> Faces:
-    """Keep the faces that a picture's label means: one that is large and sure enough, or all.
+    """Keep the faces to which a picture's label applies, if they are large and certain enough.
 
     ``options.image_face``: ``central``, the one nearest to the middle of the picture; ``largest``;
     ``all``. Raises ``ValueError`` for another value.

@@ -162,9 +162,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "wild_4": _swap(132, colour="poisson", grain=0.6),
     },
 }
-SHARPNESS = (0.7, 1.5)  # over 1 on average: less camera noise lies on a generated face
+SHARPNESS = (0.7, 1.5)  # mean above 1, because generated faces contain less camera noise
 LEAST_CHECKER = 2.0
-# The strongest checkerboard: generators of the unseen sets are better.
+# Upper limit of the checkerboard's strength; lower for the unseen sets.
 CHECKER = {**dict.fromkeys(RECIPES, 18.0), "df40": 15.0, "wild": 12.0}
 WILD = ("wilddeepfake", "itw", "dfeval2024")
 

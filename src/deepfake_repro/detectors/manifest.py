@@ -1,8 +1,8 @@
-"""The manifest of a detector, ``detector.json``: all that must be known to use its weights right.
+"""The manifest of a detector, ``detector.json``: everything needed to use its weights correctly.
 
-The face that a network sees, the order of its classes and the way scores of faces become the score
-of a video differ from code base to code base. A detector scored with another one's crops gives
-numbers without a meaning, so each one brings its own recipe and everything obeys it.
+Code bases differ in how they cut faces, order classes and aggregate face scores into a video score.
+A detector that gets another detector's crops returns meaningless scores. Each detector therefore
+declares its own preprocessing, and this package follows it.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class DetectorManifest:
 def manifest_of_row(
     manifest: Manifest, crops: CropOptions, digest: str, trained_by: str
 ) -> DetectorManifest:
-    """Say for a row of this pipeline what its ``model.json`` and its profile leave implicit."""
+    """Make the manifest of a row, including what its ``model.json`` and profile leave implicit."""
     real, *fakes = (name.lower() for name in manifest.classes)
     row = (manifest.variant or {}).get("name") or manifest.architecture
     return DetectorManifest(
@@ -163,7 +163,7 @@ def manifest_of_row(
 
 
 def _check(manifest: DetectorManifest, source: str) -> None:
-    """Raise ``ValueError`` for a value that is none of those known."""
+    """Raise ``ValueError`` for an unsupported value."""
     crop = manifest.crop
     view = manifest.view
     choices: list[tuple[str, str, Sequence[str]]] = [

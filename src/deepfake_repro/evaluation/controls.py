@@ -86,8 +86,8 @@ def sharpness(grey: np.ndarray) -> float:
 def blockiness(grey: np.ndarray) -> float:
     """Return how much larger steps between 8 x 8 blocks are than steps elsewhere, a ratio.
 
-    The largest over the eight positions of the grid, horizontally and vertically averaged: a crop
-    does not start at a block's edge. Without steps it is 1.
+    Takes the largest ratio over the eight possible offsets of the grid, because a crop need not
+    start at a block's edge, and averages both directions. An image without steps gives 1.
     """
     ratios = []
     for axis in (0, 1):

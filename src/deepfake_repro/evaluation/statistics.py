@@ -1,13 +1,15 @@
 """Uncertainty of the cells of Table 3 and of differences between rows (not in the paper).
 
 The unit is the *source*: the person or source video that several videos share (column ``source`` of
-``videos.csv``; without it each video is its own). All rows are scored on the same videos, so one
-draw weighs the sources once for all rows and cells: the *paired* bootstrap, here with normal
-multipliers per source. It decides how cells move together. How far a cell moves is bounded by
-:mod:`.bounds`, whose intervals stay true for a few videos near 100 %, with the numbers of
-independent videos that remain once videos of one source count as alike as they score.
+``videos.csv``; without it, each video is its own source). All rows are scored on the same videos.
+Each draw therefore gives every source one random weight, used for all rows and cells: a *paired*
+bootstrap, here with normal multipliers. The draws determine the correlation between cells;
+:mod:`.bounds` determines the width of each interval. Its intervals stay valid for few videos and
+near 100 %: they use the effective number of independent videos, given how similarly the videos of
+one source score.
 
-An average over test sets adds the squares of their distances to the bounds (Zou and Donner 2008).
+For an average over test sets, the distances to the bounds are combined in quadrature (Zou and
+Donner 2008).
 With several seeds a row's cell is the mean over its seeds; the spread over seeds is a different
 quantity and is reported beside the interval. DeLong's closed form (DeLong et al. 1988, by placement
 values as in Sun and Xu 2014, summed per source as in Obuchowski 1997) cross-checks the AUC.
@@ -31,7 +33,7 @@ from .influence import Cell, View
 from .metrics import SOURCE, VIDEO_COLUMNS, table_row
 
 LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
-POWER_QUANTILE = 0.841621  # a difference is seen in 80 % of repetitions
+POWER_QUANTILE = 0.841621  # standard normal quantile of 80 % power
 SIZES = ["n_real", "n_fake", "sources"]
 """Columns of the numbers of scored videos and of independent people or source videos."""
 _CHUNK_SIZE = 4_000_000  # multipliers in one array: 32 MB
@@ -68,7 +70,7 @@ class _Drawn:
     normal: np.ndarray
 
     def percent(self) -> np.ndarray:
-        """Return the draws ``[draws, rows]`` in percent: two halves of normal distributions."""
+        """Return the draws ``[draws, rows]`` in percent, from a split normal distribution."""
         distance = np.where(self.normal > 0, self.above, self.below)
         drawn = self.value + distance / NORMAL_QUANTILE * self.normal
         return 100 * np.clip(drawn, 0, 1)
@@ -179,8 +181,8 @@ def comparisons(
     """Subtract the second row of each pair from the first, cell by cell, in percentage points.
 
     Columns ``first, second, metric, set, published, reproduced, low, high`` (paired bootstrap),
-    ``delong_low, delong_high`` (AUC only), ``visible`` (the smallest true difference that these
-    videos would show with a probability of 80 %) and ``differs``: whether the bootstrap interval
+    ``delong_low, delong_high`` (AUC only), ``visible`` (the minimum detectable difference
+    at 80 % power) and ``differs``: whether the bootstrap interval
     excludes zero. If one row of a pair was not run, only the published difference is given.
     """
     records = []
@@ -200,7 +202,7 @@ def comparisons(
 
 
 def smallest_visible(replicates: Replicates) -> pd.DataFrame:
-    """Compute the smallest difference between two rows that these videos would show.
+    """Compute the minimum detectable difference between two rows, at 80 % power.
 
     Columns ``metric, set, visible``: the median over all pairs of rows of the true difference whose
     interval would exclude zero in 80 % of repetitions, percentage points with two decimals; NaN if
@@ -297,7 +299,8 @@ def _rows_of_seeds(
 def _mean_over_seeds(cell: Cell, seed_weights: np.ndarray) -> Cell:
     """Average a cell of all runs over the seeds of each row.
 
-    Seeds share the videos; their errors cancel as far as their influences do.
+    All seeds score the same videos, so the interval narrows only as far as the seeds' influences
+    cancel.
     """
     moved = seed_weights.T @ cell.influence
     apart = seed_weights.T @ np.linalg.norm(cell.influence, axis=1)
@@ -320,8 +323,7 @@ def _normals(
 ) -> dict[tuple[str, str], np.ndarray]:
     """Draw a multiplier per source; weigh them by influence to ``[draws, rows]`` of variance 1.
 
-    A cell on which no source has an influence (all videos right, or all called fake) moves on its
-    own.
+    A cell without any influence (all videos right, or all called fake) gets independent draws.
     """
     rng = np.random.default_rng(stream)
     size = max(1, _CHUNK_SIZE // sources)
@@ -343,7 +345,7 @@ def _own_draws(row: str, draws: int, stream: tuple[int, int]) -> np.ndarray:
 
 
 def _average(members: Sequence[_Drawn]) -> _Drawn:
-    """Average cells of independent test sets: distances and standard errors add as squares."""
+    """Average cells of independent test sets: combine distances and errors in quadrature."""
     share = 1 / len(members)
     scales = [share * (member.below + member.above) / 2 for member in members]
     moved = [scale * member.normal for scale, member in zip(scales, members, strict=True)]

@@ -1,8 +1,8 @@
-"""``dvc repro`` with several stages at a time: rows of Table 3 do not wait for each other.
+"""Run ``dvc repro`` with several stages in parallel, such as independent rows of Table 3.
 
 DVC itself runs one stage after another. Here each worker calls ``dvc repro`` for the stages of one
-task, all in this checkout; DVC's own locks keep ``dvc.lock`` whole. The results are those of
-``dvc repro``, because a stage computes with the threads of its profile, whatever runs beside it.
+task, all in this checkout; DVC's own locks keep ``dvc.lock`` consistent. Results equal those of
+``dvc repro``, because the profile fixes the number of threads per stage.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _write_times(times: list[tuple[str, float, float]], file: Path) -> None:
 
 
 def default_jobs() -> int:
-    """Return the number of cores, or 1 on a machine with a GPU, which one row fills."""
+    """Return the number of cores, or 1 on a machine with a GPU, because one row occupies it."""
     has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))
     return 1 if has_gpu else os.cpu_count() or 1
 

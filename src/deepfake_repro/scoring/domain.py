@@ -1,8 +1,8 @@
-"""Whether a video is of the kind that the detector has learnt and been measured on.
+"""Whether a video resembles those that the detector was trained and evaluated on.
 
-A score of anything else is a number without a meaning, however high it is: of ten unmanipulated
-videos of real people the demo's detector, which knows synthetic people alone, puts most beside its
-fakes. So there is no verdict then; the number stays, below the reason.
+For any other video the score is meaningless, however high it is. The demo's detector, for example,
+was trained on synthetic people only and scores most of ten unmanipulated videos of real people like
+its fakes. Such a video gets no verdict: the report states the reason first, then the score.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def why_no_verdict(path: Path, crops: Sequence[Row], model: Model) -> str:
     """Say why a score must not be read as a verdict; empty if it may be.
 
     ``crops``: records of the video's faces with their ``distance`` from the training faces. A
-    detector of miniatures has a verdict on the miniatures of its profile alone. Any other needs
-    error rates, and a median distance below that of 99 % of its validation crops.
+    detector trained on miniatures gives verdicts only for the miniatures of its profile. Any other
+    detector needs stored error rates and a median distance of at most the 99 % quantile of its
+    validation crops.
     """
     if model.of_miniatures and not _is_miniature(path, model.profile):
         return (

@@ -6,8 +6,9 @@ triplet; its loss is ``max(D[i, j] - D[i, k] + m, 0)``, and it is *active* when 
 
 The printed Batch All formula has ``D[j, k]`` where the definition of a triplet has ``D[i, k]``. The
 valid set is symmetric in i and j, so both readings give the same loss if the expression that is
-summed also decides which triplets are active. The printed sum over the triplets that are active by
-the definition is another loss (lesson 04 computes all three). This module follows the definition.
+summed also decides which triplets are active. Summing the printed expression over the triplets that
+the definition calls active gives a different loss; lesson 04 computes all three variants. This
+module follows the definition.
 
 No triplet is ever enumerated. With the distances of each anchor sorted, two binary searches count
 the active triplets that contain each pair, and the sum over triplets becomes a sum over pairs:
@@ -33,7 +34,7 @@ EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]
 PUBLISHED = "pml:"
 """Prefix of the classes of pytorch-metric-learning in ``params.yaml``."""
 DIFFERENCES_AT_ONCE = 2**26
-"""Coordinates, 256 MiB in fp32: CUDA's gradient of a block of distances keeps them in memory."""
+"""Most coordinate differences per block, 256 MiB in fp32: CUDA's gradient keeps them in memory."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from ..schema import Adapter, IndexReport, Official, Video
 
 OFFICIAL: Official = {"all": (95_201, 95_134)}  # over the three folders
 FOLDERS = {"Train": "train", "Validation": "test", "Test": "test"}
-"""Folder -> split: what circulates as "Validation" is never learnt from here."""
+"""Folder -> split: the circulated "Validation" folder is used for testing only."""
 LABELS = {"Real": 0, "Fake": 1}
 SEED = 2025
 VALIDATION = 0.1
@@ -34,9 +34,9 @@ def read(
     """Index ``Dataset/{Train,Validation,Test}/{Real,Fake}/<name>_<number>.jpg``.
 
     A share ``validation`` of Train is the derived validation split. ``first``: only pictures
-    numbered below it, a subset that everyone with the download has; 0: all. Pictures that show the
-    same as one of training, or as an earlier one of their split, are left out of validation and
-    test; a group of them within Train stays on one side.
+    numbered below it, a subset that everyone with the download has; 0: all. Near-duplicates of a
+    training picture, or of an earlier picture of the same split and class, are left out of
+    validation and test. Near-duplicates within Train stay in one split.
     """
     tree = locate("openforensics", root, lambda folder: descend(folder, "Train"), "Train/")
     videos = list(_pictures(tree, first))
@@ -94,7 +94,7 @@ def _hashes(root: Path, videos: Iterable[Video]) -> tuple[dict[str, int], list[s
 
 
 def _with_group(video: Video, phash: int, group: int, seed: int, validation: float) -> Video:
-    """Add the hash and the group of duplicates; derive the split of a picture of Train from it.
+    """Add the hash and the duplicate group; derive the split of a Train picture from the group.
 
     ``group``: the smallest hash of the duplicates, so that other pictures do not rename it.
     """

@@ -1,10 +1,10 @@
-"""What a piece of code computes with: all definitions that it can reach, and the libraries used.
+"""What a piece of code depends on: all definitions that it can reach, and the libraries they use.
 
-A stage of the pipeline must run again when a definition that it can reach changes, and must not run
-again for better prose or for an addition that it does not use. The package is read as syntax trees
-and never imported. Names are followed from the code of a stage to the functions, classes and
-constants they stand for, in whatever module, and from there on; what a module does on import counts
-as soon as anything of it is reached. Docstrings, comments and formatting do not count, nor do the
+A stage must rerun when a definition that it can reach changes. It must not rerun after a change of
+prose or an addition that it does not use. The package is read as syntax trees and never imported.
+From the code of a stage, names are resolved recursively to functions, classes and constants in any
+module. A module's import-time statements count as soon as one of its definitions is reached.
+Docstrings, comments and formatting do not count, nor do the
 entries of a ``Registry`` that the parameters of a stage do not name.
 """
 

@@ -72,7 +72,7 @@ def _sentences(base: Path, published: Mapping[str, Mapping]) -> str:
     tested = sum(words[word] for word in (HOLDS, FAILS, ROUNDED))
     rounded = f", {words[ROUNDED]} within rounding" if words[ROUNDED] else ""
     return (
-        f"**What holds on its own numbers.** Of {tested} sentences that the printed numbers can "
+        f"**What holds on the paper's own numbers.** Of {tested} sentences that these can "
         f"test, {words[HOLDS]} hold and {words[FAILS]} do not{rounded}: "
         "[claims ledger](results/demo/report/claims.md)."
     )
