@@ -105,7 +105,7 @@ def test_what_failed_is_named_with_its_output_and_the_next_run_does_only_the_res
     times = pd.read_csv(project / "times.csv", index_col="task")
     assert sorted(times.index) == ["a", "all", "b", "c"]
     ends = times["begun"] + times["seconds"]
-    assert times["begun"]["c"] >= ends["b"] - 1 and ends.idxmax() in ("all", "c")
+    assert times["begun"]["c"] >= ends["b"] - 1 and ends["all"] >= ends.max() - 1  # rounded
     capsys.readouterr()
     assert parallel.run_pipeline(project) == 0
     assert capsys.readouterr().out == "Data and pipelines are up to date.\n"
