@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import resource
 import shutil
 import sys
 import tempfile
@@ -14,9 +13,15 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
+from ...project.code.closure import canonical_name, read_lock
 from ...project.machine import pins, processor, processor_name
 from ...project.params import Params
 from .finding import ERROR, OK, WARNING, Finding
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
 
 MINIATURE_GB = 2.0
 """What ``make repro`` writes for the demo: outputs, 0.64 GB, and their copies in DVC's cache."""
@@ -52,7 +57,7 @@ def check_packages(base: Path) -> Iterator[Finding]:
     """
     lock = read_lock(base / "requirements.lock")
     installed = installed_versions()
-    direct = {normal_name(name) for name in _project(base)["dependencies"]}
+    direct = {canonical_name(name) for name in _project(base)["dependencies"]}
     missing = [name for name in lock if name not in installed and name in direct]
     other = [
         f"{name} {installed[name]} (pinned {version})"
@@ -69,23 +74,12 @@ def check_packages(base: Path) -> Iterator[Finding]:
         yield Finding(OK, "packages", f"{count} as in requirements.lock")
 
 
-def read_lock(path: Path) -> dict[str, str]:
-    """Read normalised name -> version from a lock file; markers are left out."""
-    lines = re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), re.M)
-    return {normal_name(name): version for name, version in lines}
-
-
 def installed_versions() -> dict[str, str]:
     """Return normalised name -> version of all installed packages; the first in the path counts."""
     found: dict[str, str] = {}
     for each in metadata.distributions():
-        found.setdefault(normal_name(each.metadata["Name"]), each.version)
+        found.setdefault(canonical_name(each.metadata["Name"]), each.version)
     return found
-
-
-def normal_name(name: str) -> str:
-    """Normalise a package name as PyPI does."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def check_processor(params: Params) -> Iterator[Finding]:
@@ -192,6 +186,8 @@ def check_disk(base: Path, params: Params) -> Iterator[Finding]:
 
 def check_open_files() -> Finding:
     """Check how many files a process may open."""
+    if resource is None:
+        return Finding(OK, "open files", "no such limit on this system")
     limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY or limit >= OPEN_FILES:
         return Finding(OK, "open files", f"up to {limit} a process")

@@ -224,7 +224,7 @@ class Closure:
     def _pinned(self, modules: set[str]) -> dict[str, str]:
         """Return name -> version of the pinned libraries that provide ``modules``."""
         names = {
-            _canonical_name(name) for module in modules for name in _distributions().get(module, [])
+            canonical_name(name) for module in modules for name in _distributions().get(module, [])
         }
         return {name: self._versions[name] for name in sorted(names & set(self._versions))}
 
@@ -246,8 +246,9 @@ def read_lock(path: Path) -> dict[str, str]:
     pins = re.findall(
         r"^([A-Za-z0-9._-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
     )
-    return {_canonical_name(name): version for name, version in pins}
+    return {canonical_name(name): version for name, version in pins}
 
 
-def _canonical_name(distribution: str) -> str:
+def canonical_name(distribution: str) -> str:
+    """Normalise the name of a package as PyPI does."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
