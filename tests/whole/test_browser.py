@@ -16,6 +16,7 @@ from playwright.sync_api import Page
 
 from deepfake_repro.teaching.book import LIMIT
 from support.browser import PATIENCE, keep_screenshot, needs_browser, new_page
+from support.jupyter import wait_for_address
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = "notebooks/04_triplets.ipynb"
@@ -72,21 +73,10 @@ def lab(checkout: Path) -> Iterator[str]:
         command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=log)
     try:
-        yield wait_for_address(server, checkout / "runtime")
+        yield wait_for_address(server, checkout / "runtime", checkout / "lab.log", PATIENCE / 1000)
     finally:
         server.terminate()
         server.wait(30)
-
-
-def wait_for_address(server: subprocess.Popen, runtime: Path) -> str:
-    """The address in the file that a Jupyter server writes once it listens."""
-    end = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < end and server.poll() is None:
-        for file in runtime.glob("jpserver-*.json"):
-            if text := file.read_text():
-                return json.loads(text)["url"]
-        time.sleep(0.2)
-    raise AssertionError("JupyterLab did not start")
 
 
 @pytest.fixture(scope="module")

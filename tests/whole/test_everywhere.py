@@ -14,7 +14,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,6 +53,7 @@ from deepfake_repro.scoring import calibration as operating_points
 from deepfake_repro.training import losses
 from deepfake_repro.training.loading import CROP_KEY
 from support import archives
+from support.jupyter import wait_for_address
 
 pytestmark = [pytest.mark.everywhere, pytest.mark.usefixtures("assets", "one_thread")]
 
@@ -395,18 +395,8 @@ def lab(archive: Path) -> Iterator[str]:
     ]
     with (archive / "lab.log").open("w") as log:
         server = subprocess.Popen(command, cwd=archive, env=environment, stdout=log, stderr=log)
-    end = time.monotonic() + PATIENCE
     try:
-        while not (
-            files := [
-                file for file in archive.glob("runtime/jpserver-*.json") if file.stat().st_size
-            ]
-        ):
-            assert server.poll() is None and time.monotonic() < end, (
-                archive / "lab.log"
-            ).read_text()[-3000:]
-            time.sleep(0.2)
-        yield json.loads(files[0].read_text())["url"]
+        yield wait_for_address(server, archive / "runtime", archive / "lab.log", PATIENCE)
     finally:
         server.terminate()
         server.wait()
