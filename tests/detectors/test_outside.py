@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score
 
 from deepfake_repro.crops.store import encode, write_part
 from deepfake_repro.detectors import outside
+from deepfake_repro.evaluation.field_metrics import FIELD_NAMES
 from deepfake_repro.evaluation.metrics import auc
 from deepfake_repro.project.paths import Paths
 
@@ -105,6 +107,11 @@ def test_a_detector_gets_a_row_with_intervals_and_paired_differences(
     for dataset, part in videos.groupby("dataset"):
         area = round(100 * auc(part["label"], part["p_fake"]), 2)
         assert scores["auc"][dataset] == pytest.approx(area, abs=0.01)
+    part = videos[videos["dataset"] == "ffpp"]
+    precision = average_precision_score(part["label"], part["p_fake"])
+    further = scores["further"]
+    assert further["average_precision"]["ffpp"] == pytest.approx(100 * precision, abs=0.01)
+    assert list(further) == list(FIELD_NAMES)
     ours = pd.read_csv(paths.runs / "fsfm_ba-0" / "videos.csv").set_index("video_id")
     paired = pd.read_csv(out / "comparisons.csv")
     assert set(paired["first"]) == {"my_detector"} and set(paired["second"]) == {"fsfm_ba"}

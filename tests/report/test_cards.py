@@ -37,6 +37,23 @@ def test_card_in_git_has_nothing_that_another_machine_would_change() -> None:
     assert "| energy (J) | — |" in card("fsfm_ba-0", scores, older, measured=True)
 
 
+def test_further_metrics_of_a_scenario_are_one_line_where_they_are_known() -> None:
+    scores = json.loads((RUNS / "fsfm_ba-0" / "scores.json").read_text())
+    provenance = json.loads((RUNS / "fsfm_ba-0" / "provenance.json").read_text())
+    further = {
+        "eer": {"df40": 12.5},
+        "average_precision": {"df40": 90.0},
+        "tpr_at_fpr_1": {"df40": 40.0},
+        "tpr_at_fpr_5": {"df40": 55.5},
+    }
+    text = card("fsfm_ba-0", scores | {"further": further}, provenance)
+    title = "EER / AP / TPR at 1 % FPR / TPR at 5 % FPR (%)"
+    assert f"| out-of-distribution, {title} | 12.5 / 90.0 / 40.0 / 55.5 |" in text
+    assert f"| in-the-wild, {title} | — / — / — / — |" in text
+    older = {key: value for key, value in scores.items() if key != "further"}
+    assert "EER" not in card("fsfm_ba-0", older, provenance)
+
+
 def test_there_is_a_card_for_every_run() -> None:
     text = cards(RUNS)
     assert re.findall(r"^\| `(\S+)` \| \|$", text, flags=re.M)[0] == "sbi-0"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..crops.store import CropStore
+from ..evaluation.field_metrics import field_metrics, frame_scores
 from ..evaluation.metrics import VIDEO_COLUMNS, auc, table_row, video_scores, with_sources
 from ..evaluation.prediction import crops_of_sets
 from ..evaluation.rows import unscored_videos, write_csv, write_json
@@ -48,15 +49,18 @@ def evaluate_detector(folder: Path, profile: str, as_stored: bool = False) -> Pa
         check_store(loaded.manifest, options.crops, profile)
     store = CropStore(paths.crops)
     index = pd.read_parquet(paths.index)
-    videos = {
-        name: _videos(loaded, store, rows, name)
+    crops = {
+        name: _predictions(loaded, store, rows, name)
         for name, rows in crops_of_sets(index, store).items()
     }
-    validation = videos.pop(VALIDATION, None)
+    validation = crops.pop(VALIDATION, None)
     if validation is not None and validation["label"].nunique() == 2:
-        _warn_if_swapped(validation)
-    tested = pd.concat(videos.values()).sort_values("video_id", ignore_index=True)
-    out = _write(tested, index, paths, options.scoring, _slug(folder.absolute().name))
+        _warn_if_swapped(_videos(validation, loaded.manifest))
+    parts = [_videos(part, loaded.manifest) for part in crops.values()]
+    tested = pd.concat(parts).sort_values("video_id", ignore_index=True)
+    frames = pd.concat([frame_scores(part) for part in crops.values()], ignore_index=True)
+    name = _slug(folder.absolute().name)
+    out = _write(tested, index, paths, options.scoring, name, frames)
     loaded.manifest.write(out)
     return out
 
@@ -108,10 +112,10 @@ def check_store(manifest: DetectorManifest, options: CropOptions, profile: str) 
     )
 
 
-def _videos(
+def _predictions(
     loaded: LoadedDetector, store: CropStore, rows: pd.DataFrame, name: str
 ) -> pd.DataFrame:
-    """Score the crops of one test set and aggregate them by the detector's rule."""
+    """Score the crops of one test set that the detector takes."""
     manifest = loaded.manifest
     if manifest.crop:
         rows = _selected(rows, store, manifest.crop.faces)
@@ -121,7 +125,11 @@ def _videos(
         loaded.scorer([store.image(int(row)) for row in at[start : start + AT_ONCE]]).p_fake
         for start in starts
     ]
-    table = rows.assign(p_fake=np.concatenate(parts))
+    return rows.assign(p_fake=np.concatenate(parts))
+
+
+def _videos(table: pd.DataFrame, manifest: DetectorManifest) -> pd.DataFrame:
+    """Aggregate the scores of crops to videos by the detector's rule."""
     videos = video_scores(table)
     rule = AGGREGATIONS[manifest.aggregation]
     scores = {
@@ -153,13 +161,19 @@ def _warn_if_swapped(validation: pd.DataFrame) -> None:
 
 
 def _write(
-    videos: pd.DataFrame, index: pd.DataFrame, paths: Paths, options: Scoring, name: str
+    videos: pd.DataFrame,
+    index: pd.DataFrame,
+    paths: Paths,
+    options: Scoring,
+    name: str,
+    frames: pd.DataFrame | None = None,
 ) -> Path:
     """Write the row and its paired comparison with each of our rows; print the averages."""
     out = paths.base / "results" / paths.profile / "outside" / name
     out.mkdir(parents=True, exist_ok=True)
     videos = with_sources(videos, index)
     row = table_row(videos, unscored_videos(index, videos), options.threshold)
+    row["further"] = field_metrics(videos, frames)
     write_json(out / "scores.json", row)
     write_csv(out / "videos.csv", videos)
     runs = {folder.parent.name: pd.read_csv(folder) for folder in paths.runs.glob("*/videos.csv")}

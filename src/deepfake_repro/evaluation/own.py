@@ -9,6 +9,7 @@ from ..project.params import load
 from ..project.paths import profile_paths
 from ..training import checkpoints
 from ..training.devices import launch_fabric
+from .field_metrics import field_metrics, frame_scores
 from .metrics import table_row, video_scores, with_sources
 from .prediction import class_probabilities, crops_of_sets, prediction_table, test_loader
 from .rows import unscored_videos, write_csv, write_json
@@ -33,9 +34,10 @@ def score_own(profile: str, variant: str, seed: int, corpus: str) -> None:
     rows = sets[corpus]
     loader = test_loader(store, rows, manifest, options.predict)
     probabilities = class_probabilities(detector, loader, fabric, f"predict {corpus}")
-    videos = video_scores(prediction_table(rows, probabilities, manifest.classes))
-    videos = with_sources(videos, index)
+    predictions = prediction_table(rows, probabilities, manifest.classes)
+    videos = with_sources(video_scores(predictions), index)
     row = table_row(videos, unscored_videos(index, videos), options.scoring.threshold)
+    row["further"] = field_metrics(videos, frame_scores(predictions))
     out = paths.own_results(variant, seed)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{corpus}.json", row)

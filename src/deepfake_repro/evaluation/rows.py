@@ -14,6 +14,7 @@ from ..project.notebooks import weave
 from ..project.params import load
 from ..project.paths import profile_paths
 from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
+from .field_metrics import field_metrics, frame_scores
 from .metrics import roc, sbi_protocol, table_row, video_scores, with_sources
 
 NOTEBOOKS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
@@ -41,6 +42,7 @@ def score(profile: str, variant: str, seed: int) -> None:
         row["own_protocol"] = sbi_protocol(
             _video_scores(test_files, "frame_max"), options.threshold
         )
+    row["further"] = field_metrics(videos, _frame_scores(test_files))
     out = paths.runs / f"{variant}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "scores.json", row)
@@ -67,6 +69,11 @@ def _video_scores(files: list[Path], reduce: str = "mean") -> pd.DataFrame:
     """Score all videos, one file in memory at a time; a video's crops are all in one file."""
     parts = [video_scores(pd.read_parquet(file), reduce) for file in files]
     return pd.concat(parts).sort_values("video_id", ignore_index=True)
+
+
+def _frame_scores(files: list[Path]) -> pd.DataFrame:
+    """Score all frames, the crops of one file in memory at a time."""
+    return pd.concat([frame_scores(pd.read_parquet(file)) for file in files], ignore_index=True)
 
 
 def unscored_videos(index: pd.DataFrame, videos: pd.DataFrame) -> dict[str, int]:

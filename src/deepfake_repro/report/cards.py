@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ..evaluation.field_metrics import FIELD_NAMES
 from ..project.paths import profile_paths
 from ..project.vocabulary import METRIC_NAMES, MISSING, SCENARIOS
 from .drawing.palette import row_name, row_names
@@ -40,6 +41,7 @@ def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False)
     for key, name in SCENARIOS.items():
         values = [str(scores[metric].get(key, MISSING)) for metric in METRIC_NAMES]
         lines.append((f"{name}, AUC / bACC (%)", " / ".join(values)))
+        lines += _further(name, key, scores.get("further", {}))
     for kind in ("scored", "unscored"):
         lines.append((f"videos {kind}", sum(scores["videos"][kind].values())))
     for name, value in provenance["params"].items():
@@ -79,6 +81,18 @@ def cards(runs: Path, names: Collection[str] | None = None) -> str:
         f"{card(folder.name, *_records(folder))}\n{link.format(folder.name)}" for folder in folders
     ]
     return "# Report cards\n\nsha256 digests are cut to 16 digits.\n\n" + "\n".join(sections)
+
+
+def _further(name: str, key: str, further: Mapping[str, Mapping]) -> list[tuple[str, object]]:
+    """Format the metrics of ``FIELD_NAMES`` of one scenario; none for an older record."""
+    values = {
+        title: further[metric].get(key)
+        for metric, title in FIELD_NAMES.items()
+        if metric in further
+    }
+    if not values:
+        return []
+    return [(f"{name}, {' / '.join(values)} (%)", " / ".join(map(_text, values.values())))]
 
 
 def _records(folder: Path) -> tuple[dict, dict]:
