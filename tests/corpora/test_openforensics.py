@@ -95,7 +95,7 @@ def test_what_circulates_as_validation_is_for_testing_and_train_is_divided(corpu
 
 def test_a_subset_by_number_keeps_the_splits_of_the_whole(corpus: Path) -> None:
     whole, _ = openforensics.ADAPTER.index(corpus)
-    part, _ = openforensics.ADAPTER.index(corpus, first=3)
+    part, _ = openforensics.ADAPTER.index(corpus, first={"Train": 3, "Validation": 3})
     assert len(part) == 12
     split = whole.set_index("video_id")["split"]
     assert (part["split"] == part["video_id"].map(split)).all()
@@ -139,3 +139,10 @@ def test_a_manifest_lists_pictures_and_says_which_are_face_crops(corpus: Path) -
     kinds = dict(zip(table["path"], table["kind"], strict=True))
     assert kinds == {"Real/real_0.jpg": "image", "Fake/fake_0.jpg": "face", "Fake": "frames"}
     assert report.set_index("corpus").loc["itw", "metadata_only"].sum() == 1
+
+
+def test_a_folder_without_a_number_is_left_out_and_an_unknown_one_is_named(corpus: Path) -> None:
+    table, _ = openforensics.ADAPTER.index(corpus, first={"Validation": 2})
+    assert set(table["path"].map(lambda path: path.split("/")[1])) == {"Validation"}
+    with pytest.raises(ValueError, match="openforensics: no folder 'Holiday'; known: Train"):
+        openforensics.ADAPTER.index(corpus, first={"Holiday": 2})

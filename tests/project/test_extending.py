@@ -266,8 +266,8 @@ def test_part_7_of_exercise_04_makes_a_row(package: Path, tmp_path: Path) -> Non
     key = match[1].partition(":")[0]
     for head, line in (
         (r"\nvariants:.*\n", f"  {match[1]}\n"),
-        (r"\n  finetune:.*\n", f"    - {key}\n"),
-        (r"\n  variants:.*\n", f"    - {key}\n"),
+        (r"\n    finetune: +#.*\n", f"      - {key}\n"),
+        (r"\n    variants: +#.*\n", f"      - {key}\n"),
     ):
         text, times = re.subn(head, lambda found, line=line: found[0] + line, text)
         assert times == 1

@@ -139,7 +139,7 @@ def test_broken_yaml_and_doubled_keys_are_one_line_with_the_line_number(
 def test_unknown_names_are_answered_with_the_known_ones(loaded: params.Params, kind: str) -> None:
     lookup: Callable[[str], object] = getattr(loaded, kind)
     known = {
-        "profile": "demo, smoke, paper",
+        "profile": "demo, smoke, open, paper",
         "variant": ", ".join(loaded.variants),
         "miniature": "demo, smoke",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -82,13 +82,15 @@ CLOSE = 0.82
 def index_corpora(
     roots: Mapping[str, Path | str | None],
     options: Mapping[str, Mapping[str, object]] | None = None,
+    tested: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Index every corpus that has a root; return the index and a report.
 
     The report has one row per corpus and split. ``options`` are those of each adapter's ``read``. A
     corpus of the paper, or one that ``roots`` mentions, is reported as not run if it has no root.
     A name without an adapter is a test corpus of the user's own (``adapters.folders``). Only the
-    test split of a benchmark is kept, so that none is trained on. What concerns a corpus as a whole
+    test split of a benchmark, and of a corpus in ``tested``, is kept, so that none is trained on.
+    What concerns a corpus as a whole
     (names on one side only, notes) is in its first row.
 
     A corpus that cannot be read does not stop the others: its row has the reason, see
@@ -104,7 +106,9 @@ def index_corpora(
         root = roots.get(name)
         if root:
             try:
-                table, report = _index(name, Path(root), options.get(name, {}))
+                table, report = adapter_of(name).index(Path(root), **options.get(name, {}))
+                if name in BENCHMARKS or name in tested:
+                    table, report = _test_only(table, report)
             except (ValueError, OSError) as error:
                 rows.append((name, "none", 0, 0, 0, 0, f"{BROKEN}{error}"))
                 continue
@@ -148,15 +152,8 @@ def adapter_of(name: str) -> Adapter:
     return folders.adapter(name)
 
 
-def _index(
-    name: str, root: Path, options: Mapping[str, object]
-) -> tuple[pd.DataFrame, IndexReport]:
-    table, report = adapter_of(name).index(root, **options)
-    return _test_only(table, report) if name in BENCHMARKS else (table, report)
-
-
 def _test_only(table: pd.DataFrame, report: IndexReport) -> tuple[pd.DataFrame, IndexReport]:
-    """Keep the test split of a benchmark, clear pairs with the rest and note what is left out."""
+    """Keep the test split of a corpus, clear pairs with the rest and note what is left out."""
     test = table[table["split"] == "test"].reset_index(drop=True)
     others = table.loc[table["split"] != "test", "split"].value_counts().sort_index()
     if test.empty:

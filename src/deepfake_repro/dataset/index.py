@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..corpora import broken, index_corpora
 from ..project.params import IndexOptions, load
-from ..project.paths import PARTS, Paths, part_roots, profile_paths
+from ..project.paths import PARTS, TRAINING, Paths, part_roots, profile_paths
 
 REPORT = "_report.csv"
 """Beside the index; readers of a folder of Parquet files leave out names with an underscore."""
@@ -29,6 +29,7 @@ def adapter_options(options: IndexOptions) -> dict[str, dict[str, object]]:
             "validation": options.forgerynet_validation,
             "categories": options.forgerynet_category,
         },
+        "openforensics": {"seed": options.split_seed, "first": options.openforensics},
     }
 
 
@@ -42,7 +43,8 @@ def write_index(profile: str, part: str) -> int:
     options = load().profile(profile).index  # first, to report an unknown profile
     paths = profile_paths(profile)
     roots = part_roots(paths, part)
-    table, report = index_corpora(roots, adapter_options(options))
+    tested = () if part == TRAINING else tuple(roots)
+    table, report = index_corpora(roots, adapter_options(options), tested)
     lines = broken(report)
     if lines and table.empty:
         raise ValueError("\n".join(lines))

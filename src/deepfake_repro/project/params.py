@@ -1,7 +1,7 @@
 """Load ``params.yaml`` into frozen dataclasses and reject unknown or missing keys.
 
 Every number that a reader may want to change is in ``params.yaml`` and reaches the code from here.
-The profiles ``demo``, ``smoke`` and ``paper`` have the same keys, because they run the same code.
+The profiles have the same keys, because they run the same code.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from .recipes import (
     BLOCKS,
     LNCLIP,
     METHODS,
+    Corpora,
     CropOptions,
     IndexOptions,
     LnClip,
     Miniature,
     Predict,
     Pretrain,
+    Reporting,
     Robustness,
     Sampling,
     Sbi,
@@ -67,10 +69,11 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Profile:
-    """All options of one profile: ``demo``, ``smoke`` or ``paper``."""
+    """All options of one profile, one of ``PROFILES``."""
 
     cpu: Cpu
     accelerator: str
+    corpora: Corpora
     index: IndexOptions
     crops: CropOptions
     sampling: Sampling
@@ -81,6 +84,7 @@ class Profile:
     lnclip: LnClip
     predict: Predict
     scoring: Scoring
+    report: Reporting
     robustness: Robustness
 
 
@@ -113,9 +117,10 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Params:
-    """Content of ``params.yaml``."""
+    """Content of ``params.yaml``; ``run`` is one of ``known_runs``."""
 
     run: Run
+    known_runs: Mapping[str, Run]
     variants: Mapping[str, Variant]
     miniatures: Mapping[str, Miniature]
     profiles: Mapping[str, Profile]
@@ -167,7 +172,7 @@ class Params:
         return _lookup(self.miniatures, name, "miniature")
 
 
-PROFILES = ("demo", "smoke", "paper")
+PROFILES = ("demo", "smoke", "open", "paper")
 SHARED = ("common", "small")
 """Blocks with values that several profiles merge by YAML merge keys."""
 
@@ -199,10 +204,11 @@ def load(path: Path | None = None) -> Params:
     """Load ``params.yaml`` (YAML 1.2, as DVC does); ``ValueError`` names the first wrong key."""
     path = path or root() / "params.yaml"
     raw = read_yaml(path)
-    expected = {"run", "variants", "miniatures", "studies", "rehearsal", *SHARED, *PROFILES}
+    expected = {"runs", "run", "variants", "miniatures", "studies", "rehearsal", *SHARED, *PROFILES}
     _check_keys(raw, expected, path.name)
     params = Params(
         run=_build(Run, raw["run"], "run"),
+        known_runs=_value(Mapping[str, Run], raw["runs"], "runs"),
         variants=_value(Mapping[str, Variant], raw["variants"], "variants"),
         miniatures=_value(Mapping[str, Miniature], raw["miniatures"], "miniatures"),
         profiles={name: _build(Profile, raw[name], name) for name in PROFILES},

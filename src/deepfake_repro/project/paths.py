@@ -6,15 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .params import read_yaml, root
-from .vocabulary import TRAINING_CORPORA
+from .params import current, read_yaml, root
 
 TRAINING, UNSEEN = "training", "unseen"
 PARTS = (TRAINING, UNSEEN)
 """Parts of a profile's corpora, each indexed and cropped by stages of its own: training depends on
 the first alone. A test corpus of your own is a part, too, under its name."""
-FOR_TRAINING = (*TRAINING_CORPORA, "vggface2")
-"""Corpora of the first part: Section 4.1's five, and FSFM's own for pre-training."""
+FOR_PRETRAINING = "vggface2"
+"""FSFM's own corpus: it belongs to the first part, like the profile's training corpora."""
 OWN_CORPORA = "data/own_corpora.yaml"
 ASSETS = "data/assets"
 """Folder of the demo's licensed assets, relative to the root."""
@@ -124,11 +123,10 @@ def part_roots(paths: Paths, part: str) -> dict[str, Path]:
     """Return the folder of each corpus in a part; of a corpus of your own, its folder."""
     if part not in PARTS:
         return {part: own_corpora(paths.base)[part]}
+    training = {*current().profile(paths.profile).corpora.training, FOR_PRETRAINING}
     wanted = part == TRAINING
     roots = corpus_roots(paths.roots)
-    return {
-        corpus: folder for corpus, folder in roots.items() if (corpus in FOR_TRAINING) == wanted
-    }
+    return {corpus: folder for corpus, folder in roots.items() if (corpus in training) == wanted}
 
 
 def own_corpora(base: Path) -> dict[str, Path]:

@@ -210,6 +210,14 @@ class Miniature:
 
 
 @dataclass(frozen=True)
+class Corpora:
+    """The corpora that a profile trains on, and those of each scenario of its table of results."""
+
+    training: tuple[str, ...]
+    table: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class IndexOptions:
     """Options for reading the corpora (Section 4.1), one per choice that the paper leaves open."""
 
@@ -218,6 +226,7 @@ class IndexOptions:
     forgerynet_category: str
     split_seed: int
     forgerynet_validation: float
+    openforensics: Mapping[str, int]
     masks: bool
 
 
@@ -274,6 +283,18 @@ class Scoring:
 
     threshold: float
     bootstrap: int
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What the report of a profile says about it, which claims it judges, whether it shows faces.
+
+    ``caveat``: what the profile is instead of the paper's setting. ``claims``: a file with claims.
+    """
+
+    caveat: str
+    claims: str
+    faces: bool
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,17 +29,22 @@ ORDER = ("train", "val", "test")
 
 
 def read(
-    root: Path, seed: int = SEED, validation: float = VALIDATION, first: int = 0
+    root: Path,
+    seed: int = SEED,
+    validation: float = VALIDATION,
+    first: Mapping[str, int] | None = None,
 ) -> tuple[list[Video], IndexReport]:
     """Index ``Dataset/{Train,Validation,Test}/{Real,Fake}/<name>_<number>.jpg``.
 
-    A share ``validation`` of Train is the derived validation split. ``first``: only pictures
-    numbered below it, a subset that everyone with the download has; 0: all. Near-duplicates of a
-    training picture, or of an earlier picture of the same split and class, are left out of
-    validation and test. Near-duplicates within Train stay in one split.
+    A share ``validation`` of Train is the derived validation split. ``first``: folder -> only
+    its pictures numbered below this, a subset that everyone with the download has; empty: all.
+    Near-duplicates of a training picture, or of an earlier picture of the same split and class, are
+    left out of validation and test. Near-duplicates within Train stay in one split.
     """
     tree = locate("openforensics", root, lambda folder: descend(folder, "Train"), "Train/")
-    videos = list(_pictures(tree, first))
+    if unknown := set(first or {}) - set(FOLDERS):
+        raise ValueError(f"openforensics: no folder {min(unknown)!r}; known: {', '.join(FOLDERS)}")
+    videos = list(_pictures(tree, first or {}))
     if not videos:
         raise ValueError(f"openforensics: no pictures in Real/ and Fake/ below '{tree.base}'")
     hashes, broken = _hashes(root, videos)
@@ -54,11 +59,13 @@ def read(
     return kept, IndexReport("openforensics", len(kept), notes=notes)
 
 
-def _pictures(tree: Tree, first: int) -> Iterator[Video]:
+def _pictures(tree: Tree, first: Mapping[str, int]) -> Iterator[Video]:
     for folder, split in FOLDERS.items():
+        if first and folder not in first:
+            continue
         for name, label in LABELS.items():
             for path in files_below(descend(tree.base, folder, name), IMAGE_SUFFIXES):
-                if first and _number(path) >= first:
+                if first and _number(path) >= first[folder]:
                     continue
                 yield Video(
                     video_id=tree.video_id(path),
