@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deepfake_repro.scoring import page as page_module
 from deepfake_repro.scoring.calibration import verdict
 from deepfake_repro.scoring.model import Model, read_model
-from deepfake_repro.scoring.page import POINTS, video_page
+from deepfake_repro.scoring.page import file_page, video_page
+from deepfake_repro.scoring.pages.drawings import COLOURS, POINTS, highest_points
+from deepfake_repro.scoring.pages.pictures import with_box
+from deepfake_repro.scoring.pages.templates import STYLE
+from deepfake_repro.scoring.results import FileResults, Result
 from deepfake_repro.scoring.score import Moment, Portrait, Scored
 from support import scoring_model
 from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
@@ -90,21 +95,32 @@ def test_names_and_messages_are_escaped(model: Model) -> None:
         for key in ("src", "href")
         if key in attributes
     ]
-    assert all(re.match(r"data:(image/jpeg;base64,|,)|a\"b<c>\.md$", target) for target in outside)
+    assert all(
+        re.match(r"data:(image/(jpeg|svg\+xml);base64,|,)|a\"b<c>\.md$", target)
+        for target in outside
+    )
     assert "&lt;script&gt;alert(1)" in page and "default-src 'none'" in page
-    assert page_module._STYLE in page
+    assert STYLE in page
 
 
 def test_a_thinned_curve_keeps_its_highest_points(model: Model) -> None:
     points = [(i / 899, 0.9 if i == 777 else 0.1) for i in range(900)]
-    kept = page_module._highest(points)
+    kept = highest_points(points)
     assert len(kept) <= POINTS and (777 / 899, 0.9) in kept
-    assert page_module._highest(points[:5]) == points[:5]
+    assert highest_points(points[:5]) == points[:5]
 
 
 def test_tracks_that_are_not_drawn_are_counted(model: Model) -> None:
     page = video_page(scored_video(model, tracks=11, frames=3), model)
-    assert "3 shorter tracks are in the JSON file only" in page and page.count("<polyline") == 8
+    assert "3 shorter tracks are in the JSON file only" in page
+    (curves,) = [
+        picture["src"]
+        for tag, picture in Tags(page).tags
+        if tag == "img" and picture["alt"].startswith("Score of each face")
+    ]
+    drawing = base64.b64decode(curves.partition(",")[2]).decode()
+    drawn = {colour for colour in COLOURS if f"stroke: {colour}" in drawing}
+    assert drawn == set(COLOURS) and len(COLOURS) == 8
 
 
 def test_a_video_without_a_score_and_a_model_without_calibration(model: Model) -> None:
@@ -112,15 +128,34 @@ def test_a_video_without_a_score_and_a_model_without_calibration(model: Model) -
         EVIL, skipped=[{"reason": "empty", "detail": "nothing"}], verdict="No score: empty"
     )
     page = video_page(failed, model)
-    assert "No score: empty" in page and "<svg" not in page and Tags(page).open == []
+    assert "No score: empty" in page and "svg+xml" not in page and Tags(page).open == []
     bare = Model(model.detector, model.manifest, model.folder, model.digest)
     page = video_page(scored_video(model), bare)
     assert "No error rates are stored with this model" in page
     assert "calibrated" in page  # the probability in the made-up record
 
 
+def test_two_detectors_have_a_section_each_below_their_agreement(model: Model) -> None:
+    """Same file, one calibrated detector and one without error rates, whose name is hostile."""
+    bare = replace(
+        model,
+        calibration=None,
+        described=replace(model.recipe, name="<script>alert(1)</script>"),
+    )
+    first = scored_video(model)
+    second = replace(scored_video(model), no_verdict="no error rates are stored", p_fake=0.77)
+    page = file_page(FileResults([Result(first, model), Result(second, bare)]))
+    tags = Tags(page)
+    assert tags.open == [] and "script" not in {tag for tag, _ in tags.tags}
+    assert [tag for tag, _ in tags.tags].count("section") == 2
+    agreement = page.index("Only one detector gives a verdict.")
+    assert agreement < page.index("<section") and "1 of 2 detectors give no verdict." in page
+    assert page.index("0.770") < page.index("<section")
+    assert "no verdict: no error rates are stored" in page
+
+
 def test_the_box_is_drawn_where_the_margin_ends() -> None:
-    drawn = page_module._with_box(np.zeros((224, 224, 3), np.uint8), "#ff0000", 0.3)
+    drawn = with_box(np.zeros((224, 224, 3), np.uint8), "#ff0000", 0.3)
     rows, columns = np.nonzero(drawn[..., 0])
     edge = 224 * (1 - 1 / 1.3) / 2
     gaps = np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()])

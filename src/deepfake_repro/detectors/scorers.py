@@ -43,11 +43,12 @@ class NetworkScorer:
 
     @torch.inference_mode()
     def __call__(self, crops: Sequence[np.ndarray]) -> Scores:
-        """Score crops as the pipeline does, to six decimals."""
-        views = torch.stack([self.transform(crop) for crop in crops])
+        """Score crops as the pipeline does, to six decimals, on the device of the network."""
+        device = next(self.detector.parameters()).device
+        views = torch.stack([self.transform(crop) for crop in crops]).to(device)
         embedding, logits = by_view(self.detector, views)
-        scores = np.asarray(p_fake(probabilities(logits).numpy())).round(6)
-        return Scores(scores, embedding.mean(1).numpy())
+        scores = np.asarray(p_fake(probabilities(logits).cpu().numpy())).round(6)
+        return Scores(scores, embedding.mean(1).cpu().numpy())
 
 
 class PythonScorer:

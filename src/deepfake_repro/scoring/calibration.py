@@ -283,6 +283,22 @@ def operating_points_table(calibration: Calibration) -> str:
     return "\n".join([*lines, "", measured_on(calibration)]) + "\n"
 
 
+FAKES = "more like the fakes than the reals that this model has seen"
+REALS = (
+    "more like the reals than the fakes that this model has seen, which does not make it genuine"
+)
+BETWEEN = "undecided: between the thresholds, where both reals and fakes occur"
+
+
+def leaning(score: float, calibration: Calibration) -> str:
+    """Return ``FAKES``, ``REALS`` or ``BETWEEN``: on which side of the thresholds a score is."""
+    points = calibration["points"]
+    cuts = [points[name]["threshold"] for name in ("balanced", "5 % false alarms")]
+    if score >= max(cuts):
+        return FAKES
+    return REALS if score < min(cuts) else BETWEEN
+
+
 def verdict(score: float, calibration: Calibration | None, against: str = "") -> str:
     """Describe a video's score in one or two sentences, without calling it fake or real.
 
@@ -294,17 +310,8 @@ def verdict(score: float, calibration: Calibration | None, against: str = "") ->
             f"No verdict: {reason}. The score is {score:.2f} on a scale from 0 (like the training "
             "reals) to 1 (like the training fakes)."
         )
-    points = calibration["points"]
-    cuts = [points[name]["threshold"] for name in ("balanced", "5 % false alarms")]
-    if score >= max(cuts):
-        side = "More like the fakes than the reals that this model has seen"
-    elif score < min(cuts):
-        side = (
-            "More like the reals than the fakes that this model has seen, which does not make it "
-            "genuine"
-        )
-    else:
-        side = "Undecided: between the thresholds, where both reals and fakes occur"
+    side = leaning(score, calibration)
+    side = side[0].upper() + side[1:]
     reals, all_reals = count_at_least(score, calibration, "real")
     fakes, all_fakes = count_at_least(score, calibration, "fake")
     return (

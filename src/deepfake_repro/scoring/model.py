@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from ..training.detector import Detector, build_detector
+from ..training.devices import accelerator
 from ..training.manifest import Manifest
 from ..training.transforms import Normalisation
 from .calibration import Calibration, read_calibration
@@ -71,6 +73,14 @@ class Model:
             return self.scorer_of_others
         assert self.detector is not None and self.recipe.view is not None
         return NetworkScorer(self.detector, view_transform(self.recipe.view))
+
+    def to_accelerator(self) -> None:
+        """Move the network to where its profile computes: a GPU, where there is one."""
+        if self.detector is None:
+            return
+        chosen = load().profile(self.profile or "demo").accelerator
+        decided = chosen == "auto" or "LT_ACCELERATOR" in os.environ
+        self.detector.to(accelerator() if decided else chosen)
 
     @property
     def norm(self) -> Normalisation:

@@ -7,6 +7,8 @@ residual path. It shows where the embedding was gathered from, not why a face go
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import torch
 from timm.models.vision_transformer import Attention, VisionTransformer
@@ -23,10 +25,14 @@ def rollout(encoder: VisionTransformer, images: torch.Tensor) -> torch.Tensor:
     for LNCLIP-DF, the class token alone.
     """
     attentions: list[torch.Tensor] = []
+    thread = threading.get_ident()
+
+    def keep(attention: Attention, inputs: tuple[torch.Tensor]) -> None:
+        if threading.get_ident() == thread:  # other threads may score with the same network
+            attentions.append(_mixed_attention(attention, inputs[0]))
+
     hooks = [
-        module.register_forward_pre_hook(
-            lambda attention, inputs: attentions.append(_mixed_attention(attention, inputs[0]))
-        )
+        module.register_forward_pre_hook(keep)
         for module in encoder.blocks.modules()
         if isinstance(module, Attention)
     ]
@@ -52,7 +58,7 @@ def _mixed_attention(attention: Attention, tokens: torch.Tensor) -> torch.Tensor
     query = attention.q_norm(query)
     key = attention.k_norm(key)
     weights = (query @ key.transpose(-2, -1) * attention.scale).softmax(-1).mean(1)
-    return (weights + torch.eye(tokens.shape[1])) / 2
+    return (weights + torch.eye(tokens.shape[1], device=tokens.device)) / 2
 
 
 def gradient(detector: Detector, images: torch.Tensor) -> torch.Tensor:
@@ -81,7 +87,8 @@ def saliency(
 
     ``views``, ``size``, ``norm``: as for ``evaluation_transform``. Pixels outside all views are 0.
     """
-    inputs = evaluation_transform(views, size, norm)(image)
+    device = next(detector.parameters()).device
+    inputs = evaluation_transform(views, size, norm)(image).to(device)
     if isinstance(detector.encoder, VisionTransformer):
         patches = rollout(detector.encoder, inputs)[:, None]
         heat = nn.functional.interpolate(patches, inputs.shape[-2:], mode="bilinear")[:, 0]
@@ -91,7 +98,7 @@ def saliency(
     pixels = _origin(evaluation_transform(views, size, UNCHANGED), image.shape)
     total = np.zeros(image.shape[:2])
     count = np.zeros(image.shape[:2])
-    np.add.at(total, pixels, heat.numpy())
+    np.add.at(total, pixels, heat.cpu().numpy())
     np.add.at(count, pixels, 1)
     mean = total / count.clip(1)
     seen = mean[count > 0]

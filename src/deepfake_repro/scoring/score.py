@@ -117,13 +117,14 @@ def score_videos(
     limits: Limits | None = None,
     scratch: Path | None = None,
 ) -> Iterator[Scored]:
-    """Score files, folders and patterns one after another, on the CPU; the model is read once.
+    """Score files, folders and patterns one after another; the model is read once.
 
     ``weights``: as for ``read_model``, by default the demo's. A file that cannot be scored gives an
     item whose ``skipped`` says why; ``FileNotFoundError`` and ``ValueError`` are for paths and
     weights.
     """
     model = weights if isinstance(weights, Model) else read_model(weights)
+    model.to_accelerator()
     for path in collect(paths):
         yield score_video(path, model, limits or Limits(), scratch)
 

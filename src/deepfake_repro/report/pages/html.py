@@ -7,10 +7,13 @@ import html
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+from jinja2 import Environment, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markupsafe import Markup
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 STYLE = """
@@ -104,18 +107,56 @@ LONG = 60
 """A cell with more characters is prose and gets a wide column."""
 
 
+_PAGE = """\
+<!doctype html>
+<html lang="en-GB">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{% if policy %}
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
+{% endif %}
+<link rel="icon" href="data:,">
+<title>{{ title }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+{{ body }}
+</body>
+</html>
+"""
+_FIGURE = """\
+<figure><img src="{{ source }}" alt="{{ alternative }}"><figcaption>{{ caption }}</figcaption>\
+</figure>"""
+
+
+@lru_cache
+def _template(source: str) -> Template:
+    environment = Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    return environment.from_string(source)
+
+
+def render(template: str, **values: object) -> Markup:
+    """Fill a Jinja template; every value that is not ``Markup`` is escaped.
+
+    Templates are constants of modules, so that a stage's code digest covers them.
+    """
+    return Markup(_template(template).render(**values))
+
+
 def page(title: str, body: str, style: str = STYLE, policy: str = "") -> str:
     """Build a whole page with ``title`` (plain text) around ``body`` (HTML).
 
     ``style``: its CSS; ``policy``: its content security policy, what a browser may load.
     """
-    security = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' if policy else ""
-    return (
-        '<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'{security}<link rel="icon" href="data:,">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
+    return str(
+        render(_PAGE, title=title, body=Markup(body), style=Markup(style), policy=Markup(policy))
     )
 
 
@@ -129,13 +170,13 @@ def data_uri(file: Path) -> str:
     return f"data:{MEDIA_TYPES[file.suffix]};base64,{content}"
 
 
-def figure(file: Path, caption: str) -> str:
+def figure(file: Path, caption: str) -> Markup:
     """Embed an image in the page; its alternative text is the drawing's own, else the caption."""
-    text = html.escape(caption)
-    alternative = description(file) or caption
-    return (
-        f'<figure><img src="{data_uri(file)}" alt="{html.escape(alternative)}">'
-        f"<figcaption>{text}</figcaption></figure>"
+    return render(
+        _FIGURE,
+        source=data_uri(file),
+        alternative=description(file) or caption,
+        caption=caption,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
+from markupsafe import Markup
+
 from ...project.paths import profile_paths
-from .html import figure, page, render_markdown
+from .html import figure, page, render, render_markdown
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Table 3": {
@@ -51,24 +52,33 @@ SECTIONS: dict[str, dict[str, str]] = {
 """Title of each section -> its files -> a text that names a table or describes a figure."""
 
 
+_REPORT = """\
+<header><h1>deepfake-repro: report of the profile {{ profile }}</h1></header>
+<nav aria-label="contents"><ul>
+{%- for title in sections -%}
+<li><a href="#s{{ loop.index0 }}">{{ title }}</a></li>
+{%- endfor -%}
+</ul></nav>
+<main>
+{% for title, parts in sections.items() %}
+<section id="s{{ loop.index0 }}">
+<h2>{{ title }}</h2>
+{{ parts | join("\n") }}</section>
+{% endfor %}
+</main>"""
+
+
 def report_page(folder: Path, profile: str) -> str:
     """Build the page of the report in ``folder``; the same files give the same bytes.
 
     Raises ``FileNotFoundError`` if a file of the report is missing.
     """
-    contents = "".join(
-        f'<li><a href="#s{number}">{html.escape(title)}</a></li>'
-        for number, title in enumerate(SECTIONS)
-    )
-    body = [
-        f"<header><h1>deepfake-repro: report of the profile {html.escape(profile)}</h1></header>",
-        f'<nav aria-label="contents"><ul>{contents}</ul></nav>',
-        "<main>",
-    ]
-    for number, (title, files) in enumerate(SECTIONS.items()):
-        parts = "\n".join(_part(folder / name, text, profile) for name, text in files.items())
-        body.append(f'<section id="s{number}">\n<h2>{html.escape(title)}</h2>\n{parts}</section>')
-    return page(f"deepfake-repro: {profile}", "\n".join([*body, "</main>"]))
+    sections = {
+        title: [_part(folder / name, text, profile) for name, text in files.items()]
+        for title, files in SECTIONS.items()
+    }
+    body = render(_REPORT, profile=profile, sections=sections)
+    return page(f"deepfake-repro: {profile}", body)
 
 
 def write_report(profile: str) -> None:
@@ -77,11 +87,11 @@ def write_report(profile: str) -> None:
     (folder / "report.html").write_text(report_page(folder, profile), encoding="utf-8")
 
 
-def _part(file: Path, text: str, profile: str) -> str:
+def _part(file: Path, text: str, profile: str) -> Markup:
     if not file.is_file():
         raise FileNotFoundError(
             f"{file.name} is missing in {file.parent}: run dvc repro report@{profile} first"
         )
     if file.suffix == ".svg":
         return figure(file, text)
-    return render_markdown(file.read_text(encoding="utf-8"), text)
+    return Markup(render_markdown(file.read_text(encoding="utf-8"), text))

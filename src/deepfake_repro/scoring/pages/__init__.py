@@ -1,0 +1,1 @@
+"""Parts of a scored file's page: its templates, drawings and pictures of faces."""
