@@ -13,7 +13,7 @@ import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from deepfake_repro.cli import main
-from deepfake_repro.operations.lock import merge_lock
+from deepfake_repro.operations.lock import merge_lock, put_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +41,12 @@ def test_rows_of_two_machines_are_joined_in_order(tmp_path: Path) -> None:
     assert merge_lock(ours, theirs, base) == []
     expected = lock(tmp_path / "expected", crops="a", row1="b", row2="c", row3="d", row4="b")
     assert ours.read_bytes() == expected.read_bytes()
+
+
+def test_finished_stages_replace_their_entries_and_others_stay(tmp_path: Path) -> None:
+    ours = lock(tmp_path / "ours", crops="a", row1="b")
+    put_stages(ours, {"row1": entry("c"), "row2": entry("d")})
+    assert ours.read_bytes() == lock(tmp_path / "e", crops="a", row1="c", row2="d").read_bytes()
 
 
 @pytest.mark.parametrize("base, ours, theirs", itertools.product(["", "a", "b", "c"], repeat=3))

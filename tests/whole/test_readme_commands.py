@@ -280,7 +280,7 @@ def unpacks(command: str, request: pytest.FixtureRequest) -> None:
 UNDERSTOOD = (
     "assets|audit|calibrate|certify|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
     "|index|landmarks"
-    "|machines|miniatures|plan|predict|pretrain|readme|rehearse|repro|robustness|score-row|study|train|weights"
+    "|machines|miniatures|plan|predict|pretrain|readme|rehearse|repro|robustness|rows|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git (diff .*|checkout \.)": runs,

@@ -21,6 +21,16 @@ def add(commands: Commands) -> None:
         "--jobs", type=int, help="tasks at a time; default: one per core, one on a GPU machine"
     )
     repro.add_argument("--times", type=Path, help="write the seconds of each task to this CSV file")
+    rows = commands.add("rows", _rows, "run the rows and seeds on several devices or a cluster")
+    rows.add_argument("rows", nargs="*", help="only these rows; default: all of run.variants")
+    rows.add_argument(
+        "--jobs", type=int, help="rows at a time on this machine; default: one per GPU or core"
+    )
+    rows.add_argument(
+        "--scheduler",
+        default="",
+        help="of a Dask cluster, tcp://host:port; default: DASK_SCHEDULER_ADDRESS, else none",
+    )
     doctor = commands.add(
         "doctor", _doctor, "check what would stop a run: exit code 1 if anything would"
     )
@@ -109,6 +119,12 @@ def _repro(chosen: argparse.Namespace) -> int:
     from ..operations.parallel import run_pipeline
 
     return run_pipeline(root(), chosen.jobs, times=chosen.times)
+
+
+def _rows(chosen: argparse.Namespace) -> int:
+    from ..operations.rows.run import run_rows
+
+    return run_rows(root(), chosen.rows, chosen.jobs, chosen.scheduler)
 
 
 def _doctor(chosen: argparse.Namespace) -> int:

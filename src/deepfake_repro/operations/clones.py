@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +40,19 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
-def require_committed(base: Path, task: str) -> None:
+def require_committed(base: Path, task: str, but: Sequence[str] = ("results/studies",)) -> None:
     """Raise ``ValueError`` for uncommitted changes, which the clone of a ``task`` would lack.
 
-    Results of side studies do not count: several studies run one after another.
+    ``but``: paths that do not count. By default results of side studies, because several studies
+    run one after another.
     """
     if not has_history(base):
         raise ValueError(
             f"{task}: this folder has no git history (an unpacked archive) and a clone needs a "
             "commit; run git init && git add -A && git commit -m archive"
         )
-    but_studies = ("--", ".", ":(exclude)results/studies")
-    if _git(base, "status", "--porcelain", "--untracked-files=no", *but_studies):
+    paths = ("--", ".", *(f":(exclude){path}" for path in but))
+    if _git(base, "status", "--porcelain", "--untracked-files=no", *paths):
         raise ValueError(f"{task}: commit your changes first; it runs in a clone of the commit")
 
 

@@ -34,9 +34,18 @@ def merge_lock(ours: Path, theirs: Path, base: Path | None = None) -> list[str]:
     if base and base.read_bytes().strip():  # git gives an empty file where there was none
         before = _read(base)["stages"]
     conflicts = _merge(merged["stages"], other["stages"], before)
-    with replacing(ours) as temporary, temporary.open("w", encoding="utf-8") as sink:
-        _yaml().dump(merged, sink)
+    _write(ours, merged)
     return conflicts
+
+
+def put_stages(lock: Path, entries: Mapping[str, Any]) -> None:
+    """Write the entries of some stages, which replace earlier ones, to a ``dvc.lock``.
+
+    Raises as :func:`merge_lock`.
+    """
+    content = _read(lock)
+    content["stages"].update(entries)
+    _write(lock, content)
 
 
 def _merge(ours: dict[str, Any], theirs: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -66,6 +75,11 @@ def _read(path: Path) -> Any:
             "git show :2:dvc.lock is ours, :3: theirs, :1: their base"
         )
     return content
+
+
+def _write(path: Path, content: Any) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as sink:
+        _yaml().dump(content, sink)
 
 
 def _yaml() -> YAML:

@@ -2,7 +2,8 @@
 
 DVC itself runs one stage after another. Here each worker calls ``dvc repro`` for the stages of one
 task, all in this checkout; DVC's own locks keep ``dvc.lock`` consistent. Results equal those of
-``dvc repro``, because the profile fixes the number of threads per stage.
+``dvc repro``, because the profile fixes the number of threads per stage. Unlike ``rows``, it needs
+no git history, takes uncommitted changes, and also runs stages in parallel that belong to no row.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -53,13 +54,16 @@ def run_pipeline(
     if not dvc(base, "status", "--quiet").returncode:
         print("Data and pipelines are up to date.")
         return 0
-    drawn = dvc(base, "dag", "--dot")
-    if drawn.returncode:
-        raise ValueError(f"the pipeline cannot be read: {drawn.stderr.strip()}")
-    graph = read_graph(drawn.stdout)
-    tasks = as_tasks(_needed(graph, wanted) if wanted else graph)
+    graph = read_pipeline(base)
+    kinds = [name for name in graph if name.partition("@")[0] == wanted]
+    return run_graph(base, needed(graph, kinds) if wanted else graph, jobs or default_jobs(), times)
+
+
+def run_graph(base: Path, graph: Graph, jobs: int, times: Path | None = None) -> int:
+    """Run the stages of a graph that contains all that they need; as :func:`run_pipeline`."""
+    tasks = as_tasks(graph)
     run = _Run(base, tasks)
-    failed = run_tasks(tasks, run.task, jobs or default_jobs(), run.watch)
+    failed = run_tasks(tasks, run.task, jobs, run.watch)
     if times:
         _write_times(run.times, times)
     for name in failed:
@@ -84,6 +88,14 @@ def default_jobs() -> int:
     return 1 if has_gpu else os.cpu_count() or 1
 
 
+def read_pipeline(base: Path) -> dict[str, set[str]]:
+    """Read the graph of the pipeline; ``ValueError`` with DVC's own words if DVC cannot read it."""
+    drawn = dvc(base, "dag", "--dot")
+    if drawn.returncode:
+        raise ValueError(f"the pipeline cannot be read: {drawn.stderr.strip()}")
+    return read_graph(drawn.stdout)
+
+
 def read_graph(dot: str) -> dict[str, set[str]]:
     """Read the output of ``dvc dag --dot``: stage -> the stages that it needs."""
     graph: dict[str, set[str]] = {name: set() for name in re.findall(r'^"([^"]+)";$', dot, re.M)}
@@ -92,9 +104,9 @@ def read_graph(dot: str) -> dict[str, set[str]]:
     return graph
 
 
-def _needed(graph: Graph, wanted: str) -> dict[str, set[str]]:
-    """Return the part of the graph that leads to the stages of one kind."""
-    waiting = [name for name in graph if name.partition("@")[0] == wanted]
+def needed(graph: Graph, stages: Iterable[str]) -> dict[str, set[str]]:
+    """Return the part of the graph that consists of these stages and all that they need."""
+    waiting = list(stages)
     kept: dict[str, set[str]] = {}
     while waiting:
         name = waiting.pop()
@@ -120,8 +132,13 @@ def as_tasks(graph: Graph) -> dict[str, Task]:
 
 def _task_of(stage: str) -> str:
     """Return ``demo-fsfm_ba-0`` for ``train@demo-fsfm_ba-0``, and other stages as they are."""
-    row = re.fullmatch(r"\w+@(\w+-\w+-\d+)", stage)
-    return row[1] if row else stage
+    _, _, item = stage.partition("@")
+    return item if is_row(item) else stage
+
+
+def is_row(name: str) -> bool:
+    """Return whether a task is that of a row and seed, such as ``demo-fsfm_ba-0``."""
+    return re.fullmatch(r"\w+-\w+-\d+", name) is not None
 
 
 def run_tasks(
@@ -194,12 +211,17 @@ class _Run:
 
 def dvc(base: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run DVC in ``base`` with its code and this environment; return its exit code and output."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=base,
-        env={**os.environ, "PATH": programs, "PYTHONPATH": SOURCE},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the variables for DVC: this environment's programs, and the checkout's own code."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": programs, "PYTHONPATH": SOURCE}

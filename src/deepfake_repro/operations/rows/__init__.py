@@ -1,0 +1,1 @@
+"""Rows and seeds on several devices or machines, as tasks of ``dask.distributed``."""
