@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.text import Text
 
 from deepfake_repro.project.vocabulary import SCENARIOS
 from deepfake_repro.report.drawing.curves import scenario_curves
@@ -19,10 +18,9 @@ from deepfake_repro.report.drawing.table_figures import (
 from deepfake_repro.report.figures import WIDTH, description, save
 from deepfake_repro.report.scores import read_scores
 from deepfake_repro.report.tables import comparison
+from support.letters import on_a_phone
 from support.reports import RUNS
 
-PHONE = 360
-"""CSS pixels: the width of a phone's screen less the margins of a page."""
 MEANS = pd.DataFrame(
     {
         "perturbation": ["none", "jpeg", "jpeg", "blur"],
@@ -76,11 +74,8 @@ MAKERS = {
 def test_a_phone_shows_letters_of_eight_pixels(name):
     figure = MAKERS[name]()
     assert len(description(figure)) > 40
-    drawn = figure.get_tightbbox().width
-    assert drawn <= WIDTH + 0.3
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
-    smallest = min(text.get_fontsize() for text in texts)
-    assert smallest * min(1, PHONE / (72 * drawn)) >= 8
+    assert figure.get_tightbbox().width <= WIDTH + 0.3
+    assert on_a_phone(figure) >= 8
 
 
 @pytest.mark.parametrize("name", ["averages", "robustness"])

@@ -212,17 +212,15 @@ def test_mistakes_in_the_exercises_on_claims_and_scores_are_named() -> None:
 
 def test_mistakes_in_the_exercises_on_self_blended_images_are_named() -> None:
     with pytest.raises(AssertionError, match="where the mask is 1 there should be the source"):
-        checks_of_losses.check_blend(
+        checks_of_data.check_blend(
             lambda source, target, mask: mask[..., None] * target + (1 - mask[..., None]) * source
         )
     with pytest.raises(AssertionError, match="add an axis"):
-        checks_of_losses.check_blend(
-            lambda source, target, mask: mask * source + (1 - mask) * target
-        )
+        checks_of_data.check_blend(lambda source, target, mask: mask * source + (1 - mask) * target)
     with pytest.raises(AssertionError, match="however steep"):
-        checks_of_losses.check_uphill(lambda weights, gradient, radius: weights + radius * gradient)
+        checks_of_data.check_uphill(lambda weights, gradient, radius: weights + radius * gradient)
     with pytest.raises(AssertionError, match="downhill"):
-        checks_of_losses.check_uphill(
+        checks_of_data.check_uphill(
             lambda weights, gradient, radius: weights - radius * gradient / np.linalg.norm(gradient)
         )
 

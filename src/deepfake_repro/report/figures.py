@@ -8,6 +8,7 @@ the text that stands for it where it cannot be seen.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from ..project.params import load
 from .drawing.palette import PALETTE, colour, dashes, row_name
 
 if TYPE_CHECKING:
@@ -194,8 +196,9 @@ def _kept_epochs(histories: Mapping[str, pd.DataFrame]) -> str:
 def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> Figure:
     """Draw a contact sheet of the crops (uint8 RGB ``[H, W, 3]``) of each group.
 
-    Each group starts a new line, with its name, of ``columns`` crops. Raises ``ValueError`` if
-    there is no image.
+    Each group starts a new line, with its name, of ``columns`` crops. In a notebook of a profile
+    that shows no faces (``report.faces`` of ``params.yaml``) the sheet says so instead. Raises
+    ``ValueError`` if there is no image.
     """
     lines = [
         (name if start == 0 else "", group[start : start + columns])
@@ -204,15 +207,36 @@ def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> 
     ]
     if not lines:
         raise ValueError("no image to show: give at least one group with a crop")
+    if profile := profile_without_faces():
+        return _without_faces(profile, sum(map(len, images.values())))
     with style():
         figure, grid = new_grid(columns + 1, len(lines), rows=len(lines), columns=columns)
+        letters = LETTERS * max(1.0, (columns + 1) / WIDTH)
         for (name, crops), panels in zip(lines, grid, strict=True):
-            panels[0].text(-0.1, 0.5, name, transform=panels[0].transAxes, ha="right", va="center")
+            label = panels[0].text(-0.1, 0.5, name, transform=panels[0].transAxes)
+            label.set(ha="right", va="center", fontsize=letters)
             for axes in panels:
                 axes.set_axis_off()
             for axes, crop in zip(panels, crops, strict=False):
                 axes.imshow(crop, interpolation="nearest")
         return freeze_layout(figure)
+
+
+def profile_without_faces() -> str:
+    """Return the ``profile`` of the running notebook if it shows no faces; empty otherwise."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    profile = shell.user_ns.get("profile", "") if shell else ""
+    hidden = bool(profile) and not load().profile(profile).report.faces
+    return profile if hidden else ""
+
+
+def _without_faces(profile: str, count: int) -> Figure:
+    text = f"{count} crops of real people: the profile {profile} shows no faces"
+    with style():
+        figure, ((axes,),) = new_grid(WIDTH, 0.6, rows=1, columns=1)
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, text, ha="center", va="center")
+        return describe(freeze_layout(figure), "No faces", text)
 
 
 def faces_figure(faces: pd.DataFrame) -> Figure:

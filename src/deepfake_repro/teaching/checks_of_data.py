@@ -1,10 +1,11 @@
-"""Checks of the exercises on corpora, crops, samples, scores and results (00-03, 06-08, 10).
+"""Checks of the exercises that need no PyTorch (00-03, 05-08, 10).
 
 Each raises ``AssertionError`` with a hint; :mod:`.exercises` calls them by the exercise's number.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..dataset.sampling import balanced_sample
 from ..evaluation import metrics
 from ..evaluation.bounds import share_bounds
 from ..evaluation.statistics import LEVEL
+from ..project.recipes import Train
 from ..project.vocabulary import IN_DISTRIBUTION
 from ..report.claims import point_table
 from ..report.expressions.language import GROUPS, evaluate
@@ -294,3 +296,57 @@ def check_highest_rate(function: Callable[[int], float]) -> None:
         assert answer != 3 / reals, "not yet: 3 / n is a rule of thumb for a one-sided bound"
         hint = "at a rate r, no alarm among n reals has the probability (1 - r) ** n"
         compare(answer, expected, hint)
+
+
+def check_rates(answer: Any, recipe: Train) -> None:
+    """Check the learning rates of head, last block, … first block (Section 4.3)."""
+    decay = recipe.layer_decay ** np.arange(recipe.depth + 1)
+    compare(
+        answer, recipe.learning_rate * decay, "the head has k = 0 and the first block k = depth"
+    )
+
+
+def check_weight(answer: Any, history: pd.DataFrame) -> None:
+    """Check the weight that makes both terms equal in the first epoch (Section 4.3)."""
+    wanted = history["cross_entropy"].iloc[0] / history["triplet_loss"].iloc[0]
+    hint = (
+        "the columns of both terms in the first line; the triplet loss is listed before weighting"
+    )
+    compare(answer, wanted, hint)
+
+
+def check_kept_epoch(answer: Any, history: pd.DataFrame) -> None:
+    """Check which epoch of a history is kept."""
+    wanted = int(history.loc[history["validation_loss"].idxmin(), "epoch"])
+    compare(answer, wanted, "which column may decide, and is its best value low or high?")
+
+
+def check_blended_pixel(answer: Any) -> None:
+    """Check a pixel of 200 over one of 100 where the mask is 0.25."""
+    compare(answer, 125, "the mask is the share of the source, and one minus the mask the target's")
+
+
+def check_blend(function: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> None:
+    """Check ``function(source, target, mask)``, a self-blended image (SBI, Section 3)."""
+    rng = np.random.default_rng(0)
+    source, target = rng.integers(0, 256, (2, 3, 3, 3)).astype(float)
+    mask = rng.random((3, 3))
+    answer = returned(function(source, target, mask))
+    by_pixel = np.empty_like(source)
+    for y, x in itertools.product(range(3), repeat=2):
+        by_pixel[y, x] = mask[y, x] * source[y, x] + (1 - mask[y, x]) * target[y, x]
+    assert not np.allclose(answer, source + target - by_pixel), (
+        "not yet: where the mask is 1 there should be the source"
+    )
+    compare(answer, by_pixel, "one number of the mask belongs to three colours: add an axis to it")
+
+
+def check_uphill(function: Callable[[np.ndarray, np.ndarray, float], np.ndarray]) -> None:
+    """Check ``function(weights, gradient, radius)``, the first half of a sharpness-aware step."""
+    weights, gradient = np.array([1.0, 2.0]), np.array([3.0, -4.0])
+    answer = returned(function(weights, gradient, 0.5))
+    assert not np.allclose(answer, weights + 0.5 * gradient), (
+        "not yet: the step has the length radius, however steep it is"
+    )
+    assert not np.allclose(answer, weights - 0.5 * gradient / 5), "not yet: this is downhill"
+    compare(answer, np.array([1.3, 1.6]), "the gradient divided by its length, times radius")

@@ -1,4 +1,4 @@
-"""Checks of the exercises on masks, losses and training (03b, 04, 05, 05b, 09).
+"""Checks of the exercises on masks, losses and features, which load PyTorch (03b, 04, 09).
 
 Each raises ``AssertionError`` with a hint; :mod:`.exercises` calls them by the exercise's number.
 """
@@ -12,12 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ..faces.regions import EYES
 from ..project.params import Variant
-from ..project.recipes import Pretrain, Train
+from ..project.recipes import Pretrain
 from ..training.losses import batch_all, distances, kind_of_triplet
 from .comparing import compare, returned
 from .lessons import toy_batch
@@ -145,60 +144,6 @@ def check_semi_hard_row(answer: Any, row: Variant) -> None:
     """Check that a row is ``row`` with semi-hard mining as its triplet loss."""
     hint = "only the name of the loss differs: it is the one under which you added it"
     compare(answer, replace(row, loss=replace(row.loss, name="semi_hard")), hint)
-
-
-def check_rates(answer: Any, recipe: Train) -> None:
-    """Check the learning rates of head, last block, … first block (Section 4.3)."""
-    decay = recipe.layer_decay ** np.arange(recipe.depth + 1)
-    compare(
-        answer, recipe.learning_rate * decay, "the head has k = 0 and the first block k = depth"
-    )
-
-
-def check_weight(answer: Any, history: pd.DataFrame) -> None:
-    """Check the weight that makes both terms equal in the first epoch (Section 4.3)."""
-    wanted = history["cross_entropy"].iloc[0] / history["triplet_loss"].iloc[0]
-    hint = (
-        "the columns of both terms in the first line; the triplet loss is listed before weighting"
-    )
-    compare(answer, wanted, hint)
-
-
-def check_kept_epoch(answer: Any, history: pd.DataFrame) -> None:
-    """Check which epoch of a history is kept."""
-    wanted = int(history.loc[history["validation_loss"].idxmin(), "epoch"])
-    compare(answer, wanted, "which column may decide, and is its best value low or high?")
-
-
-def check_blended_pixel(answer: Any) -> None:
-    """Check a pixel of 200 over one of 100 where the mask is 0.25."""
-    compare(answer, 125, "the mask is the share of the source, and one minus the mask the target's")
-
-
-def check_blend(function: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> None:
-    """Check ``function(source, target, mask)``, a self-blended image (SBI, Section 3)."""
-    rng = np.random.default_rng(0)
-    source, target = rng.integers(0, 256, (2, 3, 3, 3)).astype(float)
-    mask = rng.random((3, 3))
-    answer = returned(function(source, target, mask))
-    by_pixel = np.empty_like(source)
-    for y, x in itertools.product(range(3), repeat=2):
-        by_pixel[y, x] = mask[y, x] * source[y, x] + (1 - mask[y, x]) * target[y, x]
-    assert not np.allclose(answer, source + target - by_pixel), (
-        "not yet: where the mask is 1 there should be the source"
-    )
-    compare(answer, by_pixel, "one number of the mask belongs to three colours: add an axis to it")
-
-
-def check_uphill(function: Callable[[np.ndarray, np.ndarray, float], np.ndarray]) -> None:
-    """Check ``function(weights, gradient, radius)``, the first half of a sharpness-aware step."""
-    weights, gradient = np.array([1.0, 2.0]), np.array([3.0, -4.0])
-    answer = returned(function(weights, gradient, 0.5))
-    assert not np.allclose(answer, weights + 0.5 * gradient), (
-        "not yet: the step has the length radius, however steep it is"
-    )
-    assert not np.allclose(answer, weights - 0.5 * gradient / 5), "not yet: this is downhill"
-    compare(answer, np.array([1.3, 1.6]), "the gradient divided by its length, times radius")
 
 
 def check_lnclip_parameters(answer: Any) -> None:

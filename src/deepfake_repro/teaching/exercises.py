@@ -7,59 +7,61 @@ never a traceback; right answers are counted for the lesson.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from . import checks_of_data as data
-from . import checks_of_losses as losses
-
-CHECKS: dict[str, Callable[..., None]] = {
-    "00.1": data.check_gain,
-    "00.2": data.check_largest_step,
-    "00.3": data.check_fall,
-    "01.1": data.check_share_of_fakes,
-    "01.2": data.check_most_useful,
-    "01.3": data.check_crossing,
-    "02.1": data.check_wide_margin,
-    "02.2": data.check_cut_out,
-    "02.3": data.check_window,
-    "02.4": data.check_over_the_edge,
-    "03.1": data.check_per_video,
-    "03.2": data.check_level,
-    "03.3": data.check_two_reals_per_fake,
-    "03.4": data.check_deciding,
-    "03b.1": losses.check_hidden_patches,
-    "03b.2": losses.check_patches_with,
-    "03b.3": losses.check_hidden_whole,
-    "04.1": losses.check_margin,
-    "04.2": losses.check_triplet_loss,
-    "04.3": losses.check_valid_triplets,
-    "04.4": losses.check_batch_all,
-    "04.5": losses.check_semi_hard,
-    "04.6": losses.check_semi_hard_row,
-    "05.1": losses.check_rates,
-    "05.2": losses.check_weight,
-    "05.3": losses.check_kept_epoch,
-    "05b.1": losses.check_blended_pixel,
-    "05b.2": losses.check_blend,
-    "05b.3": losses.check_uphill,
-    "06.1": data.check_real_leads_and_fakes_win,
-    "06.2": data.check_auc,
-    "06.3": data.check_best_threshold,
-    "07.1": data.check_count_of_differences,
-    "07.2": data.check_interval_of_difference,
-    "07.3": data.check_sentence,
-    "08.1": data.check_purity,
-    "08.2": data.check_scale,
-    "08.3": data.check_ratio,
-    "09.1": losses.check_lnclip_parameters,
-    "09.2": losses.check_alignment,
-    "09.3": losses.check_slerp,
-    "09.4": losses.check_collapse,
-    "10.1": data.check_rare_fakes,
-    "10.2": data.check_scaled,
-    "10.3": data.check_highest_rate,
+CHECKS = {
+    "00.1": "data.check_gain",
+    "00.2": "data.check_largest_step",
+    "00.3": "data.check_fall",
+    "01.1": "data.check_share_of_fakes",
+    "01.2": "data.check_most_useful",
+    "01.3": "data.check_crossing",
+    "02.1": "data.check_wide_margin",
+    "02.2": "data.check_cut_out",
+    "02.3": "data.check_window",
+    "02.4": "data.check_over_the_edge",
+    "03.1": "data.check_per_video",
+    "03.2": "data.check_level",
+    "03.3": "data.check_two_reals_per_fake",
+    "03.4": "data.check_deciding",
+    "03b.1": "losses.check_hidden_patches",
+    "03b.2": "losses.check_patches_with",
+    "03b.3": "losses.check_hidden_whole",
+    "04.1": "losses.check_margin",
+    "04.2": "losses.check_triplet_loss",
+    "04.3": "losses.check_valid_triplets",
+    "04.4": "losses.check_batch_all",
+    "04.5": "losses.check_semi_hard",
+    "04.6": "losses.check_semi_hard_row",
+    "05.1": "data.check_rates",
+    "05.2": "data.check_weight",
+    "05.3": "data.check_kept_epoch",
+    "05b.1": "data.check_blended_pixel",
+    "05b.2": "data.check_blend",
+    "05b.3": "data.check_uphill",
+    "06.1": "data.check_real_leads_and_fakes_win",
+    "06.2": "data.check_auc",
+    "06.3": "data.check_best_threshold",
+    "07.1": "data.check_count_of_differences",
+    "07.2": "data.check_interval_of_difference",
+    "07.3": "data.check_sentence",
+    "08.1": "data.check_purity",
+    "08.2": "data.check_scale",
+    "08.3": "data.check_ratio",
+    "09.1": "losses.check_lnclip_parameters",
+    "09.2": "losses.check_alignment",
+    "09.3": "losses.check_slerp",
+    "09.4": "losses.check_collapse",
+    "10.1": "data.check_rare_fakes",
+    "10.2": "data.check_scaled",
+    "10.3": "data.check_highest_rate",
 }
-"""Exercise -> its check, called with the answer and the data that the answer is about."""
+"""Exercise -> its check, called with the answer and the data that the answer is about.
+
+A name of ``checks_of_data`` or ``checks_of_losses``: the second loads PyTorch, which the exercises
+of the first do not need.
+"""
 
 _right: set[str] = set()  # exercises solved in this session
 
@@ -79,11 +81,17 @@ def check(exercise: str, answer: Any, *about: Any) -> None:
     """
     _right.discard(exercise)
     try:
-        CHECKS[exercise](answer, *about)
+        find_check(exercise)(answer, *about)
     except AssertionError as error:
         raise NotYet(str(error)) from None
     _right.add(exercise)
     print(f"right: {_count(_lesson(exercise))}")
+
+
+def find_check(exercise: str) -> Callable[..., None]:
+    """Return the check of an exercise; ``KeyError`` for an unknown one."""
+    module, _, name = CHECKS[exercise].partition(".")
+    return getattr(import_module(f"{__package__}.checks_of_{module}"), name)
 
 
 def demand(exercise: str) -> None:

@@ -1,34 +1,27 @@
-"""Figures that only the lessons draw: triplets in the plane, maps of embeddings, corpora.
+"""Figures that only the lessons draw: the pipeline, maps of embeddings, corpora.
 
-Styled like :mod:`.report.figures`. A class has the same colour and marker in every lesson.
+Styled like :mod:`.report.figures`; each figure carries its finding in words. A class has the same
+colour and marker in every lesson. Lesson 04 has its own in :mod:`.triplets`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 from ..report.drawing.palette import PALETTE
-from ..report.figures import crop_sheet, style
-from ..training.losses import TRIPLET_LOSSES, active_fraction, distances, kind_of_triplet
+from ..report.figures import WIDTH, add_legend, crop_sheet, describe, new_axes, new_grid, style
 from .lessons import normalised_names, trained_elsewhere
 
 CLASSES = ("real", "real", "fake", "fake")
 """Columns of :func:`class_sheet`."""
 REAL_COLOUR = "#3b6fb6"
 FAKE_COLOUR = "#c8443c"
-KIND_COLOURS = {"hard": "#f4c7c3", "semi-hard": "#fbe8b8", "easy": "#d5ead0"}
-LOSS_NAMES = {
-    "batch_all": "BA",
-    "hard_positive_hard_negative": "HP-HN",
-    "easy_positive_hard_negative": "EP-HN",
-}
 STEPS = (
     ("corpora", "01", "3.1"),
     ("crops", "02", "4.1"),
@@ -41,172 +34,60 @@ STEPS = (
     ("embeddings", "08", "5.2"),
 )
 """Step, notebook and section of the paper."""
-_LOSS_COLOURS = {
-    "batch_all": PALETTE[2],
-    "hard_positive_hard_negative": PALETTE[3],
-    "easy_positive_hard_negative": PALETTE[4],
-}
+_STEPS_PER_LINE = 3
 _MARKERS = "os^DvPX*<>"
 
 
 def flow_figure(current: str = "") -> Figure:
     """Draw the steps of the pipeline with notebook and section; ``current`` is filled."""
     with style():
-        figure = Figure(figsize=(9.6, 1.1), layout="constrained")
-        axes = figure.subplots()
-        for x, (step, notebook, section) in enumerate(STEPS):
+        figure, axes = new_axes(WIDTH, 2.4)
+        for number, (step, notebook, section) in enumerate(STEPS):
+            line, x = divmod(number, _STEPS_PER_LINE)
             box = {
                 "boxstyle": "round",
                 "facecolor": "#f5d76e" if step == current else "white",
                 "edgecolor": "0.4",
             }
-            axes.text(x, 0, step, ha="center", va="center", bbox=box, fontsize=9)
-            label = f"notebook {notebook}\nSection {section}"
-            axes.text(x, -1, label, ha="center", va="center", fontsize=8)
-            arrow = {"arrowstyle": "->", "color": "0.4"}
-            axes.annotate("", (x + 0.56, 0), (x + 0.44, 0), arrowprops=arrow)
-        axes.set(xlim=(-0.6, len(STEPS) - 0.5), ylim=(-1.5, 0.5))
+            axes.text(x, -line, step, ha="center", va="center", bbox=box)
+            axes.text(x, -line - 0.42, f"{notebook} · Section {section}", ha="center", va="center")
+            if number + 1 < len(STEPS):
+                arrow = {"arrowstyle": "->", "color": "0.4"}
+                axes.annotate("", (x + 0.62, -line), (x + 0.38, -line), arrowprops=arrow)
+        axes.set(xlim=(-0.5, _STEPS_PER_LINE - 0.35), ylim=(-2.6, 0.3))
         axes.set_axis_off()
-        return figure
-
-
-def triplet_figure(negative_x: float, negative_y: float, margin: float) -> Figure:
-    """Draw one triplet and its kind (Fig. 2): the anchor at (0, 0), the positive at (1, 0)."""
-    with style():
-        figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-        _draw_triplet(figure.subplots(), (negative_x, negative_y), margin)
-        return figure
-
-
-def kinds_figure(margin: float) -> Figure:
-    """Draw Fig. 2 of the paper: a hard, a semi-hard and an easy triplet side by side."""
-    xs = (-0.6, -1 - margin / 2, -1.3 - margin)
-    with style():
-        figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-        for axes, x in zip(figure.subplots(1, 3), xs, strict=True):
-            _draw_triplet(axes, (x, 0.4), margin)
-        return figure
-
-
-def mining_figure(
-    points: np.ndarray, labels: np.ndarray, margin: float, moved: int | None = None
-) -> Figure:
-    """Draw what BA, HP-HN and EP-HN do with one batch of embeddings ``[B, 2]``, labels ``[B]``.
-
-    Lines are the pairs of the triplets in use: grey to positives, black dots to negatives. Arrows
-    are minus the gradient: where a step of descent takes each point. ``moved``: the point to ring.
-    """
-    with style():
-        figure = Figure(figsize=(9.6, 3.7), layout="constrained")
-        grid = figure.subplots(1, 3, sharex=True, sharey=True)
-        for axes, (loss, name) in zip(grid, LOSS_NAMES.items(), strict=True):
-            value, step = _descent(points, labels, margin, loss)
-            _draw_pairs(axes, points, working_triplets(points, labels, margin, loss), loss)
-            _scatter_classes(axes, points, labels)
-            axes.quiver(*points.T, *step.T, angles="xy", width=0.008, color="0.15", zorder=3)
-            if moved is not None:
-                axes.plot(*points[moved], "o", markersize=15, markerfacecolor="none", color="0.2")
-            title = f"{name}: loss {value:.2f}"
-            axes.set(title=title, aspect="equal", xlim=(-2.3, 3.3), ylim=(-2.3, 2.3))
-        share = active_fraction(torch.as_tensor(points), torch.as_tensor(labels), margin)
-        grid[1].set_xlabel(f"{share:.0%} of the valid triplets are active")
-        grid[0].legend(loc="lower left")
-        return figure
-
-
-def _draw_pairs(
-    axes: Axes, points: np.ndarray, triplets: Sequence[tuple[int, int, int]], loss: str
-) -> None:
-    alpha = 0.08 if loss == "batch_all" else 0.5
-    for anchor, positive, negative in triplets:
-        to_positive = points[[anchor, positive]].T
-        to_negative = points[[anchor, negative]].T
-        axes.plot(*to_positive, color="0.5", linewidth=1, alpha=alpha, zorder=1)
-        axes.plot(*to_negative, ":k", linewidth=1, alpha=alpha, zorder=1)
-
-
-def working_triplets(
-    points: np.ndarray, labels: np.ndarray, margin: float, loss: str
-) -> list[tuple[int, int, int]]:
-    """List the triplets (anchor, positive, negative) of a batch that contribute to a loss.
-
-    ``loss``: a key of ``TRIPLET_LOSSES``. BA uses all active triplets, the others at most one per
-    anchor.
-    """
-    batch = range(len(points))
-    distance = distances(torch.as_tensor(points)).numpy()
-    triplets = []
-    for anchor in batch:
-        row = distance[anchor]
-        positives = [j for j in batch if labels[j] == labels[anchor] and j != anchor]
-        negatives = [k for k in batch if labels[k] != labels[anchor]]
-        if loss != "batch_all" and positives and negatives:
-            choose = max if loss.startswith("hard") else min
-            positives = [choose(positives, key=row.__getitem__)]
-            negatives = [min(negatives, key=row.__getitem__)]
-        for positive in positives:
-            for negative in negatives:
-                if row[positive] - row[negative] + margin > 0:
-                    triplets.append((anchor, positive, negative))
-    return triplets
-
-
-def toy_training_figure(histories: Mapping[str, pd.DataFrame], margin: float) -> Figure:
-    """Draw the columns of :func:`.teaching.lessons.train_toy_network` over its steps.
-
-    ``histories``: by key of ``TRIPLET_LOSSES``, in the colours of Table 3's rows; ``margin``: the
-    loss of a collapsed network.
-    """
-    titles = {
-        "loss": "triplet loss",
-        "active": "share of active triplets",
-        "distance": "mean distance",
-    }
-    with style():
-        figure = Figure(figsize=(9.6, 2.9), layout="constrained")
-        grid = figure.subplots(1, 3)
-        for loss, history in histories.items():
-            line = {"color": _LOSS_COLOURS[loss], "label": LOSS_NAMES[loss]}
-            for axes, column in zip(grid, titles, strict=True):
-                axes.plot(history["step"], history[column], **line)
-        for axes, title in zip(grid, titles.values(), strict=True):
-            axes.set(xlabel="step", ylabel=title)
-        grid[0].axhline(margin, color="0.3", linestyle=":", linewidth=1)
-        grid[0].annotate(
-            "margin",
-            (1, margin),
-            xycoords=("axes fraction", "data"),
-            xytext=(-4, 5),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-        )
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper")
-        return figure
+        steps = [f"{step} (notebook {book}, Section {section})" for step, book, section in STEPS]
+        return describe(figure, "The pipeline", f"{', '.join(steps)}.")
 
 
 def map_figure(maps: Mapping[str, np.ndarray], groups: Sequence[str]) -> Figure:
     """Draw maps ``[N, 2]`` of the same N crops, one panel per network, coloured by ``groups``."""
     names = list(dict.fromkeys(groups))
-    group_of = np.asarray(groups)
     with style():
-        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-        grid = np.atleast_1d(figure.subplots(1, len(maps)))
-        for axes, (title, points) in zip(grid, maps.items(), strict=True):
-            for number, name in enumerate(names):
-                axes.plot(
-                    *points[group_of == name].T,
-                    _MARKERS[number % len(_MARKERS)],
-                    linestyle="none",
-                    markersize=3.5,
-                    alpha=0.7,
-                    color=_group_colour(name, number),
-                    label=name,
-                )
+        height = 2.0 + 0.22 * -(-len(names) // _STEPS_PER_LINE)
+        figure, (panels,) = new_grid(WIDTH, height, rows=1, columns=len(maps))
+        for axes, (title, points) in zip(panels, maps.items(), strict=True):
+            scatter_groups(axes, points, groups, markersize=3.5, alpha=0.7)
             axes.set(title=title, xticks=[], yticks=[])
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", markerscale=1.6)
-        return figure
+        add_legend(figure, panels[0], columns=_STEPS_PER_LINE)
+        sizes = pd.Series(list(groups)).value_counts()
+        counts = ", ".join(f"{sizes[name]} of {name}" for name in names)
+        return describe(figure, "Maps of embeddings", f"Crops in each panel: {counts}.")
+
+
+def scatter_groups(axes: Axes, points: np.ndarray, groups: Sequence[str], **look: Any) -> None:
+    """Draw points ``[N, 2]`` of each group with its own colour and marker."""
+    group_of = np.asarray(groups)
+    for number, name in enumerate(dict.fromkeys(groups)):
+        axes.plot(
+            *points[group_of == name].T,
+            _MARKERS[number % len(_MARKERS)],
+            linestyle="none",
+            color=_group_colour(name, number),
+            label=name,
+            zorder=2,
+            **look,
+        )
 
 
 def distance_figure(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
@@ -215,17 +96,22 @@ def distance_figure(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
     ``pairs``: by network, results of :func:`.teaching.lessons.pair_distances`.
     """
     with style():
-        figure = Figure(figsize=(9.6, 2.9), layout="constrained")
-        grid = np.atleast_1d(figure.subplots(1, len(pairs), sharey=True))
-        for axes, (title, (within, between)) in zip(grid, pairs.items(), strict=True):
+        figure, (panels,) = new_grid(WIDTH, 2.4, rows=1, columns=len(pairs))
+        for axes, (title, (within, between)) in zip(panels, pairs.items(), strict=True):
             bins = np.linspace(0, max(within.max(), between.max()), 40)
             axes.hist(within, bins, density=True, color="0.55", alpha=0.7, label="same class")
             axes.hist(
                 between, bins, density=True, color="k", histtype="step", label="real and fake"
             )
-            axes.set(title=title, xlabel="distance / mean distance", yticks=[])
-        figure.legend(*grid[-1].get_legend_handles_labels(), loc="outside right upper")
-        return figure
+            axes.set(title=title, yticks=[])
+        panels[len(pairs) // 2].set_xlabel("distance / mean distance")
+        add_legend(figure, panels[0])
+        means = [
+            f"{title} {within.mean():.2f} and {between.mean():.2f}"
+            for title, (within, between) in pairs.items()
+        ]
+        finding = f"Mean within a class and of a real and a fake: {', '.join(means)}."
+        return describe(figure, "Distances of pairs", finding)
 
 
 def class_sheet(crops: Mapping[str, Sequence[np.ndarray]]) -> Figure:
@@ -233,7 +119,7 @@ def class_sheet(crops: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     figure = crop_sheet(crops, columns=len(CLASSES))
     for axes, name in zip(figure.axes, CLASSES, strict=False):
         axes.set_title(name)
-    return figure
+    return describe(figure, "Crops", f"Lines: {', '.join(crops)}.")
 
 
 def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:
@@ -252,13 +138,12 @@ def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:
     shared = trained_elsewhere(index, corpora)
     ringed = set(zip(shared["dataset"], shared["manipulation"], strict=True))
     with style():
-        figure = Figure(figsize=(6.4, 0.21 * len(lines) + 1.4), layout="constrained")
-        axes = figure.subplots()
+        figure, axes = new_axes(WIDTH, 0.21 * len(lines) + 1.8)
         for (corpus, spelled, name), videos in fakes.groupby(["dataset", "manipulation", "name"]):
             trained = (videos["split"] == "train").any()
             _draw_dot(axes, columns[corpus], lines[name], trained, (corpus, spelled) in ringed)
         axes.set_xticks(range(len(corpora)), corpora, rotation=40, ha="right")
-        axes.set_yticks(range(len(lines)), spelling["manipulation"], fontsize=8)
+        axes.set_yticks(range(len(lines)), spelling["manipulation"])
         axes.invert_yaxis()
         for label, trained, ring in (
             ("trained on", True, False),
@@ -266,8 +151,10 @@ def manipulation_figure(index: pd.DataFrame, corpora: Sequence[str]) -> Figure:
             ("tested here, trained elsewhere", False, True),
         ):
             _draw_dot(axes, np.nan, np.nan, trained, ring, label)
-        figure.legend(loc="outside upper center", ncols=3, fontsize=8)
-        return figure
+        figure.legend(loc="outside upper center", ncols=2)
+        counts = fakes.groupby("dataset")["name"].nunique()
+        finding = ", ".join(f"{corpus} {counts.get(corpus, 0)}" for corpus in corpora)
+        return describe(figure, "Manipulations", f"Manipulations of each corpus: {finding}.")
 
 
 def _draw_dot(
@@ -286,67 +173,6 @@ def _draw_dot(
     )
 
 
-def _draw_triplet(axes: Axes, negative: tuple[float, float], margin: float) -> None:
-    """Draw a triplet and the zones around its anchor.
-
-    Hard: within the positive's distance; semi-hard: in the ring of width ``margin``; easy: outside.
-    """
-    d_an = float(np.hypot(*negative))
-    for radius, kind in ((9, "easy"), (1 + margin, "semi-hard"), (1, "hard")):
-        axes.add_patch(
-            Circle((0, 0), radius, facecolor=KIND_COLOURS[kind], edgecolor="0.6", linewidth=0.8)
-        )
-    for (x, y), name, colour in (
-        ((0, 0), "anchor", REAL_COLOUR),
-        ((1, 0), "positive", REAL_COLOUR),
-        (negative, "negative", FAKE_COLOUR),
-    ):
-        axes.plot([0, x], [0, y], color=colour, linewidth=1)
-        axes.plot(x, y, "s" if colour == FAKE_COLOUR else "o", color=colour)
-        axes.annotate(
-            name,
-            (x, y),
-            xytext=(-5, -12) if name == "anchor" else (5, 5),
-            ha="right" if name == "anchor" else "left",
-            textcoords="offset points",
-            fontsize=8,
-        )
-    for y, kind in ((-0.8, "hard"), (-1 - margin / 2, "semi-hard"), (-2.7, "easy")):
-        if kind != "semi-hard" or margin >= 0.3:
-            axes.text(0, y, kind, ha="center", va="center", fontsize=8, style="italic")
-    loss = max(1 - d_an + margin, 0)
-    axes.set(
-        title=f"{kind_of_triplet(1.0, d_an, margin)}: loss {loss:.2f}",
-        aspect="equal",
-        xlim=(-3, 3),
-        ylim=(-3, 3),
-        xlabel=f"$D_{{an}}$ = {d_an:.2f},  $D_{{ap}}$ = 1,  m = {margin:g}",
-    )
-    axes.grid(visible=False)
-
-
-def _descent(
-    points: np.ndarray, labels: np.ndarray, margin: float, loss: str
-) -> tuple[float, np.ndarray]:
-    """Return the loss of a batch and minus its gradient by each point ``[B, 2]``."""
-    variables = torch.tensor(points, requires_grad=True)
-    value = TRIPLET_LOSSES[loss](variables, torch.as_tensor(labels), margin)
-    (gradient,) = torch.autograd.grad(value, variables)
-    return value.item(), -gradient.numpy()
-
-
-def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    for label, name in enumerate(("real", "fake")):
-        axes.plot(
-            *points[labels == label].T,
-            _MARKERS[label],
-            linestyle="none",
-            color=_group_colour(name, label),
-            label=name,
-            zorder=2,
-        )
-
-
 def _group_colour(name: str, number: int) -> str:
-    """Return the colour of a group: real and fake have their own, others Matplotlib's cycle."""
-    return {"real": REAL_COLOUR, "fake": FAKE_COLOUR}.get(name, f"C{number % 10}")
+    """Return the colour of a group: real and fake have their own, others the palette's."""
+    return {"real": REAL_COLOUR, "fake": FAKE_COLOUR}.get(name, PALETTE[number % len(PALETTE)])

@@ -1,6 +1,6 @@
 """Helpers of several lessons: sliders, source code beside its formula, toy data.
 
-No import here loads the libraries of a network, so that most lessons start in half the time.
+No import here loads PyTorch, so that the lessons which need none run without it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pandas as pd
-import torch
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
+from scipy.spatial.distance import pdist
 from sklearn.metrics import roc_auc_score
 
 from ..evaluation.statistics import LEVEL
 from ..report.figures import picture
-from ..training.losses import TRIPLET_LOSSES, active_fraction, distances
 
 
 def require(path: Path, command: str) -> Path:
@@ -38,10 +37,15 @@ def source(*functions: Callable) -> Markdown:
 
 
 def with_alt(figure: Figure, alt: str) -> Image:
-    """Render a figure as a picture with an alternative text for those who cannot see it."""
+    """Render a figure as a picture whose alternative text is ``alt`` and the figure's finding."""
     image = picture(figure)
-    image.alt = alt
+    image.alt = _with_finding(alt, figure)
     return image
+
+
+def _with_finding(alt: str, figure: Figure) -> str:
+    finding = str(figure.get_label()).partition("\n")[2]
+    return f"{alt}. {finding}" if finding else alt
 
 
 class Explorer(ipywidgets.VBox):
@@ -61,12 +65,14 @@ class Explorer(ipywidgets.VBox):
 
     def _redraw(self, _change: object = None) -> None:
         values = {name: slider.value for name, slider in self._sliders.items()}
-        self._picture.value = picture(self._draw(**values)).data
+        figure = self._draw(**values)
+        self._picture.value = picture(figure).data
+        self._text = _with_finding(self._alt, figure)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
         widget = super()._repr_mimebundle_(**options)
         static = {"image/png": b64encode(self._picture.value).decode()}
-        return {**static, **widget}, {"image/png": {"alt": self._alt}}
+        return {**static, **widget}, {"image/png": {"alt": self._text}}
 
 
 def explore(
@@ -93,34 +99,6 @@ def toy_batch(size: int, gap: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     return points.astype(np.float32), labels
 
 
-def train_toy_network(
-    points: np.ndarray, labels: np.ndarray, loss: str, margin: float, steps: int = 120
-) -> pd.DataFrame:
-    """Train a small network (2 -> 16 -> 2) on one batch with a triplet loss alone (Section 3.3.1).
-
-    ``loss``: a key of ``TRIPLET_LOSSES``. Returns the columns ``step, loss, active, distance`` (the
-    mean distance of two embeddings). The same arguments give the same result.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = torch.nn.Sequential(
-            torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
-        )
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.03)
-    inputs = torch.as_tensor(points)
-    targets = torch.as_tensor(labels)
-    rows = []
-    for step in range(steps):
-        embeddings = network(inputs)
-        value = TRIPLET_LOSSES[loss](embeddings, targets, margin)
-        active = active_fraction(embeddings, targets, margin)
-        rows.append((step, value.item(), active.item(), distances(embeddings).mean().item()))
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-    return pd.DataFrame(rows, columns=["step", "loss", "active", "distance"])
-
-
 def pair_distances(
     embedding: np.ndarray, labels: np.ndarray, videos: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -129,8 +107,8 @@ def pair_distances(
     ``embedding`` ``[N, D]``, ``labels`` and ``videos`` ``[N]``. Distances are divided by their
     mean. Pairs of one video are left out: they are close for other reasons.
     """
-    first, second = _pairs_of_two_videos(np.asarray(videos))
-    distance = distances(torch.as_tensor(embedding)).numpy()[first, second]
+    first, second, of_two_videos = _pairs_of_two_videos(np.asarray(videos))
+    distance = pdist(embedding)[of_two_videos]
     same = np.asarray(labels)[first] == np.asarray(labels)[second]
     return distance[same] / distance.mean(), distance[~same] / distance.mean()
 
@@ -143,8 +121,8 @@ def separation(
     Arguments as for :func:`pair_distances`; 0.5 means no separation. The ends are those of a 95 %
     bootstrap interval over videos; draws that lack one kind of pair do not count.
     """
-    first, second = _pairs_of_two_videos(np.asarray(videos))
-    distance = distances(torch.as_tensor(embedding)).numpy()[first, second]
+    first, second, of_two_videos = _pairs_of_two_videos(np.asarray(videos))
+    distance = pdist(embedding)[of_two_videos]
     differs = np.asarray(labels)[first] != np.asarray(labels)[second]
     codes, names = pd.factorize(np.asarray(videos))
     rng = np.random.default_rng(seed)
@@ -158,10 +136,11 @@ def separation(
     return float(roc_auc_score(differs, distance)), float(low), float(high)
 
 
-def _pairs_of_two_videos(videos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs_of_two_videos(videos: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return both ends of the pairs that count, and which of SciPy's pairs these are."""
     first, second = np.triu_indices(len(videos), 1)
     of_two_videos = videos[first] != videos[second]
-    return first[of_two_videos], second[of_two_videos]
+    return first[of_two_videos], second[of_two_videos], of_two_videos
 
 
 def normalised_names(manipulations: pd.Series) -> pd.Series:
