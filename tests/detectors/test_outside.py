@@ -15,6 +15,7 @@ from deepfake_repro.detectors import outside
 from deepfake_repro.evaluation.field_metrics import FIELD_NAMES
 from deepfake_repro.evaluation.metrics import auc
 from deepfake_repro.project.paths import Paths
+from deepfake_repro.project.vocabulary import SCENARIOS
 
 PERSON = [f"ffpp/{n:03d}" for n in range(24)]
 
@@ -123,6 +124,19 @@ def test_a_detector_gets_a_row_with_intervals_and_paired_differences(
     assert set(pd.read_csv(out / "intervals.csv")["row"]) == {"my_detector"}
     printed = capsys.readouterr().out
     assert "on 18 videos that all rows have scored" in printed and "warning" not in printed
+
+
+def test_a_row_has_its_own_name_and_folder(paths: Paths) -> None:
+    folder = brightness(paths.base / "bright")
+    out = outside.evaluate_detector(folder, "demo", name="Light", parent=paths.base / "elsewhere")
+    assert out == paths.base / "elsewhere" / "light"
+    scores = json.loads((out / "scores.json").read_text())
+    assert json.loads((out / "summary.json").read_text()) == {
+        metric: {key: scores[metric][key] for key in SCENARIOS if key in scores[metric]}
+        for metric in ("auc", "bacc")
+    }
+    with pytest.raises(ValueError, match="fsfm_ba is the name of one of our rows: give another"):
+        outside.evaluate_detector(folder, "demo", name="fsfm_ba")
 
 
 def test_faces_and_aggregation_of_the_manifest_are_obeyed(paths: Paths) -> None:

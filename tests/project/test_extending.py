@@ -105,6 +105,19 @@ def test_a_test_corpus_is_a_line(tmp_path: Path) -> None:
     assert sorted((video.label, video.split) for video in videos) == [(0, "test"), (1, "test")]
 
 
+def test_an_outside_detector_as_a_row_is_a_line() -> None:
+    """The pipeline's variable of this name has such lines, and a stage runs the named folder."""
+    ((listed, (detector,)),) = SAFE.load(block("An outside detector as a row", "yaml")).items()
+    pipeline = params.read_yaml(ROOT / "dvc.yaml")
+    assert listed in params.read_yaml(ROOT / "data" / "detectors.yaml")
+    assert "data/detectors.yaml" in pipeline["vars"]
+    stage = pipeline["stages"]["evaluate"]
+    assert stage["matrix"]["detector"] == f"${{{listed}}}"
+    assert stage["deps"][0] == "${item.detector.folder}"
+    named = set(re.findall(r"\$\{item\.detector\.(\w+)\}", json.dumps(stage)))
+    assert named == set(detector)
+
+
 @pytest.fixture
 def own_detector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

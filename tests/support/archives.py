@@ -15,6 +15,7 @@ PARTS = (
     ".gitignore",
     "Makefile",
     "README.md",
+    "data/detectors.yaml",
     "data/own_corpora.yaml",
     "docs",
     "dvc.lock",

@@ -49,7 +49,9 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument(
         "--scores", type=Path, metavar="CSV", help="instead: columns 'video' or 'file', 'p_fake'"
     )
-    evaluate.add_argument("--name", default="", help="of the row of --scores; default: the file's")
+    evaluate.add_argument(
+        "--name", default="", help="of the row; default: the folder's or the file's"
+    )
     evaluate.add_argument(
         "--as-stored",
         action="store_true",
@@ -76,7 +78,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     if chosen.scores:
         out = evaluate_scores(chosen.scores, chosen.profile, chosen.name)
     else:
-        out = evaluate_detector(chosen.detector, chosen.profile, chosen.as_stored)
+        out = evaluate_detector(chosen.detector, chosen.profile, chosen.as_stored, chosen.name)
     print(f"written to {out}")
 
 

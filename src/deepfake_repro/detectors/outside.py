@@ -18,7 +18,7 @@ from ..crops.store import CropStore
 from ..evaluation.field_metrics import field_metrics, frame_scores
 from ..evaluation.metrics import VIDEO_COLUMNS, auc, table_row, video_scores, with_sources
 from ..evaluation.prediction import crops_of_sets
-from ..evaluation.rows import unscored_videos, write_csv, write_json
+from ..evaluation.rows import summary, unscored_videos, write_csv, write_json
 from ..evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
 from ..project.params import CropOptions, Scoring, load
 from ..project.paths import Paths, profile_paths
@@ -36,11 +36,19 @@ SWAPPED = 0.35
 DETECTED = ["x0", "y0", "x1", "y1", "score"]
 
 
-def evaluate_detector(folder: Path, profile: str, as_stored: bool = False) -> Path:
+def evaluate_detector(
+    folder: Path,
+    profile: str,
+    as_stored: bool = False,
+    name: str = "",
+    parent: Path | None = None,
+) -> Path:
     """Score the crops of ``profile`` with the detector in ``folder``; return the row's folder.
 
-    ``as_stored``: take the stored crops although the manifest wants other ones. Raises
-    ``ValueError`` if the store cannot serve the manifest's recipe.
+    ``as_stored``: take the stored crops although the manifest wants other ones; ``name``: of the
+    row, by default the folder's; ``parent``: where its folder is made, by default
+    ``results/<profile>/outside``. Raises ``ValueError`` if the store cannot serve the manifest's
+    recipe.
     """
     loaded = load_detector(folder)
     options = load().profile(profile)
@@ -59,15 +67,16 @@ def evaluate_detector(folder: Path, profile: str, as_stored: bool = False) -> Pa
     parts = [_videos(part, loaded.manifest) for part in crops.values()]
     tested = pd.concat(parts).sort_values("video_id", ignore_index=True)
     frames = pd.concat([frame_scores(part) for part in crops.values()], ignore_index=True)
-    name = _slug(folder.absolute().name)
-    out = _write(tested, index, paths, options.scoring, name, frames)
+    out = _row_folder(paths, name or folder.absolute().name, parent)
+    _write(out, tested, index, paths, options.scoring, frames)
     loaded.manifest.write(out)
     return out
 
 
-def evaluate_scores(file: Path, profile: str, name: str = "") -> Path:
+def evaluate_scores(file: Path, profile: str, name: str = "", parent: Path | None = None) -> Path:
     """Read anybody's predictions of videos, ``video`` (or ``file``) and ``p_fake``, as a row.
 
+    ``name`` and ``parent`` as for :func:`evaluate_detector`; the default name is the file's.
     Returns the row's folder; lines that match no test video, or several, go to ``unmatched.csv``.
     Raises ``ValueError`` for missing columns, scores outside [0, 1], and if nothing matches.
     """
@@ -88,7 +97,8 @@ def evaluate_scores(file: Path, profile: str, name: str = "") -> Path:
         )
     videos = tested[VIDEO_COLUMNS].merge(matched[["video_id", "p_fake"]], on="video_id")
     videos = videos.sort_values("video_id", ignore_index=True)
-    out = _write(videos, index, paths, load().profile(profile).scoring, _slug(name or file.stem))
+    out = _row_folder(paths, name or file.stem, parent)
+    _write(out, videos, index, paths, load().profile(profile).scoring)
     write_csv(out / "unmatched.csv", unmatched[["name", "reason"]])
     print(f"{len(matched)} of {len(given)} lines matched; the others: {out / 'unmatched.csv'}")
     return out
@@ -160,21 +170,32 @@ def _warn_if_swapped(validation: pd.DataFrame) -> None:
         )
 
 
+def _row_folder(paths: Paths, name: str, parent: Path | None) -> Path:
+    """Make the folder of a row; ``ValueError`` if its name is that of one of our rows."""
+    key = _slug(name)
+    if key in load().variants:
+        raise ValueError(f"{key} is the name of one of our rows: give another by --name")
+    folder = parent or paths.base / "results" / paths.profile / "outside"
+    out = folder / key
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
 def _write(
+    out: Path,
     videos: pd.DataFrame,
     index: pd.DataFrame,
     paths: Paths,
     options: Scoring,
-    name: str,
     frames: pd.DataFrame | None = None,
-) -> Path:
+) -> None:
     """Write the row and its paired comparison with each of our rows; print the averages."""
-    out = paths.base / "results" / paths.profile / "outside" / name
-    out.mkdir(parents=True, exist_ok=True)
+    name = out.name
     videos = with_sources(videos, index)
     row = table_row(videos, unscored_videos(index, videos), options.threshold)
     row["further"] = field_metrics(videos, frames)
     write_json(out / "scores.json", row)
+    write_json(out / "summary.json", summary(row))
     write_csv(out / "videos.csv", videos)
     runs = {folder.parent.name: pd.read_csv(folder) for folder in paths.runs.glob("*/videos.csv")}
     runs = dict(sorted(runs.items())) | {f"{name}-0": pd.read_csv(out / "videos.csv")}
@@ -189,8 +210,7 @@ def _write(
     paired = paired.drop(columns="published")[paired["reproduced"].notna()]
     write_csv(out / "intervals.csv", of_row)
     write_csv(out / "comparisons.csv", paired)
-    print(_summary(name, points[name], of_row, paired, len(common)))
-    return out
+    print(_overview(name, points[name], of_row, paired, len(common)))
 
 
 def _points(runs: Mapping[str, pd.DataFrame], threshold: float) -> dict[str, dict[str, Any]]:
@@ -210,7 +230,7 @@ def _points(runs: Mapping[str, pd.DataFrame], threshold: float) -> dict[str, dic
     }
 
 
-def _summary(
+def _overview(
     name: str,
     points: Mapping[str, Mapping[str, float]],
     of_row: pd.DataFrame,

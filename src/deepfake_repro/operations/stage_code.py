@@ -41,6 +41,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "score_own": ("score-own",),
     "calibrate": ("calibrate",),
     "robustness": ("robustness",),
+    "evaluate": ("evaluate",),
     "report": ("notebook 07_results", "weave", "html"),
 }
 """Commands that each stage runs; DVC does not let ``dvc.yaml`` itself be a dependency."""
