@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from deepfake_repro.project import params
 from deepfake_repro.scoring import batch, inputs, score
 from deepfake_repro.scoring.batch import ALL, NONE, SOME
 from deepfake_repro.scoring.model import Model, read_model
+from deepfake_repro.scoring.results import Result, agreement
 from deepfake_repro.scoring.score import Limits, score_videos
 from deepfake_repro.training import checkpoints
 from support import scoring_model, squares
@@ -194,6 +196,59 @@ def test_command_line_scores_reports_and_resumes(
         patch.setattr(batch, "score_video", None)
         main(["score", str(clips / "one.mp4"), *command[2:]])
     assert main(["score", str(clips / "one.mp4"), *command[2:]]) == ALL
+
+
+def test_two_detectors_and_two_jobs(
+    clips: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores are those of each detector alone and one file at a time; a broken file stops none."""
+    other = tmp_path / "bright"
+    other.mkdir()
+    (other / "predict.py").write_text(
+        "def predict(crops):\n    return [crop.mean() / 255 for crop in crops]\n"
+    )
+    manifest = {"name": "=bright", "network": "python", "weights": {"file": "predict.py"}}
+    (other / "detector.json").write_text(json.dumps(manifest))
+    alone = {}
+    for name, folder in (("first", weights), ("second", other)):
+        for scored in score_videos([clips], folder):
+            alone[scored.path.name, name] = scored.p_fake
+    out = tmp_path / "out"
+    both = ["--detector", str(weights), "--detector", str(other)]
+    capsys.readouterr()
+    assert main(["score", str(clips), *both, "--jobs", "2", "--out", str(out)]) == SOME
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 3 * 3 and sum(line.startswith("  ") for line in printed) == 6
+    rows = list(csv.DictReader((out / "scores.csv").open()))
+    assert [Path(row["file"]).name for row in rows] == [
+        name for name in ("broken <b>.mp4", "one.mp4", "two.mp4") for _ in range(2)
+    ]
+    assert {row["detector"] for row in rows[1::2]} == {"'=bright"}
+    for row, name in zip(rows, ("first", "second") * 3, strict=True):
+        expected = alone[Path(row["file"]).name, name]
+        assert row["p_fake"] == ("" if expected is None else f"{expected:.4f}")
+        assert row["agreement"].startswith("No agreement can be stated: none of the 2 detectors")
+    record = json.loads((out / rows[-1]["report"]).with_suffix(".json").read_text())
+    assert record["others"][0]["detector"]["name"] == "=bright"
+
+
+def test_agreement_compares_sides_and_not_scores(model: Model) -> None:
+    """Of the second detector every score is above the threshold."""
+    assert model.calibration
+    low = {
+        name: {**point, "threshold": 0.01} for name, point in model.calibration["points"].items()
+    }
+    eager = replace(model, calibration={**model.calibration, "points": low})
+    bare = replace(model, calibration=None)
+    scored = score.Scored(Path("x"), p_fake=0.1)
+    assert agreement([Result(scored, model)]) == ""
+    same = agreement([Result(scored, model), Result(scored, model), Result(scored, bare)])
+    assert same.startswith("The 2 detectors with a verdict agree: more like the reals")
+    assert same.endswith("1 of 3 detectors give no verdict.")
+    words = agreement([Result(scored, model), Result(scored, eager)])
+    assert words.startswith("The detectors disagree.") and "more like the fakes" in words
+    refused = replace(scored, no_verdict="too far")
+    assert agreement([Result(refused, model)] * 2).startswith("No agreement can be stated")
 
 
 @pytest.mark.parametrize(

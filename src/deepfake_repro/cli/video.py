@@ -29,13 +29,21 @@ def add(commands: Commands) -> None:
         "export-model", _export_model, "export weights as safetensors and ONNX with a model card"
     )
     export.add_argument("--out", required=True, type=Path, help="a new folder")
-    for command in (score, export):
-        command.add_argument(
-            "--weights",
-            type=Path,
-            help="folder of a trained row, of export-model or with a detector.json, or a "
-            "released file; default: the demo's",
-        )
+    score.add_argument(
+        "--jobs", type=_count, default=1, metavar="N", help="files at once, each decoded apart (1)"
+    )
+    weights = (
+        "folder of a trained row, of export-model or with a detector.json, or a released file; "
+        "default: the demo's"
+    )
+    export.add_argument("--weights", type=Path, help=weights)
+    score.add_argument(
+        "--weights",
+        "--detector",
+        type=Path,
+        action="append",
+        help=f"{weights}; give it again for each further detector",
+    )
     _add_evaluate(commands)
 
 
@@ -59,12 +67,20 @@ def _add_evaluate(commands: Commands) -> None:
     )
 
 
+def _count(text: str) -> int:
+    """Read a number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: give 1 or more")
+    return number
+
+
 def _score(chosen: argparse.Namespace) -> int:
     from ..crops.isolation import ProgramError
     from ..scoring.batch import score_to
 
     try:
-        return score_to(chosen.videos, chosen.weights, chosen.out)
+        return score_to(chosen.videos, chosen.weights, chosen.out, jobs=chosen.jobs)
     except ProgramError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3

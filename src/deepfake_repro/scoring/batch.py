@@ -9,10 +9,16 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..crops.isolation import allow_all, stop_all
 from ..project.code.closure import code_digest
 from ..project.files import replacing
 from ..project.progress import track
@@ -21,7 +27,8 @@ from ..project.vocabulary import MISSING
 from .card import model_card
 from .inputs import collect, left_out, printable, slug
 from .model import Model, read_model
-from .page import video_page
+from .page import file_page
+from .results import FileResults, Result
 from .score import Limits, score_video
 
 # Exit codes.
@@ -30,58 +37,136 @@ SOME = 1
 NONE = 2
 
 SCORES = ("p_fake", "probability", "highest_track")
-COLUMNS = ("file", "verdict", *SCORES, "faces", "tracks", "skipped", "warnings", "report")
+COLUMNS = (
+    "file",
+    "detector",
+    "verdict",
+    *SCORES,
+    "agreement",
+    "faces",
+    "tracks",
+    "skipped",
+    "warnings",
+    "report",
+)
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are scored: ``jobs`` of them at once, within ``limits``."""
+
+    limits: Limits
+    jobs: int = 1
 
 
 def score_to(
-    paths: Sequence[str | Path], weights: Path | None, out: Path, limits: Limits | None = None
+    paths: Sequence[str | Path],
+    weights: Path | Sequence[Path] | None,
+    out: Path,
+    limits: Limits | None = None,
+    jobs: int = 1,
 ) -> int:
     """Score ``paths`` (files, folders, patterns) into the folder ``out``; return the exit code.
 
-    Writes ``<name>.html`` and ``<name>.json`` (everything) per file, and ``scores.csv`` and
-    ``model_card.md`` over all. A file that an earlier run with the same model and code has finished
-    is not scored again. Prints one line per file, and on stderr what folders have besides.
+    ``weights``: a detector or several, as for ``read_model``. Writes ``<name>.html`` and
+    ``<name>.json`` (everything) per file, and ``scores.csv`` and ``model_card.md`` over all. A file
+    that an earlier run with the same detectors and code has finished is not scored again. Prints
+    one line per file and, of several detectors, one for each; on stderr what folders have besides.
+    ``jobs``: files at once. Each is decoded in a process of its own; all share the networks.
     """
     files = collect(paths)
     for line in left_out(paths):
         print(line, file=sys.stderr)
-    model = read_model(weights)
-    limits = limits or Limits()
+    chosen = [weights] if weights is None or isinstance(weights, Path) else list(weights)
+    models = [read_model(one) for one in chosen]
+    for model in models:
+        model.to_accelerator()
+    options = Options(limits or Limits(), jobs)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "model_card.md", model_card(model))
+    _write(out / "model_card.md", "\n".join(model_card(model) for model in models))
 
-    code = code_digest(score_to)
-    rows = []
-    progress = track(files, "score")
-    for file in progress:
-        record = _scored_once(file, model, limits, out, code)
-        row = _csv_row(file, record)
-        rows.append(row)
-        progress.write(_line(file, row, record))
+    records: dict[Path, Record] = {}
+    for file, record in _in_parallel(files, models, options, out):
+        records[file] = record
+    rows = [row for file in files for row in _csv_rows(file, records[file])]
     _write_csv(out / "scores.csv", rows)
-
-    scored = sum(bool(row["p_fake"]) for row in rows)
+    scored = sum(_has_score(record) for record in records.values())
     if scored == len(files):
         return ALL
     return SOME if scored else NONE
 
 
-def _line(file: Path, row: dict[str, str], record: dict[str, Any]) -> str:
-    """Describe one result; a number that is no verdict does not come first."""
-    text = f"{printable(file)}: {record['verdict']}"
-    return text if record["no_verdict"] else f"{row['p_fake'] or MISSING:>6}  {text}"
+def _in_parallel(
+    files: Sequence[Path], models: Sequence[Model], options: Options, out: Path
+) -> Iterator[tuple[Path, Record]]:
+    """Yield (file, its record) as they are finished; print a line about each.
+
+    Threads wait for their decoding processes. If one raises, which no content of a file can cause,
+    or at Ctrl-C, the processes are ended at once.
+    """
+    code = code_digest(score_to)
+    with _shared_cores(options.jobs), ThreadPoolExecutor(options.jobs) as threads:
+        futures = {
+            threads.submit(_scored_once, file, models, options, out, code): file for file in files
+        }
+        try:
+            progress = track(as_completed(futures), "score", len(files))
+            for future in progress:
+                file = futures[future]
+                record = future.result()
+                for line in _lines(file, record):
+                    progress.write(line)
+                yield file, record
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
+        finally:
+            threads.shutdown(wait=True)
+            allow_all()
 
 
-def _scored_once(file: Path, model: Model, limits: Limits, out: Path, code: str) -> dict[str, Any]:
-    """Return the record of one file: the stored one if nothing has changed, else a new one."""
-    name = slug(file)
-    path = out / f"{name}.json"
+@contextmanager
+def _shared_cores(jobs: int) -> Iterator[None]:
+    """Give each of ``jobs`` threads its share of PyTorch's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _lines(file: Path, record: Record) -> Iterator[str]:
+    """Describe the results of one file; a number that is no verdict does not come first."""
+    name = printable(file)
+    if not record["others"]:
+        yield _line(name, record)
+        return
+    yield f"{name}: {record['agreement']}"
+    for one in (record, *record["others"]):
+        yield f"  {_line(printable(one['detector']['name']), one)}"
+
+
+def _line(name: str, record: Record) -> str:
+    score = MISSING if record["p_fake"] is None else f"{record['p_fake']:.4f}"
+    text = f"{name}: {record['verdict']}"
+    return text if record["no_verdict"] else f"{score:>6}  {text}"
+
+
+def _scored_once(
+    file: Path, models: Sequence[Model], options: Options, out: Path, code: str
+) -> Record:
+    """Return the record of one file: the stored one if nothing has changed, else a new one.
+
+    The first detector's record has those of the others under ``others``.
+    """
+    path = out / f"{slug(file)}.json"
     status = file.stat() if file.exists() else None
     state = fingerprint(
-        model.digest,
-        json.dumps(model.recipe.as_json()),
-        json.dumps(model.calibration, sort_keys=True),
-        limits,
+        *(_identity(model) for model in models),
+        options.limits,
         code,
         str(file.absolute()),
         status and (status.st_size, status.st_mtime_ns),
@@ -90,22 +175,39 @@ def _scored_once(file: Path, model: Model, limits: Limits, out: Path, code: str)
     if stored.get("state") == state:
         return stored
 
-    scored = score_video(file, model, limits, out)
+    results = [Result(score_video(file, model, options.limits, out), model) for model in models]
+    links = {"model card": "model_card.md", "everything as JSON": path.name}
+    found = FileResults(results, links=links)
+    first, *others = (_record(result) for result in results)
     record = {
         "file": printable(file),
-        **scored.record(),
-        "weights": model.digest,
-        "detector": model.recipe.as_json(),
-        "trained_by": model.profile,
+        **first,
+        "others": others,
+        "agreement": found.agreement,
         "state": state,
     }
-    links = {"model card": "model_card.md", "everything as JSON": path.name}
-    _write(out / f"{name}.html", video_page(scored, model, links))
+    _write(out / f"{slug(file)}.html", file_page(found))
     _write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
 
-def _stored(path: Path) -> dict[str, Any]:
+def _identity(model: Model) -> str:
+    """Return everything that a model's results depend on, as text."""
+    parts = [model.digest, model.recipe.as_json(), model.calibration]
+    return json.dumps(parts, sort_keys=True)
+
+
+def _record(result: Result) -> Record:
+    """Return what one detector found, for JSON."""
+    return {
+        **result.scored.record(),
+        "weights": result.model.digest,
+        "detector": result.model.recipe.as_json(),
+        "trained_by": result.model.profile,
+    }
+
+
+def _stored(path: Path) -> Record:
     """Read a record; empty if there is none or it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -113,26 +215,34 @@ def _stored(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _csv_row(file: Path, record: dict[str, Any]) -> dict[str, str]:
-    """Make one row of ``scores.csv``.
-
-    A name that a spreadsheet would run as a formula gets an apostrophe in front.
-    """
-    name = printable(file)
-    scores = {key: "" if record[key] is None else f"{record[key]:.4f}" for key in SCORES}
-    return {
-        "file": f"'{name}" if name.startswith(tuple("=+-@")) else name,
-        "verdict": record["verdict"],
-        **scores,
-        "faces": str(len(record["crops"])),
-        "tracks": str(len(record["tracks"])),
-        "skipped": "; ".join(f"{skip['reason']}: {skip['detail']}" for skip in record["skipped"]),
-        "warnings": " ".join(record["warnings"]),
-        "report": f"{slug(file)}.html",
-    }
+def _has_score(record: Record) -> bool:
+    return any(one["p_fake"] is not None for one in (record, *record["others"]))
 
 
-def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+def _csv_rows(file: Path, record: Record) -> Iterator[dict[str, str]]:
+    """Make the rows of ``scores.csv`` of one file, one per detector."""
+    for one in (record, *record["others"]):
+        scores = {key: "" if one[key] is None else f"{one[key]:.4f}" for key in SCORES}
+        yield {
+            "file": _cell(printable(file)),
+            "detector": _cell(printable(one["detector"]["name"])),
+            "verdict": one["verdict"],
+            **scores,
+            "agreement": _cell(record["agreement"]),
+            "faces": str(len(one["crops"])),
+            "tracks": str(len(one["tracks"])),
+            "skipped": "; ".join(f"{skip['reason']}: {skip['detail']}" for skip in one["skipped"]),
+            "warnings": " ".join(one["warnings"]),
+            "report": f"{slug(file)}.html",
+        }
+
+
+def _cell(text: str) -> str:
+    """Put an apostrophe in front of what a spreadsheet would run as a formula."""
+    return f"'{text}" if text.startswith(tuple("=+-@")) else text
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, str]]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
         writer = csv.DictWriter(sink, COLUMNS, lineterminator="\n")
         writer.writeheader()
