@@ -137,12 +137,19 @@ def read(app: Sphinx, name: str, text: list[str]) -> None:
     if name.startswith("notebooks/"):
         text[0] = nbformat.writes(book.page(ROOT / f"{name}.ipynb", ROOT))
         return
-    page = re.sub(r"\[([^][]+)\]\(([^()\s]+)\)", partial(in_book, (ROOT / name).parent), text[0])
+    page = re.sub(r"^```mermaid\n(.*?)^```$", chains, text[0], flags=re.M | re.S)
+    page = re.sub(r"\[([^][]+)\]\(([^()\s]+)\)", partial(in_book, (ROOT / name).parent), page)
     if not page.startswith(
         "# "
     ):  # the report's tables: without a title a page has no name at the side
         page = re.sub(r"(?<=\D)(?=\d)|_", " ", f"# {Path(name).stem.capitalize()}") + f"\n\n{page}"
     text[0] = page + contents() if name == root_doc else page
+
+
+def chains(graph: re.Match) -> str:
+    """A Mermaid graph as a list of its chains: drawing it would need a script."""
+    lines = [re.sub(r"\w+\[([^]]+)\]", r"\1", line) for line in graph[1].splitlines()[1:]]
+    return "\n".join(f"* {line.strip().replace('-->', '→')}" for line in lines)
 
 
 def in_book(folder: Path, link: re.Match) -> str:

@@ -136,6 +136,8 @@ def test_every_document_is_a_page_and_the_readme_shows_its_picture(
     assert [name for name in names if html / name not in pages] == []
     sources = [picture["src"] for picture in pages[html / "README.html"].pictures]
     assert any(source.endswith("averages.svg") for source in sources)
+    front = (html / "README.html").read_text(encoding="utf-8")
+    assert "flowchart" not in front and "FSFM pre-training → train" in front, "a graph as chains"
 
 
 @pytest.mark.pipeline

@@ -59,7 +59,7 @@ figcaption { color: var(--quiet); }
 .table:focus { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td {
-  padding: .25rem .5rem;
+  padding: .25rem .35rem;
   border-bottom: 1px solid var(--line);
   vertical-align: top;
   overflow-wrap: normal;
@@ -71,10 +71,10 @@ th:first-child, td:first-child {
   background: var(--page);
   min-width: 5rem;
   max-width: 45vw;
-  overflow-wrap: anywhere;
+  overflow-wrap: break-word;
 }
-td.long { min-width: 14rem; }
-td.long code, td:not([style]) a { overflow-wrap: anywhere; }
+td.long { min-width: 12rem; }
+td:not([style]) :is(a, code) { overflow-wrap: anywhere; }
 td[style*="right"] { white-space: nowrap; }
 img { background: #fff; }
 @media (max-width: 40rem) {
