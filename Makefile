@@ -7,7 +7,7 @@
 # make book    all of it as a static site in docs/_build/html     make times   run times of the notebooks
 # make lessons the lessons with their results, for git and the book (after make repro)
 # make class   only what the lessons 00, 01, 04 and 07 need        make archive what all of them need, in one file
-# With TORCH=cpu the environment has PyTorch without CUDA: make environment TORCH=cpu
+# With TORCH=cpu the environment has PyTorch without CUDA, with TORCH=none only what the lessons need that load none
 # Needs only python3 (3.11 to 3.14), make and git; the folder may be a clone or an unpacked archive.
 
 PYTHON ?= python3
@@ -31,7 +31,7 @@ VERSION = $(shell '$(INTERPRETER)' -c 'import sys; print("%d.%d" % sys.version_i
 REFUSAL = $(INTERPRETER) $(if $(VERSION),is Python $(VERSION),does not run); needed is one of Python $(SUPPORTED): \
   make $(MAKECMDGOALS) PYTHON=... $(if $(wildcard $(VENV)/bin/python),(and remove $(VENV) first))
 
-# The build of PyTorch: PyPI's, which on Linux has CUDA, or another such as cpu. An environment keeps its own.
+# The build of PyTorch: PyPI's, which on Linux has CUDA, or another such as cpu, or none. An environment keeps its own.
 BUILD = $(or $(TORCH),$(shell cat $(VENV)/.ready 2>/dev/null))
 OF_CUDA = ^(nvidia-|cuda-|triton==)
 
@@ -56,8 +56,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
 	@echo "== environment 3/3: pinned packages ($(if $(BUILD),PyTorch: $(BUILD),several GB: PyTorch comes with CUDA)), compiled once"
 	@grep --invert-match --extended-regexp '$(if $(BUILD),$(OF_CUDA),^$$)' requirements.lock > $(VENV)/requirements.txt
-	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python \
-	  $(if $(BUILD),--torch-backend=$(BUILD)) -r $(VENV)/requirements.txt
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python $(if $(filter none,$(BUILD)),\
+	  --group lessons --constraint requirements.lock,\
+	  $(if $(BUILD),--torch-backend=$(BUILD)) -r $(VENV)/requirements.txt)
 	@$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --python $(VENV)/bin/python --editable .
 	@echo '$(BUILD)' > $@
 	@echo "== environment is ready; enter it with:  source $(VENV)/bin/activate  then:  deepfake-repro --help"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -45,6 +46,7 @@ SYSTEMS = (
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 INTENT = (ROOT / "environment.yml").read_text()
 DIRECT = dict(re.findall(r"^      - ([a-z0-9.-]+)==(\S+)", INTENT, flags=re.M))
+LESSONS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["lessons"]
 IMPORT_NAMES = {
     "pytest-xdist": "xdist",
     "pyzmq": "zmq",
@@ -190,10 +192,15 @@ def test_each_direct_dependency_says_where_it_is_used() -> None:
 
 
 def test_project_depends_on_exactly_the_direct_pins() -> None:
-    """What runs the pipeline, and groups for teaching, documents and tests; nothing twice."""
+    """What runs the pipeline, and groups for teaching, documents and tests; nothing twice.
+
+    The group ``lessons`` repeats a part of them, for an environment without the others.
+    """
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = [content["project"]["dependencies"], *content["dependency-groups"].values()]
     assert all(group == sorted(group) for group in groups)
+    groups.remove(LESSONS)
+    assert set(LESSONS) - set(DIRECT) == {"setuptools"}, "it installs the package itself"
     assert sorted(name for group in groups for name in group) == sorted(DIRECT)
 
 
@@ -201,12 +208,12 @@ def test_torch_and_torchvision_are_pinned_together() -> None:
     assert {"torch", "torchvision"} <= set(locked()) and {"torch", "torchvision"} <= set(DIRECT)
 
 
-def needed(keep: Callable[[str, Requirement], bool]) -> set[str]:
-    """Names of all that the direct dependencies need here, by what the installed packages say.
+def needed(keep: Callable[[str, Requirement], bool], names: Iterable[str] = DIRECT) -> set[str]:
+    """Names of all that ``names`` need here, by what the installed packages say.
 
     ``keep(package, requirement)``: whether a requirement of a package counts.
     """
-    waiting = [(name, "") for name in DIRECT]
+    waiting = [(name, "") for name in names]
     seen = set()
     while waiting:
         name, extra = waiting.pop()
@@ -236,6 +243,66 @@ def test_without_cuda_exactly_its_packages_are_left_out() -> None:
     )
     assert len(left_out) > 10
     assert with_cuda - without == left_out
+
+
+def imports(notebook: str) -> list[str]:
+    """The import statements of a notebook."""
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    statements = ast.parse(code).body
+    return [
+        ast.unparse(line) for line in statements if isinstance(line, ast.Import | ast.ImportFrom)
+    ]
+
+
+WITHOUT_TORCH = {
+    "lessons": ("00_start_here", "01_corpora", "07_results"),
+    "exercises": (
+        "00_start_here",
+        "01_corpora",
+        "02_crops",
+        "05_finetune",
+        "05b_sbi",
+        "06_predict",
+        "07_results",
+        "10_score_your_video",
+    ),
+}
+"""Notebooks that load no PyTorch."""
+REFUSE = """
+import json, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in refused:
+            raise ImportError(f"{name} is not in the group")
+refused = json.loads(sys.argv[1])
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def test_some_lessons_and_exercises_need_only_their_group() -> None:
+    """They are imported where every package is refused that ``make environment TORCH=none`` lacks.
+
+    The teacher's page lists them.
+    """
+    group = needed(lambda *_: True, LESSONS)
+    refused = [
+        module
+        for module, names in metadata.packages_distributions().items()
+        if not {canonicalize_name(name) for name in names} & (group | {"deepfake-repro"})
+    ]
+    assert {"torch", "torchvision", "timm", "dvc", "onnxruntime"} <= set(refused)
+    code = [line for name in WITHOUT_TORCH["lessons"] for line in imports(name)]
+    code += [line for name in WITHOUT_TORCH["exercises"] for line in imports(f"exercises/{name}")]
+    code += ["assert exercises.find_check('05b.2')"]
+    command = [sys.executable, "-c", REFUSE + "\n".join(code), json.dumps(refused)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-1000:]
+    page = " ".join((ROOT / "docs" / "teaching.md").read_text(encoding="utf-8").split())
+    lessons, exercises = (
+        ", ".join(name.partition("_")[0] for name in names) for names in WITHOUT_TORCH.values()
+    )
+    assert f"the lessons {lessons} and the exercises {exercises} need no PyTorch" in page
 
 
 def codes() -> Iterator[str]:
