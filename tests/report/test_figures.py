@@ -12,6 +12,7 @@ from deepfake_repro.report.figures import (
     describe,
     faces_figure,
     history_figure,
+    new_axes,
     picture,
     save,
     style,
@@ -159,7 +160,19 @@ def test_a_described_figure_carries_its_finding(tmp_path):
     alternative = "Sizes & scores. One corpus is < 100 pixels."
     assert html.description(tmp_path / "figure.svg") == alternative
     assert picture(figure)._repr_mimebundle_()[1]["image/png"]["alt"] == alternative
-    assert picture(MAKERS["faces"]()).alt == "figure"
+    assert picture(new_axes(1, 1)[0]).alt == "figure"
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("crops", "Crops. 3 real, 1 fake."),
+        ("faces", "Median side in pixels: dfdc 95, ffpp 70."),
+        ("sphere", "1 where all are one point: before 0."),
+    ],
+)
+def test_a_drawing_says_its_finding(name, finding):
+    assert finding in picture(MAKERS[name]()).alt
 
 
 def test_a_picture_of_few_colours_is_smaller_and_the_same_each_time():

@@ -219,7 +219,8 @@ def crop_sheet(images: Mapping[str, Sequence[np.ndarray]], columns: int = 8) -> 
                 axes.set_axis_off()
             for axes, crop in zip(panels, crops, strict=False):
                 axes.imshow(crop, interpolation="nearest")
-        return freeze_layout(figure)
+        counts = ", ".join(f"{len(crops)} {name}" for name, crops in images.items())
+        return describe(freeze_layout(figure), "Crops", f"{counts}.")
 
 
 def profile_without_faces() -> str:
@@ -262,7 +263,11 @@ def faces_figure(faces: pd.DataFrame) -> Figure:
         )
         scores.set(xlabel="score of the face detector")
         add_legend(figure, sizes)
-        return freeze_layout(figure)
+        medians = faces.groupby("dataset")["side"].median()
+        finding = ", ".join(f"{dataset} {side:.0f}" for dataset, side in medians.items())
+        return describe(
+            freeze_layout(figure), "Faces of each corpus", f"Median side in pixels: {finding}."
+        )
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:

@@ -64,7 +64,13 @@ def pretraining_figure(history: pd.DataFrame) -> Figure:
             )
             axes.set(xlabel="epoch", ylabel=title)
             use_whole_ticks(axes)
-        return freeze_layout(figure)
+        first, last = history.iloc[0], history.iloc[-1]
+        finding = ", ".join(
+            f"{column} from {first[column]:.3g} to {last[column]:.3g}"
+            for column in _PRETRAINING
+            if column != "learning_rate"
+        )
+        return describe(freeze_layout(figure), "Losses of the pre-training", f"{finding}.")
 
 
 def region_picture(regions: np.ndarray) -> np.ndarray:
@@ -85,7 +91,12 @@ def sphere_figure(clouds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
             _draw_sphere(axes, _on_sphere(features), labels)
             axes.set(title=name)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return freeze_layout(figure)
+        lengths = ", ".join(
+            f"{name} {np.linalg.norm(features.mean(0)):.2f}"
+            for name, (features, _) in clouds.items()
+        )
+        finding = f"Length of the mean feature, 1 where all are one point: {lengths}."
+        return describe(freeze_layout(figure), "Features on the sphere", finding)
 
 
 def _draw_sphere(axes: Axes3D, points: np.ndarray, labels: np.ndarray) -> None:
