@@ -39,6 +39,8 @@ from .row import Row, read_rows
 from .table import DONE, FAILED, RUNNING, WAITING, Display, State
 from .worker import CLONES, Checkout, Outcome, last_progress, log_of, run_row
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a shell."""
 PATIENCE = 1.0
 """Seconds between two looks at the rows."""
 
@@ -64,8 +66,12 @@ def run_rows(
     rows, cache = read_rows(base, outdated, max((os.cpu_count() or 1) // workers, 1))
     commit = _git(base, "rev-parse", "HEAD")
     if rows:
-        with connect(scheduler_address(scheduler), min(workers, len(rows))) as client:
-            failed = _Run(client, Checkout(base, commit, cache), rows).to_end()
+        try:
+            with connect(scheduler_address(scheduler), min(workers, len(rows))) as client:
+                failed = _Run(client, Checkout(base, commit, cache), rows).to_end()
+        except KeyboardInterrupt:
+            print("interrupted: rerun to resume", file=sys.stderr)
+            return INTERRUPTED
         if failed:
             print(f"failed: {', '.join(failed)}; fix it and rerun to resume", file=sys.stderr)
             return 1
