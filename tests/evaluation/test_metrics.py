@@ -18,6 +18,7 @@ from deepfake_repro.evaluation.metrics import (
     video_scores,
     with_sources,
 )
+from deepfake_repro.project.layout import Layout
 from deepfake_repro.project.vocabulary import SETS
 
 FS = ["fsgan", "faceswap", "simswap"]
@@ -300,3 +301,11 @@ def test_sources_are_counted_per_test_set() -> None:
     )
     assert table_row(videos, {})["videos"]["sources"] == {"ffpp": 2, "dfdc": 1}
     assert "sources" not in table_row(videos.drop(columns="source"), {})["videos"]
+
+
+def test_the_columns_are_those_of_the_layout(benchmark):
+    layout = Layout({"itw": ("itw",), "others": ("ffpp", "df40")})
+    ours, papers = table_row(benchmark, {}, layout=layout)["auc"], table_row(benchmark, {})["auc"]
+    assert ours["others"] == pytest.approx((papers["ffpp"] + papers["df40"]) / 2, abs=0.01)
+    assert {"in_distribution", "in_the_wild"}.isdisjoint(ours)
+    assert list(ours)[:4] == ["itw", "ffpp", "df40", "others"]

@@ -1,7 +1,9 @@
 """Figures: same bytes twice, the right data in the axes, Matplotlib's settings left alone."""
 
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
+import IPython
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from deepfake_repro.report.figures import (
     crop_sheet,
     describe,
+    description,
     faces_figure,
     history_figure,
     new_axes,
@@ -188,3 +191,16 @@ def test_the_callers_settings_are_left_alone():
         assert matplotlib.rcParams["svg.hashsalt"] == "deepfake-repro"
     MAKERS["faces"]()
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("profile", "shown"), [("open", False), ("demo", True), ("other", True)])
+def test_a_notebook_of_a_profile_without_faces_shows_none(
+    profile: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel with the parameter ``profile`` draws a sentence in place of the crops."""
+    shell = SimpleNamespace(user_ns={"profile": profile} if profile != "other" else {})
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    sheet = crop_sheet({"real": [image(0), image(1)]})
+    assert bool([axes for axes in sheet.axes if axes.images]) is shown
+    if not shown:
+        assert "2 crops of real people" in description(sheet)

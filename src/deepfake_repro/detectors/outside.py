@@ -20,6 +20,7 @@ from ..evaluation.metrics import VIDEO_COLUMNS, auc, table_row, video_scores, wi
 from ..evaluation.prediction import crops_of_sets
 from ..evaluation.rows import summary, unscored_videos, write_csv, write_json
 from ..evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
+from ..project.layout import Layout
 from ..project.params import CropOptions, Scoring, load
 from ..project.paths import Paths, profile_paths
 from ..project.progress import track
@@ -192,32 +193,37 @@ def _write(
     """Write the row and its paired comparison with each of our rows; print the averages."""
     name = out.name
     videos = with_sources(videos, index)
-    row = table_row(videos, unscored_videos(index, videos), options.threshold)
-    row["further"] = field_metrics(videos, frames)
+    layout = load().profile(paths.profile).layout
+    row = table_row(videos, unscored_videos(index, videos), options.threshold, layout)
+    row["further"] = field_metrics(videos, frames, layout)
     write_json(out / "scores.json", row)
-    write_json(out / "summary.json", summary(row))
+    write_json(out / "summary.json", summary(row, layout))
     write_csv(out / "videos.csv", videos)
     runs = {folder.parent.name: pd.read_csv(folder) for folder in paths.runs.glob("*/videos.csv")}
     runs = dict(sorted(runs.items())) | {f"{name}-0": pd.read_csv(out / "videos.csv")}
     common = set.intersection(*(set(table["video_id"]) for table in runs.values()))
     runs = {run: table[table["video_id"].isin(common)] for run, table in runs.items()}
-    replicates = paired_bootstrap(runs, options.bootstrap, 0, options.threshold)
-    of_row = intervals(replicates)
+    replicates = paired_bootstrap(runs, options.bootstrap, 0, options.threshold, layout)
+    of_row = intervals(replicates, layout.sets)
     of_row = of_row[of_row["row"] == name]
     pairs = [(name, other) for other in replicates.rows if other != name]
-    points = _points(runs, options.threshold)
-    paired = comparisons(pairs, {}, points, replicates, delong(runs))
+    points = _points(runs, options.threshold, layout)
+    paired = comparisons(pairs, {}, points, replicates, delong(runs, layout), layout)
     paired = paired.drop(columns="published")[paired["reproduced"].notna()]
     write_csv(out / "intervals.csv", of_row)
     write_csv(out / "comparisons.csv", paired)
     print(_overview(name, points[name], of_row, paired, len(common)))
 
 
-def _points(runs: Mapping[str, pd.DataFrame], threshold: float) -> dict[str, dict[str, Any]]:
+def _points(
+    runs: Mapping[str, pd.DataFrame], threshold: float, layout: Layout
+) -> dict[str, dict[str, Any]]:
     """Compute each row's cells on the common videos, averaged over its seeds."""
     by_row: dict[str, list[dict]] = {}
     for run, table in runs.items():
-        by_row.setdefault(run.rpartition("-")[0], []).append(table_row(table, {}, threshold))
+        by_row.setdefault(run.rpartition("-")[0], []).append(
+            table_row(table, {}, threshold, layout)
+        )
     return {
         row: {
             metric: {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..project.vocabulary import AVERAGES
+from ..project.layout import DF40_PARTS, PAPER, Layout
 from .metrics import auc
 
 FAKEAVCELEB = "fakeavceleb"
@@ -44,7 +44,7 @@ def by_group(videos: pd.DataFrame) -> pd.DataFrame:
     return _by_auc(records, ["set", "group", "reals", "fakes", "auc"])
 
 
-def by_condition(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def by_condition(tables: Mapping[str, pd.DataFrame], layout: Layout = PAPER) -> pd.DataFrame:
     """Compute the mean AUC (percent) of each row over its test sets, per robustness condition.
 
     ``tables``: ``results/<profile>/robustness`` by row. Columns ``perturbation, severity`` and one
@@ -52,7 +52,7 @@ def by_condition(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     means = {}
     for row, table in tables.items():
-        sets = table[~table["set"].isin([*AVERAGES, "df40_fs", "df40_re"])]
+        sets = table[~table["set"].isin([*layout.averages, *DF40_PARTS])]
         conditions = sets.groupby(["perturbation", "severity"], sort=False)
         means[row] = conditions["auc"].mean().round(2)
     return pd.DataFrame(means).reset_index()

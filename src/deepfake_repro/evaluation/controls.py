@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..crops.store import CropStore
+from ..project.layout import PAPER, Layout
 from ..project.params import load
 from ..project.paths import profile_paths
 from ..project.progress import track
@@ -39,12 +40,13 @@ def write_controls(profile: str) -> None:
     paths = profile_paths(profile)
     listed = pd.read_parquet(paths.index)
     index = listed.loc[listed["split"].isin(["val", "test"])]
-    margin = load().profile(profile).crops.margin
-    videos = measured(index[list(INDEX_COLUMNS)], CropStore(paths.crops), margin)
+    options = load().profile(profile)
+    videos = measured(index[list(INDEX_COLUMNS)], CropStore(paths.crops), options.crops.margin)
     out = paths.base / "results" / profile / "controls"
     out.mkdir(parents=True, exist_ok=True)
     videos.round(4).to_csv(out / "videos.csv", index=False, lineterminator="\n")
-    scores = control_rows(with_sources(videos, listed[["video_id", *SOURCE_COLUMNS]]))
+    sources = with_sources(videos, listed[["video_id", *SOURCE_COLUMNS]])
+    scores = control_rows(sources, options.layout)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
 
 
@@ -113,7 +115,7 @@ def saturation(face: np.ndarray) -> float:
     return float(np.divide(spread, highest, out=np.zeros_like(spread), where=highest > 0).mean())
 
 
-def control_rows(videos: pd.DataFrame) -> dict[str, dict]:
+def control_rows(videos: pd.DataFrame, layout: Layout = PAPER) -> dict[str, dict]:
     """Score each control on the test videos.
 
     ``videos``: columns of the index, ``split`` included, and ``CONTROLS``. Raises ``ValueError``
@@ -125,10 +127,10 @@ def control_rows(videos: pd.DataFrame) -> dict[str, dict]:
         raise ValueError(
             "controls need real and fake validation videos: their direction is chosen on these"
         )
-    return {name: _control_row(validation, test, name) for name in CONTROLS}
+    return {name: _control_row(validation, test, name, layout) for name in CONTROLS}
 
 
-def _control_row(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict:
+def _control_row(validation: pd.DataFrame, test: pd.DataFrame, name: str, layout: Layout) -> dict:
     labels = validation["label"].to_numpy()
     values = validation[name].to_numpy()
     found = auc(labels, values)
@@ -139,4 +141,4 @@ def _control_row(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dic
         "threshold": round(sign * threshold, 4),
         "validation_auc": round(100 * max(found, 1 - found), 2),
     }
-    return {**table_row(test.assign(p_fake=sign * test[name]), {}, threshold), **chosen}
+    return {**table_row(test.assign(p_fake=sign * test[name]), {}, threshold, layout), **chosen}

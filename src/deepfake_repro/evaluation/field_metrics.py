@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_curve
 
-from .metrics import VIDEO_COLUMNS, Metric, _cells, auc
+from ..project.layout import PAPER, Layout
+from .metrics import VIDEO_COLUMNS, Metric, auc, cells
 
 FRAME_AUC = "frame_auc"
 FIELD_NAMES: Mapping[str, str] = {
@@ -77,7 +78,9 @@ def frame_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def field_metrics(videos: pd.DataFrame, frames: pd.DataFrame | None = None) -> dict[str, dict]:
+def field_metrics(
+    videos: pd.DataFrame, frames: pd.DataFrame | None = None, layout: Layout = PAPER
+) -> dict[str, dict]:
     """Compute the metrics of ``FIELD_NAMES`` in percent, each with the cells of Table 3.
 
     ``videos`` as returned by :func:`.metrics.video_scores`, ``frames`` as by :func:`frame_scores`;
@@ -90,10 +93,10 @@ def field_metrics(videos: pd.DataFrame, frames: pd.DataFrame | None = None) -> d
         "tpr_at_fpr_1": lambda labels, scores: tpr_at_fpr(labels, scores, 0.01),
         "tpr_at_fpr_5": lambda labels, scores: tpr_at_fpr(labels, scores, 0.05),
     }
-    cells = {name: _cells(videos, metric) for name, metric in metrics.items()}
+    found = {name: cells(videos, metric, layout) for name, metric in metrics.items()}
     if frames is not None:
-        cells[FRAME_AUC] = _cells(frames, auc)
-    return cells
+        found[FRAME_AUC] = cells(frames, auc, layout)
+    return found
 
 
 def _rates(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
 
-from ..project.vocabulary import AVERAGES, LNCLIP13, SETS
+from ..project.layout import DF40, PAPER, Layout
+from ..project.vocabulary import LNCLIP13
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -118,10 +119,15 @@ def roc(labels: np.ndarray, scores: np.ndarray, points: int = 200) -> pd.DataFra
     return pd.DataFrame(rows).iloc[keep].reset_index(drop=True)
 
 
-def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: float = 0.5) -> dict:
+def table_row(
+    videos: pd.DataFrame,
+    unscored: Mapping[str, int],
+    threshold: float = 0.5,
+    layout: Layout = PAPER,
+) -> dict:
     """Compute one row of Table 3, the content of ``scores.json``.
 
-    Returns ``auc`` and ``bacc`` in percent under the keys of ``SETS``, and counts of ``videos``
+    Returns ``auc`` and ``bacc`` in percent under the keys of ``layout``, and counts of ``videos``
     and, if their ``source`` is given, of independent ``sources``. ``videos`` as returned by
     :func:`video_scores`; ``unscored``: number of videos without a face or a readable stream, by
     dataset. A test set without both classes is left out, and so is each average it belongs to. For
@@ -134,26 +140,28 @@ def table_row(videos: pd.DataFrame, unscored: Mapping[str, int], threshold: floa
     }
     scored = videos["dataset"].value_counts()
     row: dict[str, dict] = {
-        **{name: _cells(videos, metric) for name, metric in metrics.items()},
+        **{name: cells(videos, metric, layout) for name, metric in metrics.items()},
         "videos": {
-            "scored": {key: int(scored[key]) for key in _datasets(scored.index)},
-            "unscored": {key: int(unscored[key]) for key in _datasets(unscored)},
+            "scored": {key: int(scored[key]) for key in _datasets(scored.index, layout)},
+            "unscored": {key: int(unscored[key]) for key in _datasets(unscored, layout)},
         },
     }
     if SOURCE in videos:
         sources = videos.groupby("dataset")[SOURCE].nunique()
-        row["videos"]["sources"] = {key: int(sources[key]) for key in _datasets(sources.index)}
+        row["videos"]["sources"] = {
+            key: int(sources[key]) for key in _datasets(sources.index, layout)
+        }
     return row
 
 
-def sbi_protocol(videos: pd.DataFrame, threshold: float = 0.5) -> dict:
+def sbi_protocol(videos: pd.DataFrame, threshold: float = 0.5, layout: Layout = PAPER) -> dict:
     """Compute ``auc`` and ``bacc`` of a row as :func:`table_row` does, from scores by SBI's rule.
 
     ``videos``: scores of :func:`video_scores` with ``reduce="frame_max"``. SBI also drops faces
     smaller than half of a frame's largest and scores a failed video with 0.5; here the faces and
     the videos are those of all rows.
     """
-    row = table_row(videos, {}, threshold)
+    row = table_row(videos, {}, threshold, layout)
     return {name: row[name] for name in ("auc", "bacc")}
 
 
@@ -191,24 +199,24 @@ def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return real, fake
 
 
-def _datasets(names: Iterable[str]) -> list[str]:
-    """Sort dataset names: those of Table 3 in its order, then the others alphabetically."""
+def _datasets(names: Iterable[str], layout: Layout) -> list[str]:
+    """Sort dataset names: those of the table in its order, then the others alphabetically."""
     present = set(names)
-    return [key for key in SETS if key in present] + sorted(present.difference(SETS))
+    return [key for key in layout.sets if key in present] + sorted(present.difference(layout.sets))
 
 
-def _cells(videos: pd.DataFrame, metric: Metric) -> dict[str, float]:
+def cells(videos: pd.DataFrame, metric: Metric, layout: Layout = PAPER) -> dict[str, float]:
     """Compute all cells of one metric in percent; averages are taken before rounding."""
-    cells: dict[str, float] = {}
+    values: dict[str, float] = {}
     for dataset, part in videos.groupby("dataset"):
-        if dataset == "df40":
-            cells |= _df40(part, metric)
+        if dataset == DF40:
+            values |= _df40(part, metric)
         elif part["label"].nunique() == 2:
-            cells[dataset] = metric(part["label"], part["p_fake"])
-    for name, members in {**AVERAGES, "lnclip13": LNCLIP13}.items():
-        if all(key in cells for key in members):
-            cells[name] = float(np.mean([cells[key] for key in members]))
-    return {key: round(100 * cells[key], 2) for key in _datasets(cells)}
+            values[dataset] = metric(part["label"], part["p_fake"])
+    for name, members in {**layout.averages, "lnclip13": LNCLIP13}.items():
+        if all(key in values for key in members):
+            values[name] = float(np.mean([values[key] for key in members]))
+    return {key: round(100 * values[key], 2) for key in _datasets(values, layout)}
 
 
 def _df40(part: pd.DataFrame, metric: Metric) -> dict[str, float]:

@@ -18,9 +18,10 @@ import pandas as pd
 from lightning_fabric import Fabric
 
 from ..crops.store import CropStore
+from ..project.layout import PAPER, Layout
 from ..project.params import Predict, Robustness, load
 from ..project.paths import profile_paths
-from ..project.vocabulary import SETS, VALIDATION
+from ..project.vocabulary import VALIDATION
 from ..training import checkpoints
 from ..training.detector import Detector
 from ..training.devices import launch_fabric
@@ -135,6 +136,8 @@ def score_conditions(
     predict: Predict,
     threshold: float,
     fabric: Fabric,
+    *,
+    layout: Layout = PAPER,
 ) -> pd.DataFrame:
     """Compute AUC and balanced accuracy of one detector under every condition.
 
@@ -151,7 +154,7 @@ def score_conditions(
         loader = evaluation_loader(crops, predict.batch_size, predict.workers)
         probabilities = class_probabilities(detector, loader, fabric, f"{name} {severity:g}")
         predictions = prediction_table(rows, probabilities, manifest.classes)
-        records += _cells(predictions, name, severity, threshold)
+        records += _cells(predictions, name, severity, threshold, layout)
     return pd.DataFrame(records, columns=COLUMNS)
 
 
@@ -174,6 +177,7 @@ def run_study(profile: str, variant: str, seed: int) -> None:
         options.predict,
         options.scoring.threshold,
         fabric,
+        layout=options.layout,
     )
     paths.robustness.mkdir(parents=True, exist_ok=True)
     table.to_csv(paths.robustness / f"{variant}-{seed}.csv", index=False, lineterminator="\n")
@@ -187,11 +191,13 @@ def _after(change: Change, transform: Transform) -> Transform:
     return lambda image: transform(change(image))
 
 
-def _cells(predictions: pd.DataFrame, name: str, severity: float, threshold: float) -> list[tuple]:
-    """Return one record per test set and average of Table 3."""
-    row = table_row(video_scores(predictions), {}, threshold)
+def _cells(
+    predictions: pd.DataFrame, name: str, severity: float, threshold: float, layout: Layout
+) -> list[tuple]:
+    """Return one record per test set and average of the table."""
+    row = table_row(video_scores(predictions), {}, threshold, layout)
     return [
         (name, severity, key, row["auc"][key], row["bacc"][key])
-        for key in SETS
+        for key in layout.sets
         if key in row["auc"]
     ]

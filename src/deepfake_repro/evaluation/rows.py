@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from ..project.layout import PAPER, Layout
 from ..project.notebooks import weave
 from ..project.params import load
 from ..project.paths import profile_paths
-from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, SCENARIOS, VALIDATION, method_of
+from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, VALIDATION, method_of
 from .field_metrics import field_metrics, frame_scores
 from .metrics import roc, sbi_protocol, table_row, video_scores, with_sources
 
@@ -27,7 +28,8 @@ def score(profile: str, variant: str, seed: int) -> None:
     Raises ``FileNotFoundError`` if the run has no predictions.
     """
     paths = profile_paths(profile)
-    options = load().profile(profile).scoring
+    chosen = load().profile(profile)
+    options, layout = chosen.scoring, chosen.layout
     source = paths.predictions(variant, seed)
     files = sorted(source.glob("*.parquet"))
     if not files:
@@ -37,16 +39,16 @@ def score(profile: str, variant: str, seed: int) -> None:
     test_files = [file for file in files if file.stem != VALIDATION]
     index = pd.read_parquet(paths.index)
     videos = with_sources(_video_scores(test_files), index)
-    row = table_row(videos, unscored_videos(index, videos), options.threshold)
+    row = table_row(videos, unscored_videos(index, videos), options.threshold, layout)
     if method_of(variant) == SBI:
         row["own_protocol"] = sbi_protocol(
-            _video_scores(test_files, "frame_max"), options.threshold
+            _video_scores(test_files, "frame_max"), options.threshold, layout
         )
-    row["further"] = field_metrics(videos, _frame_scores(test_files))
+    row["further"] = field_metrics(videos, _frame_scores(test_files), layout)
     out = paths.runs / f"{variant}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "scores.json", row)
-    write_json(out / "summary.json", summary(row))
+    write_json(out / "summary.json", summary(row, layout))
     write_csv(out / "videos.csv", videos)
     write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
     write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
@@ -57,10 +59,10 @@ def score(profile: str, variant: str, seed: int) -> None:
     weave(weights / "notebook.ipynb", notebook, out / "finetune.ipynb")
 
 
-def summary(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Select the averages of the three scenarios from a row, per metric; DVC shows these."""
+def summary(row: Mapping[str, Any], layout: Layout = PAPER) -> dict[str, dict[str, float]]:
+    """Select the averages of the scenarios from a row, per metric; DVC shows these."""
     return {
-        metric: {key: row[metric][key] for key in SCENARIOS if key in row[metric]}
+        metric: {key: row[metric][key] for key in layout.scenarios if key in row[metric]}
         for metric in METRICS
     }
 

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ..project.vocabulary import AVERAGES, METRICS, SETS
+from ..project.layout import PAPER, Layout
+from ..project.vocabulary import METRICS
 from . import influence
 from .bounds import NORMAL_QUANTILE
 from .influence import Cell, View
@@ -77,7 +78,11 @@ class _Drawn:
 
 
 def paired_bootstrap(
-    runs: Mapping[str, pd.DataFrame], draws: int, seed: int, threshold: float = 0.5
+    runs: Mapping[str, pd.DataFrame],
+    draws: int,
+    seed: int,
+    threshold: float = 0.5,
+    layout: Layout = PAPER,
 ) -> Replicates:
     """Draw the AUC and the balanced accuracy of every cell of Table 3, paired over rows.
 
@@ -105,7 +110,7 @@ def paired_bootstrap(
             for key, cell in cells.items()
         }
         sizes |= {key: View(part, weights).sizes() for key, weights in part.weights.items()}
-    for name, members in AVERAGES.items():
+    for name, members in layout.averages.items():
         if all(key in sizes for key in members):
             drawn |= {
                 (metric, name): _average([drawn[metric, key] for key in members])
@@ -116,11 +121,11 @@ def paired_bootstrap(
         rows,
         {key: cell.percent() for key, cell in drawn.items()},
         sizes,
-        _rows_of_seeds(runs, threshold),
+        _rows_of_seeds(runs, threshold, layout),
     )
 
 
-def intervals(replicates: Replicates, sets: Sequence[str] = SETS) -> pd.DataFrame:
+def intervals(replicates: Replicates, sets: Sequence[str] = PAPER.sets) -> pd.DataFrame:
     """Compute the 95 % interval of each cell of ``sets``, percent with two decimals.
 
     Columns ``row, metric, set, low, high``, the numbers ``SIZES`` of the set and ``visible``, the
@@ -145,7 +150,7 @@ def intervals(replicates: Replicates, sets: Sequence[str] = SETS) -> pd.DataFram
     return table.merge(smallest_visible(replicates), on=["metric", "set"], how="left")
 
 
-def delong(runs: Mapping[str, pd.DataFrame]) -> ClosedForm:
+def delong(runs: Mapping[str, pd.DataFrame], layout: Layout = PAPER) -> ClosedForm:
     """Compute AUC ``[rows]`` and covariance ``[rows, rows]`` of every cell (DeLong et al. 1988).
 
     ``runs`` and errors as for :func:`paired_bootstrap`; rows in the order of their first run;
@@ -164,7 +169,7 @@ def delong(runs: Mapping[str, pd.DataFrame]) -> ClosedForm:
             if min(view.class_sources()) < 2:
                 covariance = np.full_like(covariance, np.nan)
             cells[key] = (100 * seed_weights.T @ area, covariance)
-    for name, members in AVERAGES.items():
+    for name, members in layout.averages.items():
         if all(key in cells for key in members):
             areas, covariances = zip(*(cells[key] for key in members), strict=True)
             cells[name] = np.mean(areas, axis=0), np.sum(covariances, axis=0) / len(members) ** 2
@@ -177,6 +182,7 @@ def comparisons(
     reproduced: Mapping[str, Mapping],
     replicates: Replicates,
     closed: ClosedForm,
+    layout: Layout = PAPER,
 ) -> pd.DataFrame:
     """Subtract the second row of each pair from the first, cell by cell, in percentage points.
 
@@ -186,7 +192,7 @@ def comparisons(
     excludes zero. If one row of a pair was not run, only the published difference is given.
     """
     records = []
-    for (first, second), metric, key in itertools.product(pairs, METRICS, SETS):
+    for (first, second), metric, key in itertools.product(pairs, METRICS, layout.sets):
         theirs = _difference(published, metric, key, first, second)
         ours = _difference(reproduced, metric, key, first, second)
         interval = _difference_intervals(replicates, closed, metric, key, first, second)
@@ -285,14 +291,14 @@ def _over_seeds(runs: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _rows_of_seeds(
-    runs: Mapping[str, pd.DataFrame], threshold: float
+    runs: Mapping[str, pd.DataFrame], threshold: float, layout: Layout
 ) -> dict[str, dict[str, dict]]:
     """Return seed -> row -> its row of Table 3; empty if there is one seed only."""
     by_seed: dict[str, dict[str, dict]] = {}
     names = {run: run.rpartition("-") for run in runs}
     if len({seed for _, _, seed in names.values()}) > 1:
         for run, (row, _, seed) in names.items():
-            by_seed.setdefault(seed, {})[row] = table_row(runs[run], {}, threshold)
+            by_seed.setdefault(seed, {})[row] = table_row(runs[run], {}, threshold, layout)
     return by_seed
 
 

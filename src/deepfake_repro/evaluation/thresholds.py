@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..project.vocabulary import AVERAGES, SETS
+from ..project.layout import PAPER, Layout
 from .metrics import table_row
 
 BINS = 10
@@ -88,7 +88,7 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def transfer(
-    validation: pd.DataFrame, videos: pd.DataFrame, threshold: float = 0.5
+    validation: pd.DataFrame, videos: pd.DataFrame, threshold: float = 0.5, layout: Layout = PAPER
 ) -> pd.DataFrame:
     """Compute the balanced accuracy of one run at three thresholds, per set and average of Table 3.
 
@@ -99,10 +99,10 @@ def transfer(
     percent.
     """
     transferred = best_threshold(validation["label"], validation["p_fake"])
-    at_fixed = table_row(videos, {}, threshold)
-    at_transferred = table_row(videos, {}, transferred)
-    at_best = _bacc_at_best(videos)
-    errors = _calibration_errors(videos)
+    at_fixed = table_row(videos, {}, threshold, layout)
+    at_transferred = table_row(videos, {}, transferred, layout)
+    at_best = _bacc_at_best(videos, layout)
+    errors = _calibration_errors(videos, layout)
     records = [
         (
             key,
@@ -113,7 +113,7 @@ def transfer(
             round(transferred, 4),
             errors.get(key, np.nan),
         )
-        for key in SETS
+        for key in layout.sets
         if key in at_fixed["auc"]
     ]
     columns = ["set", "auc", "bacc", "bacc_transferred", "bacc_best", "transferred", "ece"]
@@ -124,13 +124,14 @@ def transfers(
     validations: Mapping[str, pd.DataFrame],
     runs: Mapping[str, pd.DataFrame],
     threshold: float = 0.5,
+    layout: Layout = PAPER,
 ) -> pd.DataFrame:
     """Apply :func:`transfer` to every run and average over seeds; the first column is ``row``.
 
     The keys of both mappings are ``<row>-<seed>``.
     """
     tables = [
-        transfer(validations[run], videos, threshold).assign(row=run.rpartition("-")[0])
+        transfer(validations[run], videos, threshold, layout).assign(row=run.rpartition("-")[0])
         for run, videos in runs.items()
     ]
     whole = pd.concat(tables, ignore_index=True)
@@ -162,28 +163,29 @@ def gap_to_baseline(table: pd.DataFrame, baseline: str = "fsfm", key: str = "df4
     return (parts.round(2) + 0.0).reset_index()  # no -0.0
 
 
-def _bacc_at_best(videos: pd.DataFrame) -> dict[str, float]:
+def _bacc_at_best(videos: pd.DataFrame, layout: Layout) -> dict[str, float]:
     """Compute the balanced accuracy of each cell, percent, at each corpus' own best threshold."""
     cells: dict[str, float] = {}
     for part in _two_class_sets(videos).values():
         cells |= table_row(part, {}, best_threshold(part["label"], part["p_fake"]))["bacc"]
-    return _with_averages(cells)
+    return _with_averages(cells, layout)
 
 
-def _calibration_errors(videos: pd.DataFrame) -> dict[str, float]:
+def _calibration_errors(videos: pd.DataFrame, layout: Layout) -> dict[str, float]:
     """Compute the expected calibration error of each test corpus and average, percent."""
     return _with_averages(
         {
             name: 100 * calibration_error(part["label"], part["p_fake"])
             for name, part in _two_class_sets(videos).items()
-        }
+        },
+        layout,
     )
 
 
-def _with_averages(cells: dict[str, float]) -> dict[str, float]:
+def _with_averages(cells: dict[str, float], layout: Layout) -> dict[str, float]:
     averages = {
         name: float(np.mean([cells[key] for key in members]))
-        for name, members in AVERAGES.items()
+        for name, members in layout.averages.items()
         if all(key in cells for key in members)
     }
     return cells | averages

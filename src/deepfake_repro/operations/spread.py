@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import t
 
-from ..project.vocabulary import METRICS, SCENARIOS
+from ..project.layout import TITLES
+from ..project.vocabulary import METRICS
 
 PROBABILITY = "p_fake"
 EXACT = "exact"
@@ -158,4 +159,4 @@ def tolerances(found: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
 
 
 def _is_average(sets: pd.Series) -> pd.Series:
-    return sets.isin(list(SCENARIOS)).rename("average")
+    return sets.isin(list(TITLES)).rename("average")

@@ -50,6 +50,9 @@ TRAINING = {"train": "finetune", "train_sbi": "sbi", "train_lnclip": "lnclip"}
 own loss, not on those of other rows."""
 DRAWING = ("report.figures", "report.method_figures", "teaching.figures")
 """Modules that draw the pictures in executed notebooks: a new colour retrains nothing."""
+LOADER = ("project.params",)
+"""What reads ``params.yaml``: the values are dependencies of the stages, so a new option or check
+retrains nothing. The defaults and the meaning of the values are elsewhere, and count."""
 DRAWING_STAGES = ("report", "audit")
 """Stages whose products are pictures: for them drawing counts too."""
 
@@ -79,8 +82,8 @@ def stage_codes(
     values = read_yaml(base / "params.yaml")
     shared = set(_texts([values[name] for name in PROFILES]))
     lock = base / "requirements.lock"
-    whole = Closure(source, lock, chosen=shared)
-    numbers = Closure(source, lock, DRAWING, shared)
+    whole = Closure(source, lock, LOADER, shared)
+    numbers = Closure(source, lock, (*DRAWING, *LOADER), shared)
     codes = {}
     for stage in STAGES:
         if stage in TRAINING:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from .layout import Layout
 from .recipes import (
     BLOCKS,
     LNCLIP,
@@ -86,6 +87,11 @@ class Profile:
     scoring: Scoring
     report: Reporting
     robustness: Robustness
+
+    @property
+    def layout(self) -> Layout:
+        """Columns of this profile's table of results."""
+        return Layout(self.corpora.table)
 
 
 @dataclass(frozen=True)

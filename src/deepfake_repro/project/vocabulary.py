@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
+from .layout import PAPER
 from .params import current
 from .recipes import FINETUNE as FINETUNE
 from .recipes import LNCLIP as LNCLIP
@@ -63,8 +64,8 @@ METRICS = tuple(METRIC_NAMES)
 
 TRAINING_CORPORA = ("ffpp", "celebdf2", "dfdc", "fakeavceleb", "forgerynet")
 """Training corpora in the order of Table 1."""
-IN_DISTRIBUTION = TRAINING_CORPORA
-IN_THE_WILD = ("wilddeepfake", "itw", "dfeval2024")
+IN_DISTRIBUTION = PAPER.table["in_distribution"]
+IN_THE_WILD = PAPER.table["in_the_wild"]
 LNCLIP13 = (
     "dfd",
     "uadfv",
@@ -81,38 +82,12 @@ LNCLIP13 = (
     "deepspeak2",
 )
 """LNCLIP-DF's thirteen benchmarks, oldest first; inferred from its code (results/published)."""
-AVERAGES = {"in_distribution": IN_DISTRIBUTION, "in_the_wild": IN_THE_WILD}
-SCENARIOS = {
-    "in_distribution": "in-distribution",
-    "df40": "out-of-distribution",
-    "in_the_wild": "in-the-wild",
-}
-"""Scenarios by the key of their average."""
-SHORT_SCENARIOS = {
-    "in_distribution": "in-dist.",
-    "df40": "out-of-dist.",
-    "in_the_wild": "in the wild",
-}
-COLUMN_GROUPS = {
-    SCENARIOS["in_distribution"].capitalize(): {
-        "ffpp": "FF++",
-        "celebdf2": "CDF",
-        "dfdc": "DFDC",
-        "fakeavceleb": "FakeAV",
-        "forgerynet": "FNet",
-        "in_distribution": "Avg",
-    },
-    SCENARIOS["df40"].capitalize(): {"df40_fs": "FS avg", "df40_re": "RE avg", "df40": "Avg"},
-    SCENARIOS["in_the_wild"].capitalize(): {
-        "wilddeepfake": "WDF",
-        "itw": "ITW",
-        "dfeval2024": "DF-Eval",
-        "in_the_wild": "Avg",
-    },
-}
-"""Columns of Table 3 by scenario; the DF40 columns are averages over manipulation methods."""
-SET_NAMES = {key: name for group in COLUMN_GROUPS.values() for key, name in group.items()}
-SETS = tuple(SET_NAMES)
+AVERAGES = PAPER.averages
+SCENARIOS = PAPER.scenarios
+"""Scenarios of Table 3 by the key of their average."""
+SHORT_SCENARIOS = PAPER.short_scenarios
+SET_NAMES = PAPER.names
+SETS = PAPER.sets
 """Column order of Table 3."""
 VALIDATION = "validation"
 """Prediction set of the validation split of all corpora, the only one that is not a test set."""

@@ -12,8 +12,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..evaluation.field_metrics import FIELD_NAMES
+from ..project.layout import PAPER, Layout
+from ..project.params import load
 from ..project.paths import profile_paths
-from ..project.vocabulary import METRIC_NAMES, MISSING, SCENARIOS
+from ..project.vocabulary import METRIC_NAMES, MISSING
 from .drawing.palette import row_name, row_names
 
 _MEASURED = {
@@ -29,7 +31,13 @@ _MEASURED = {
 }
 
 
-def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False) -> str:
+def card(
+    run: str,
+    scores: Mapping,
+    provenance: Mapping,
+    measured: bool = False,
+    layout: Layout = PAPER,
+) -> str:
     """Format the card of one run as Markdown: a section with one table.
 
     ``run``: ``<row>-<seed>``; ``scores``, ``provenance``: content of its ``scores.json`` and
@@ -38,7 +46,7 @@ def card(run: str, scores: Mapping, provenance: Mapping, measured: bool = False)
     """
     row, _, seed = run.rpartition("-")
     lines: list[tuple[str, object]] = []
-    for key, name in SCENARIOS.items():
+    for key, name in layout.scenarios.items():
         values = [str(scores[metric].get(key, MISSING)) for metric in METRIC_NAMES]
         lines.append((f"{name}, AUC / bACC (%)", " / ".join(values)))
         lines += _further(name, key, scores.get("further", {}))
@@ -62,10 +70,11 @@ def run_card(profile: str, variant: str, seed: int) -> str:
         raise FileNotFoundError(
             f"no scores.json in {folder}: run dvc repro score@{profile}-{variant}-{seed} first"
         )
-    return card(folder.name, *_records(folder), measured=True)
+    layout = load().profile(profile).layout
+    return card(folder.name, *_records(folder), measured=True, layout=layout)
 
 
-def cards(runs: Path, names: Collection[str] | None = None) -> str:
+def cards(runs: Path, names: Collection[str] | None = None, layout: Layout = PAPER) -> str:
     """Format the cards of the runs ``names`` below ``runs`` (default: all), by row, then seed."""
     order = list(row_names())
     folders = sorted(
@@ -78,7 +87,8 @@ def cards(runs: Path, names: Collection[str] | None = None) -> str:
     )
     link = "When, where, how long: [provenance.json](../runs/{}/provenance.json).\n"
     sections = [
-        f"{card(folder.name, *_records(folder))}\n{link.format(folder.name)}" for folder in folders
+        f"{card(folder.name, *_records(folder), layout=layout)}\n{link.format(folder.name)}"
+        for folder in folders
     ]
     return "# Report cards\n\nsha256 digests are cut to 16 digits.\n\n" + "\n".join(sections)
 

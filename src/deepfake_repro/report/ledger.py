@@ -17,13 +17,13 @@ import pandas as pd
 
 from ..corpora.adapters import df40, fakeavceleb, ffpp, forgerynet
 from ..evaluation.statistics import Replicates
+from ..project.layout import PAPER, SET_NAMES, SHORT_TITLES, Layout
+from ..project.params import load
 from ..project.vocabulary import (
-    AVERAGES,
     METRIC_NAMES,
     METRICS,
     MISSING,
     ROW_NAMES,
-    SET_NAMES,
     SETS,
     SHORT_SCENARIOS,
 )
@@ -102,6 +102,7 @@ def verdicts(
     rows: Mapping[str, Mapping],
     base: Path,
     replicates: Replicates | None = None,
+    layout: Layout = PAPER,
 ) -> dict[str, Verdict]:
     """Judge each claim on the rows of a table; without ``replicates`` on printed numbers.
 
@@ -110,11 +111,15 @@ def verdicts(
     table of counts or names concerns only the printed text: it is checked without ``replicates``
     and is a dash with them.
     """
-    return {claim.id: _verdict(claim, rows, base, replicates) for claim in claims}
+    return {claim.id: _verdict(claim, rows, base, replicates, layout) for claim in claims}
 
 
 def _verdict(
-    claim: Claim, rows: Mapping[str, Mapping], base: Path, replicates: Replicates | None
+    claim: Claim,
+    rows: Mapping[str, Mapping],
+    base: Path,
+    replicates: Replicates | None,
+    layout: Layout,
 ) -> Verdict:
     kind, _, study = claim.table.partition(" ")
     if kind in PRINTED:
@@ -128,13 +133,13 @@ def _verdict(
         return Verdict(MISSING)
     seeds = [point_table(of_seed) for of_seed in replicates.seeds.values()]
     verdict = judge(claim, point_table(rows), draws_table(replicates), seeds)
-    return replace(verdict, sources=_sources(claim, replicates))
+    return replace(verdict, sources=_sources(claim, replicates, layout))
 
 
-def _sources(claim: Claim, replicates: Replicates) -> int:
+def _sources(claim: Claim, replicates: Replicates, layout: Layout) -> int:
     """Count the people or source videos of all test sets that a claim asks about, each set once."""
     keys = {key for check in claim.checks for _, _, key in cells_of(check)}
-    for name, members in AVERAGES.items():
+    for name, members in layout.averages.items():
         if name in keys:
             keys = keys - {name} | set(members)
     if "df40" in keys:
@@ -259,7 +264,7 @@ def _in_words(reason: str) -> str:
     def named(cell: re.Match) -> str:
         metric, row, key = cell.groups()
         name = f"{METRIC_NAMES[metric].removesuffix(' (%)')} of {ROW_NAMES.get(row, row)}"
-        where = SHORT_SCENARIOS.get(key, SET_NAMES.get(key, ""))
+        where = SHORT_TITLES.get(key, SET_NAMES.get(key, ""))
         return f"{name} on {where}" if where else name
 
     for cell, name in OTHER_CELLS.items():
@@ -379,7 +384,8 @@ def _code_names(names: Sequence[str]) -> str:
 
 
 def _caveat(profile: str) -> list[str]:
-    return [] if profile == "paper" else [NO_REPRODUCTION.format(profile), ""]
+    caveat = load().profile(profile).report.caveat
+    return [NO_REPRODUCTION.format(profile, caveat), ""] if caveat else []
 
 
 def _change(scores: Mapping[str, Any], default: Mapping[str, Any]) -> str:

@@ -67,7 +67,8 @@ def audit(profile: str) -> None:
     shortcuts(pd.DataFrame(rows)).to_csv(out / "shortcuts.csv", index=False, lineterminator="\n")
     outside = windows_outside(crops, index, options.crops.margin)
     outside.to_csv(out / "windows.csv", index=False, lineterminator="\n")
-    save(crop_sheet(_example_crops(index, store), columns=8), out / "crops.png")
+    if options.report.faces:
+        save(crop_sheet(_example_crops(index, store), columns=8), out / "crops.png")
 
 
 def shortcuts(table: pd.DataFrame) -> pd.DataFrame:

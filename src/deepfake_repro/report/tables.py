@@ -8,15 +8,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ..project.layout import PAPER, Layout
 from ..project.params import Profile
 from ..project.vocabulary import (
-    COLUMN_GROUPS,
     LNCLIP,
     METRIC_NAMES,
     MISSING,
     PAPER_ROWS,
-    SET_NAMES,
-    SHORT_SCENARIOS,
     method_of,
 )
 from .drawing.palette import row_name
@@ -34,7 +32,7 @@ OWN_LEGEND = (
 )
 
 NO_REPRODUCTION = (
-    "**Profile `{}`: an embedded miniature benchmark of synthetic people and a small network. "
+    "**Profile `{}`: {}. "
     "These numbers are not a reproduction of the paper's and say nothing about them.**"
 )
 # Why a column can be empty although everything else was run.
@@ -71,6 +69,7 @@ def table3(
     rows: Mapping[str, Mapping],
     notes: Sequence[str] = (),
     controls: Mapping[str, Mapping] | None = None,
+    layout: Layout = PAPER,
 ) -> str:
     """Format Table 3 as Markdown: one table per scenario, each cell AUC / balanced accuracy.
 
@@ -80,7 +79,7 @@ def table3(
     a name.
     """
     parts = []
-    for title, sets in COLUMN_GROUPS.items():
+    for title, sets in layout.groups.items():
         lines = _head("AUC / bACC (%)", sets)
         lines += [_line(row_name(row), _both(rows[row], sets)) for row in in_order(rows)]
         for name, cells in (controls or {}).items():
@@ -94,6 +93,7 @@ def comparison_markdown(
     rows: Mapping[str, Mapping],
     notes: Sequence[str] = (),
     visible: pd.DataFrame | None = None,
+    layout: Layout = PAPER,
 ) -> str:
     """Format Table 3 as Markdown with everything that belongs to a cell, by metric and scenario.
 
@@ -106,7 +106,7 @@ def comparison_markdown(
     cells = {(cell.row, cell.metric, cell.set): cell for cell in _cells(table)}
     parts = [LEGEND]
     for metric, title in METRIC_NAMES.items():
-        for scenario, sets in COLUMN_GROUPS.items():
+        for scenario, sets in layout.groups.items():
             lines = _head(title, sets)
             for row in in_order(table["row"]):
                 texts = [_cell_text(cells.get((row, metric, key))) for key in sets]
@@ -127,18 +127,20 @@ def scenarios(
     return "\n".join(f"**{title}**\n\n{averages(rows)}" for title, rows in tables.items())
 
 
-def averages(rows: Mapping[str, Mapping]) -> str:
-    """Format the averages of the three scenarios as Markdown, AUC / balanced accuracy."""
-    lines = _head("AUC / bACC (%)", SHORT_SCENARIOS)
-    lines += [_line(row_name(row), _both(rows[row], SHORT_SCENARIOS)) for row in in_order(rows)]
+def averages(rows: Mapping[str, Mapping], layout: Layout = PAPER) -> str:
+    """Format the averages of the scenarios as Markdown, AUC / balanced accuracy."""
+    lines = _head("AUC / bACC (%)", layout.short_scenarios)
+    lines += [
+        _line(row_name(row), _both(rows[row], layout.short_scenarios)) for row in in_order(rows)
+    ]
     return "\n".join(lines) + "\n"
 
 
 def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[str]:
     """Write the notes under a profile's table: scope, start weights, missing rows and videos."""
     lines = []
-    if profile != "paper":
-        lines.append(NO_REPRODUCTION.format(profile))
+    if options.report.caveat:
+        lines.append(NO_REPRODUCTION.format(profile, options.report.caveat))
     if options.start.imagenet == options.start.fsfm:
         lines.append(
             "The FSFM rows start from the same general weights as the ImageNet row "
@@ -153,16 +155,16 @@ def notes(profile: str, options: Profile, rows: Mapping[str, Mapping]) -> list[s
                 f"{row_name(row)}, below the ten rows of the paper's Table 3, is the method of "
                 "another paper (arXiv:2508.06248), trained here on the same sample."
             )
-    return [*lines, *_missing_columns(rows), *_video_totals(rows)]
+    return [*lines, *_missing_columns(rows, options.layout), *_video_totals(rows)]
 
 
-def _missing_columns(rows: Mapping[str, Mapping]) -> list[str]:
+def _missing_columns(rows: Mapping[str, Mapping], layout: Layout) -> list[str]:
     present = {key for row in rows.values() for key in row.get("auc", {})}
     if not present:
         return []
     return [
         f"{name}: — ({_COLUMN_REASONS.get(key, 'a corpus of this column is missing')})."
-        for key, name in SET_NAMES.items()
+        for key, name in layout.names.items()
         if key not in present
     ]
 
@@ -176,13 +178,13 @@ def _video_totals(rows: Mapping[str, Mapping]) -> list[str]:
     return [f"Test videos scored: {scored} per row; without a score, over all rows: {unscored}."]
 
 
-def protocols(rows: Mapping[str, Mapping]) -> str:
+def protocols(rows: Mapping[str, Mapping], layout: Layout = PAPER) -> str:
     """Format the rows with a protocol of their own under both protocols, as Markdown.
 
     ``rows`` as for :func:`table3`. The paper's protocol is the mean over all faces; SBI's
     ``own_protocol`` takes the highest face of each frame, then the mean.
     """
-    lines = [_line("", SET_NAMES.values()), _line("---", ["---:"] * len(SET_NAMES))]
+    lines = [_line("", layout.names.values()), _line("---", ["---:"] * len(layout.sets))]
     for row in in_order(row for row in rows if "own_protocol" in rows[row]):
         by_protocol = {
             "mean over all faces": rows[row],
@@ -190,26 +192,26 @@ def protocols(rows: Mapping[str, Mapping]) -> str:
         }
         for metric, title in METRIC_NAMES.items():
             for protocol, cells in by_protocol.items():
-                values = [_percent(cells[metric].get(key)) for key in SET_NAMES]
+                values = [_percent(cells[metric].get(key)) for key in layout.sets]
                 lines.append(_line(f"{row_name(row)}, {title}, {protocol}", values))
     return "\n".join(lines) + "\n"
 
 
-def table3_csv(rows: Mapping[str, Mapping]) -> str:
+def table3_csv(rows: Mapping[str, Mapping], layout: Layout = PAPER) -> str:
     """Format Table 3 as CSV: ``row, metric`` and one column per test-set key.
 
     Values in percent as in ``rows``; a missing cell is a dash. Errors as for :func:`table3`.
     """
     records = [
-        {"row": row, "metric": metric, **_all_sets(rows[row].get(metric, {}))}
+        {"row": row, "metric": metric, **_all_sets(rows[row].get(metric, {}), layout)}
         for metric in METRIC_NAMES
         for row in in_order(rows)
     ]
-    return csv(pd.DataFrame(records, columns=["row", "metric", *SET_NAMES]))
+    return csv(pd.DataFrame(records, columns=["row", "metric", *layout.sets]))
 
 
-def _all_sets(cells: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: cells.get(key) for key in SET_NAMES}
+def _all_sets(cells: Mapping[str, float], layout: Layout) -> dict[str, float | None]:
+    return {key: cells.get(key) for key in layout.sets}
 
 
 def stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -223,6 +225,7 @@ def comparison(
     published: Mapping[str, Mapping],
     reproduced: Mapping[str, Mapping],
     intervals: pd.DataFrame | None = None,
+    layout: Layout = PAPER,
 ) -> pd.DataFrame:
     """Tabulate published beside reproduced, one row per :class:`Cell`.
 
@@ -238,7 +241,7 @@ def comparison(
             sd = reproduced.get(row, {}).get("sd", {}).get(metric, {})
             records += [
                 (row, metric, key, theirs.get(key), ours.get(key), sd.get(key))
-                for key in SET_NAMES
+                for key in layout.sets
                 if key in theirs or key in ours
             ]
     cell = ["row", "metric", "set"]

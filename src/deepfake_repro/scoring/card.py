@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from ..project.vocabulary import SETS
 from ..training.manifest import Manifest
 from .calibration import operating_points_table
 from .model import Model
@@ -103,7 +102,6 @@ def _test_results(model: Model) -> str:
         "| test set | AUC (%) | balanced accuracy at 0.5 (%) |",
         "| --- | ---: | ---: |",
     ]
-    for name in SETS:
-        if name in scores["auc"]:
-            lines.append(f"| {name} | {scores['auc'][name]} | {scores['bacc'][name]} |")
+    for name, area in scores["auc"].items():
+        lines.append(f"| {name} | {area} | {scores['bacc'][name]} |")
     return "\n".join(lines) + "\n"

@@ -8,23 +8,22 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from ...project.vocabulary import AVERAGES, SCENARIOS
+from ...project.layout import DF40, PAPER, Layout
 
 
-def scenario_curves(videos: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def scenario_curves(videos: pd.DataFrame, layout: Layout = PAPER) -> dict[str, pd.DataFrame]:
     """Average the ROC curves of each scenario's test sets at equal false positive rates.
 
     ``videos``: one row per video as in ``videos.csv``. Returns tables with ``false_positive_rate,
-    true_positive_rate`` by the key of ``SCENARIOS``. The area under an average of curves is the
+    true_positive_rate`` by the key of the scenario. The area under an average of curves is the
     average of their areas, so each curve belongs to a cell of Table 3; the area under the curve of
     pooled test sets belongs to none. A scenario with a test set missing is left out.
     """
-    curves = {key: list(_curves(videos, key)) for key in SCENARIOS}
-    complete = {key: len(AVERAGES.get(key, (key,))) for key in SCENARIOS}
+    curves = {key: list(_curves(videos, sets)) for key, sets in layout.table.items()}
     return {
         key: average_curve(parts)
         for key, parts in curves.items()
-        if parts and (key == "df40" or len(parts) == complete[key])
+        if parts and (layout.table[key] == (DF40,) or len(parts) == len(layout.table[key]))
     }
 
 
@@ -63,9 +62,9 @@ def _values(x: np.ndarray, y: np.ndarray, grid: np.ndarray, side: str) -> np.nda
     return values
 
 
-def _curves(videos: pd.DataFrame, key: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _curves(videos: pd.DataFrame, sets: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the curve of each test set, or of each method of DF40 against all of its reals."""
-    for name in AVERAGES.get(key, (key,)):
+    for name in sets:
         part = videos[videos["dataset"] == name]
         for labels, scores in _comparisons(part, name):
             if 0 < labels.sum() < len(labels):
@@ -74,7 +73,7 @@ def _curves(videos: pd.DataFrame, key: str) -> Iterator[tuple[np.ndarray, np.nda
 
 
 def _comparisons(part: pd.DataFrame, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    if name != "df40":
+    if name != DF40:
         yield part["label"].to_numpy(), part["p_fake"].to_numpy()
         return
     reals = part[part["label"] == 0]

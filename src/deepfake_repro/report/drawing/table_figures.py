@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ...project.vocabulary import METRIC_NAMES, SCENARIOS, SET_NAMES
+from ...project.layout import PAPER, Layout
+from ...project.vocabulary import METRIC_NAMES, SET_NAMES
 from ..figures import WIDTH, add_legend, describe, freeze_layout, new_grid, style
 from .curves import area
 from .palette import GREY, colour, dashes, marker, row_name, row_names
@@ -28,8 +29,10 @@ SEVERITY_UNITS = {
 _DIVERGING = matplotlib.colormaps["PuOr"].with_extremes(bad="0.85")
 
 
-def averages_figure(rows: Mapping[str, Mapping], intervals: pd.DataFrame | None = None) -> Figure:
-    """Draw the average AUC (percent) of each row in the three scenarios (Table 3).
+def averages_figure(
+    rows: Mapping[str, Mapping], intervals: pd.DataFrame | None = None, layout: Layout = PAPER
+) -> Figure:
+    """Draw the average AUC (percent) of each row in the scenarios of a table.
 
     ``rows``: content of ``scores.json`` by row key. A dot is an average, its line the 95 % interval
     in ``intervals`` (as returned by :func:`.evaluation.statistics.intervals`), if there is one. The
@@ -37,8 +40,10 @@ def averages_figure(rows: Mapping[str, Mapping], intervals: pd.DataFrame | None 
     """
     ends = _ends(intervals)
     with style():
-        figure, (panels,) = new_grid(WIDTH, 0.27 * len(rows) + 1.0, rows=1, columns=len(SCENARIOS))
-        for axes, (key, title) in zip(panels, SCENARIOS.items(), strict=True):
+        figure, (panels,) = new_grid(
+            WIDTH, 0.27 * len(rows) + 1.0, rows=1, columns=len(layout.scenarios)
+        )
+        for axes, (key, title) in zip(panels, layout.scenarios.items(), strict=True):
             for place, row in enumerate(rows):
                 value = rows[row].get("auc", {}).get(key)
                 if value is not None:
@@ -53,15 +58,19 @@ def averages_figure(rows: Mapping[str, Mapping], intervals: pd.DataFrame | None 
         for axes in panels:
             axes.set(xlim=(low, 103), xticks=[60, 80, 100] if low > 55 else [50, 75, 100])
         figure.supxlabel(f"AUC (%); dotted: {row_name(BASELINE)}", fontsize="medium")
-        return describe(freeze_layout(figure), "Average AUC of each row", best_rows(rows, ends))
+        return describe(
+            freeze_layout(figure), "Average AUC of each row", best_rows(rows, ends, layout)
+        )
 
 
 def best_rows(
-    rows: Mapping[str, Mapping], ends: Mapping[tuple[str, str], tuple[float, float]]
+    rows: Mapping[str, Mapping],
+    ends: Mapping[tuple[str, str], tuple[float, float]],
+    layout: Layout = PAPER,
 ) -> str:
     """Say in words which row is highest and which lowest in each scenario."""
     sentences = []
-    for key, title in SCENARIOS.items():
+    for key, title in layout.scenarios.items():
         values = {row: rows[row].get("auc", {}).get(key) for row in rows}
         values = {row: value for row, value in values.items() if value is not None}
         if not values:
@@ -79,16 +88,16 @@ def best_rows(
     return " ".join(sentences)
 
 
-def roc_figure(curves: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
-    """Draw the ROC curves of the rows by scenario, whose areas are the averages of Table 3.
+def roc_figure(curves: Mapping[str, Mapping[str, pd.DataFrame]], layout: Layout = PAPER) -> Figure:
+    """Draw the ROC curves of the rows by scenario, whose areas are the averages of the table.
 
     ``curves``: tables of :func:`.report.curves.scenario_curves` by row. The legend has the three
     areas in percent.
     """
     with style():
         height = 2.5 + 0.2 * ((len(curves) + 1) // 2)
-        figure, (panels,) = new_grid(WIDTH, height, rows=1, columns=len(SCENARIOS))
-        for axes, (key, title) in zip(panels, SCENARIOS.items(), strict=True):
+        figure, (panels,) = new_grid(WIDTH, height, rows=1, columns=len(layout.scenarios))
+        for axes, (key, title) in zip(panels, layout.scenarios.items(), strict=True):
             for number, (row, of_row) in enumerate(curves.items()):
                 points = of_row.get(key, _NO_CURVE)
                 axes.plot(
@@ -96,16 +105,18 @@ def roc_figure(curves: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
                     points["true_positive_rate"],
                     dashes(row),
                     color=colour(row, number),
-                    label=f"{row_name(row)}: {_areas(of_row)}",
+                    label=f"{row_name(row)}: {_areas(of_row, layout)}",
                 )
             axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
             axes.set_title(title.replace("-distribution", "-\ndistribution"))
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=[0, 0.5, 1])
         panels[0].set_ylabel("true positive rate")
-        panels[1].set_xlabel("false positive rate")
+        panels[len(panels) // 2].set_xlabel("false positive rate")
         add_legend(figure, panels[0])
         rows = {row: {"auc": _area_of(of_row)} for row, of_row in curves.items()}
-        return describe(freeze_layout(figure), "ROC curves by scenario", best_rows(rows, {}))
+        return describe(
+            freeze_layout(figure), "ROC curves by scenario", best_rows(rows, {}, layout)
+        )
 
 
 _NO_CURVE = pd.DataFrame({"false_positive_rate": [], "true_positive_rate": []})
@@ -115,9 +126,9 @@ def _area_of(curves: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return {key: area(curve) for key, curve in curves.items()}
 
 
-def _areas(curves: Mapping[str, pd.DataFrame]) -> str:
+def _areas(curves: Mapping[str, pd.DataFrame], layout: Layout) -> str:
     areas = _area_of(curves)
-    return " · ".join(f"{areas[key]:.0f}" if key in areas else "—" for key in SCENARIOS)
+    return " · ".join(f"{areas[key]:.0f}" if key in areas else "—" for key in layout.scenarios)
 
 
 def difference_figure(cells: pd.DataFrame, profile: str) -> Figure:
