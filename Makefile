@@ -4,6 +4,7 @@
 # make studies side studies of params.yaml: the same pipeline with other seeds or values (minutes each)
 # make rehearse  the paper profile at full width on the miniature corpora: finds what is wrong with a set-up in minutes
 # make lab     JupyterLab on the notebooks        make bench   benchmarks        make clean   remove the environment
+# make app     score your own videos in the browser, on this machine only
 # make book    all of it as a static site in docs/_build/html     make times   run times of the notebooks
 # make lessons the lessons with their results, for git and the book (after make repro)
 # make class   only what the lessons 00, 01, 04 and 07 need        make archive what all of them need, in one file
@@ -35,7 +36,7 @@ REFUSAL = $(INTERPRETER) $(if $(VERSION),is Python $(VERSION),does not run); nee
 BUILD = $(or $(TORCH),$(shell cat $(VENV)/.ready 2>/dev/null))
 OF_CUDA = ^(nvidia-|cuda-|triton==)
 
-.PHONY: help environment repro class archive studies decisions rehearse test everywhere lab bench lessons book times clean
+.PHONY: help environment repro class archive studies decisions rehearse test everywhere lab app bench lessons book times clean
 .DEFAULT_GOAL := help
 
 help:
@@ -106,7 +107,10 @@ rehearse: environment
 	@python -m deepfake_repro rehearse $(ROWS)
 
 lab: environment
-	@jupyter lab notebooks
+	@jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 268435456}"
+
+app: environment
+	@deepfake-repro app
 
 bench: environment
 	@python -m pytest tests/benchmarks -m bench -s

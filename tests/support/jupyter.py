@@ -25,6 +25,16 @@ def wait_for_address(server: subprocess.Popen, runtime: Path, log: Path, seconds
     raise AssertionError(f"the Jupyter server does not answer: {log.read_text()[-3000:]}")
 
 
+def wait_until(address: str, server: subprocess.Popen, log: Path, seconds: float) -> None:
+    """Return once ``address`` answers; ``AssertionError`` as for :func:`wait_for_address`."""
+    end = time.monotonic() + seconds
+    while server.poll() is None and time.monotonic() < end:
+        if _answers(address):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"the server does not answer: {log.read_text()[-3000:]}")
+
+
 def _written_address(runtime: Path) -> str:
     for file in runtime.glob("jpserver-*.json"):
         if text := file.read_text():

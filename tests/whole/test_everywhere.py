@@ -53,6 +53,7 @@ from deepfake_repro.scoring import calibration as operating_points
 from deepfake_repro.training import losses
 from deepfake_repro.training.loading import CROP_KEY
 from support import archives
+from support.application import application
 from support.jupyter import wait_for_address
 
 pytestmark = [pytest.mark.everywhere, pytest.mark.usefixtures("assets", "one_thread")]
@@ -77,6 +78,7 @@ IN_OTHER_PROCESSES = {
     "seaborn",
     "sphinx",
     "sphinx-book-theme",
+    "voila",
 }
 """Direct dependencies that this file's tests run as programs or in kernels; all others are imported
 in this process.
@@ -310,6 +312,14 @@ def test_a_clip_is_scored_with_its_page(
     stored = pd.read_csv(scored / "videos.csv").set_index("video_id")["p_fake"]["celebdf2/test0"]
     assert record["p_fake"] == pytest.approx(stored, abs=1e-4)
     assert f"{record['p_fake']:.2f}" in page and record["probability"] is not None
+
+
+def test_the_application_shows_its_button(scored: Path, archive: Path) -> None:
+    with (
+        application(archive, archive / "src") as (address, _),
+        urllib.request.urlopen(address, timeout=PATIENCE) as answer,
+    ):
+        assert "application/vnd.jupyter.widget-view+json" in answer.read().decode()
 
 
 def test_the_model_leaves_as_onnx(scored: Path, weights: Path, archive: Path) -> None:

@@ -278,7 +278,7 @@ def unpacks(command: str, request: pytest.FixtureRequest) -> None:
 
 
 UNDERSTOOD = (
-    "assets|audit|calibrate|certify|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
+    "app|assets|audit|calibrate|certify|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
     "|index|landmarks"
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|repro|robustness|rows|score-row|study|train|weights"
 )

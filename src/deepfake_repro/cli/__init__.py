@@ -11,7 +11,7 @@ import sys
 
 from ..project.machine import pin
 from ..project.params import load
-from . import exchange, operations, pipeline, video
+from . import app, exchange, operations, pipeline, video
 from .commands import Command, Commands
 
 
@@ -50,6 +50,6 @@ def _parser() -> tuple[argparse.ArgumentParser, Commands]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = Commands(parser)
-    for group in (video, pipeline, operations, exchange):
+    for group in (video, app, pipeline, operations, exchange):
         group.add(commands)
     return parser, commands
