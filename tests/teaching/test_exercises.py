@@ -225,6 +225,25 @@ def test_mistakes_in_the_exercises_on_self_blended_images_are_named() -> None:
         )
 
 
+def test_mistakes_with_a_detector_of_ones_own_are_named() -> None:
+    with pytest.raises(AssertionError, match="that is one channel"):
+        checks_of_data.check_dense_inputs(lambda side: (side // 32) ** 2)
+    with pytest.raises(AssertionError, match="class 0 is fake"):
+        checks_of_data.check_p_fake(lambda logits: 1 / (1 + np.exp(logits[:, 0] - logits[:, 1])))
+    with pytest.raises(AssertionError, match="still RGB"):
+        checks_of_data.check_as_input(
+            lambda crops: np.stack(crops).transpose(0, 3, 1, 2) / 127.5 - 1
+        )
+    with pytest.raises(AssertionError, match=r"the shape is \(2, 4, 5, 3\), not \(2, 3, 4, 5\)"):
+        checks_of_data.check_as_input(lambda crops: np.stack(crops) / 127.5 - 1)
+    with pytest.raises(AssertionError, match="6 may be called fake"):
+        checks_of_data.check_found(
+            lambda labels, scores, limit: (
+                scores[labels == 1] > np.sort(scores[labels == 0])[-1 - int(limit * 10)]
+            ).mean()
+        )
+
+
 def test_mistakes_on_the_sphere_are_named() -> None:
     with pytest.raises(AssertionError, match="not a pair with itself"):
         checks_of_losses.check_alignment(

@@ -34,11 +34,13 @@ SMALL = {
     "08_embeddings": {"crops": 48},
     "solutions/08_embeddings": {"crops": 40},
     "solutions/04_triplets": {"crops": 24},
+    "12_your_detector": {"crops": 32, "epochs": 1},
 }
 # The smoke pipeline has only four rows, and one or two test videos per corpus.
 SMOKE_ROWS = {
     "08_embeddings": {"baseline": "imagenet", "variant": "fsfm_category_ba"},
     "10_score_your_video": {"variant": "fsfm_category_ba"},
+    "12_your_detector": {"variant": "fsfm_category_ba"},
     "solutions/05_finetune": {"variant": "fsfm_category_ba"},
     "solutions/08_embeddings": {"variant": "fsfm_category_ba"},
 }

@@ -34,6 +34,12 @@ LESSONS = {
         "results/demo/weights",
         "results/demo/predictions",
     ),
+    "12_your_detector": (
+        "data/crops/demo",
+        "data/index/demo",
+        "data/samples/demo",
+        "results/demo/runs",
+    ),
     "10_score_your_video": (
         "data/assets",
         "data/corpora/demo",

@@ -1,4 +1,4 @@
-"""Checks of the exercises that need no PyTorch (00-03, 05-08, 10).
+"""Checks of the exercises that need no PyTorch (00-03, 05-08, 10, 12).
 
 Each raises ``AssertionError`` with a hint; :mod:`.exercises` calls them by the exercise's number.
 """
@@ -15,6 +15,7 @@ import pandas as pd
 from ..dataset.sampling import balanced_sample
 from ..evaluation import metrics
 from ..evaluation.bounds import share_bounds
+from ..evaluation.field_metrics import tpr_at_fpr
 from ..evaluation.statistics import LEVEL
 from ..project.recipes import Train
 from ..project.vocabulary import IN_DISTRIBUTION
@@ -350,3 +351,49 @@ def check_uphill(function: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
     )
     assert not np.allclose(answer, weights - 0.5 * gradient / 5), "not yet: this is downhill"
     compare(answer, np.array([1.3, 1.6]), "the gradient divided by its length, times radius")
+
+
+def check_dense_inputs(function: Callable[[int], int]) -> None:
+    """Check ``function(side)``, the inputs of the first dense layer of MesoNet-4."""
+    for side, expected in ((256, 1024), (224, 784), (96, 144)):
+        answer = returned(function(side))
+        assert answer != expected / 16, "not yet: that is one channel, and there are 16"
+        compare(answer, expected, f"{side} pixels become {side // 32}, in both directions")
+
+
+def check_p_fake(function: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Check ``function(logits)``, P(fake) where the classes are fake and real."""
+    logits = np.array([[0.0, 0.0], [2.0, 0.0], [-1.0, 3.0], [800.0, 799.0]])
+    expected = 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
+    answer = returned(function(logits.copy()))
+    assert not np.allclose(answer, 1 - expected), "not yet: in this network class 0 is fake"
+    assert np.isfinite(answer).all(), "not yet: the exponential overflows; subtract the larger one"
+    compare(answer, expected, "softmax over the two logits of a crop, then that of fake")
+
+
+def check_as_input(function: Callable[[list[np.ndarray]], np.ndarray]) -> None:
+    """Check ``function(crops)``, a batch of BGR images in [-1, 1], channels first."""
+    crops = list(np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8))
+    expected = np.empty((2, 3, 4, 5))
+    for number, crop in enumerate(crops):
+        for channel in range(3):
+            expected[number, channel] = crop[:, :, 2 - channel] / 127.5 - 1
+    answer = returned(function(crops))
+    shape = np.shape(answer)
+    assert shape == expected.shape, f"not yet: the shape is {shape}, not {expected.shape}"
+    assert not np.allclose(answer, expected[:, ::-1]), "not yet: these channels are still RGB"
+    compare(answer, expected, "0 becomes -1 and 255 becomes 1; divide after you convert to float")
+
+
+def check_found(function: Callable[[np.ndarray, np.ndarray, float], float]) -> None:
+    """Check ``function(labels, scores, limit)``, the fakes found at a false positive rate."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], [20, 12])
+    scores = (rng.random(32) * 0.7 + 0.3 * labels).round(1)
+    for limit in (0.01, 0.05, 0.3):
+        expected = tpr_at_fpr(labels, scores, limit)
+        hint = (
+            f"with a limit of {limit} and 20 reals, {int(limit * 20)} may be called fake; "
+            "videos with equal scores are called fake together"
+        )
+        compare(returned(function(labels, scores, limit)), expected, hint)

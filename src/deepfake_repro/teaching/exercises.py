@@ -57,6 +57,10 @@ CHECKS = {
     "10.1": "data.check_rare_fakes",
     "10.2": "data.check_scaled",
     "10.3": "data.check_highest_rate",
+    "12.1": "data.check_dense_inputs",
+    "12.2": "data.check_p_fake",
+    "12.3": "data.check_as_input",
+    "12.4": "data.check_found",
 }
 """Exercise -> its check, called with the answer and the data that the answer is about.
 

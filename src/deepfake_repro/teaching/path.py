@@ -34,6 +34,7 @@ LESSONS = (
     Lesson("08_embeddings", "embeddings"),
     Lesson("09_layernorm_clip", "train", "B"),
     Lesson("10_score_your_video", "your video"),
+    Lesson("12_your_detector", "predict"),
 )
 """All lessons in order: the long path."""
 SHORT_PATH = ("00_start_here", "01_corpora", "04_triplets", "07_results", "10_score_your_video")
