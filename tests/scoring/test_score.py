@@ -183,8 +183,8 @@ def test_command_line_scores_reports_and_resumes(
     record = json.loads((out / table["two.mp4"]["report"]).with_suffix(".json").read_text())
     assert record["p_fake"] == pytest.approx(float(table["two.mp4"]["p_fake"]), abs=1e-4)
     assert len(record["tracks"]) == 2
-    assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md"}
-    assert len(list(out.iterdir())) == 8
+    assert {file.suffix for file in out.iterdir()} == {".html", ".json", ".csv", ".md", ".bib"}
+    assert len(list(out.iterdir())) == 9
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with monkeypatch.context() as patch:  # a second run has nothing to do
         patch.setattr(batch, "score_video", None)

@@ -32,6 +32,13 @@ def add(commands: Commands) -> None:
     score.add_argument(
         "--jobs", type=_count, default=1, metavar="N", help="files at once, each decoded apart (1)"
     )
+    score.add_argument(
+        "--stress",
+        action="store_true",
+        help="show how far the score moves when the clip is saved at a lower rate, halved, "
+        "letterboxed or mirrored",
+    )
+    score.add_argument("--video", action="store_true", help="write an annotated copy of each video")
     weights = (
         "folder of a trained row, of export-model or with a detector.json, or a released file; "
         "default: the demo's"
@@ -80,7 +87,14 @@ def _score(chosen: argparse.Namespace) -> int:
     from ..scoring.batch import score_to
 
     try:
-        return score_to(chosen.videos, chosen.weights, chosen.out, jobs=chosen.jobs)
+        return score_to(
+            chosen.videos,
+            chosen.weights,
+            chosen.out,
+            jobs=chosen.jobs,
+            stress=chosen.stress,
+            video=chosen.video,
+        )
     except ProgramError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3

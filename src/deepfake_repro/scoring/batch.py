@@ -25,11 +25,15 @@ from ..project.progress import track
 from ..project.provenance import fingerprint
 from ..project.vocabulary import MISSING
 from .card import model_card
+from .clips.annotated import annotate
+from .clips.stress import stress
 from .inputs import collect, left_out, printable, slug
 from .model import Model, read_model
 from .page import file_page
 from .results import FileResults, Result
 from .score import Limits, score_video
+from .sources.citations import bibliography
+from .sources.signals import signals
 
 # Exit codes.
 ALL = 0
@@ -39,9 +43,9 @@ NONE = 2
 SCORES = ("p_fake", "probability", "highest_track")
 COLUMNS = (
     "file",
-    "detector",
     "verdict",
     *SCORES,
+    "detector",
     "agreement",
     "faces",
     "tracks",
@@ -49,15 +53,18 @@ COLUMNS = (
     "warnings",
     "report",
 )
+STRESS_COLUMNS = ("file", "detector", "change", "p_fake", "shift", "problem")
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How files are scored: ``jobs`` of them at once, within ``limits``."""
+    """How files are scored: ``jobs`` at once, within ``limits``, with a stress table or a copy."""
 
     limits: Limits
     jobs: int = 1
+    stress: bool = False
+    video: bool = False
 
 
 def score_to(
@@ -66,14 +73,20 @@ def score_to(
     out: Path,
     limits: Limits | None = None,
     jobs: int = 1,
+    stress: bool = False,
+    video: bool = False,
 ) -> int:
     """Score ``paths`` (files, folders, patterns) into the folder ``out``; return the exit code.
 
     ``weights``: a detector or several, as for ``read_model``. Writes ``<name>.html`` and
-    ``<name>.json`` (everything) per file, and ``scores.csv`` and ``model_card.md`` over all. A file
-    that an earlier run with the same detectors and code has finished is not scored again. Prints
-    one line per file and, of several detectors, one for each; on stderr what folders have besides.
+    ``<name>.json`` (everything) per file, and ``scores.csv``, ``model_card.md`` and
+    ``citations.bib`` over all. A file that an earlier run with the same detectors and code has
+    finished is not scored again. Prints one line per file and, of several detectors, one for each;
+    on stderr what folders have besides.
+
     ``jobs``: files at once. Each is decoded in a process of its own; all share the networks.
+    ``stress``: score changed copies as well, with ``stress.csv``; ``video``: write an annotated
+    copy ``<name>.mp4``.
     """
     files = collect(paths)
     for line in left_out(paths):
@@ -82,15 +95,19 @@ def score_to(
     models = [read_model(one) for one in chosen]
     for model in models:
         model.to_accelerator()
-    options = Options(limits or Limits(), jobs)
+    options = Options(limits or Limits(), jobs, stress, video)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "model_card.md", "\n".join(model_card(model) for model in models))
+    _write(out / "citations.bib", bibliography(models))
 
     records: dict[Path, Record] = {}
     for file, record in _in_parallel(files, models, options, out):
         records[file] = record
     rows = [row for file in files for row in _csv_rows(file, records[file])]
-    _write_csv(out / "scores.csv", rows)
+    _write_csv(out / "scores.csv", COLUMNS, rows)
+    if stress:
+        moved = [row for file in files for row in _stress_rows(file, records[file])]
+        _write_csv(out / "stress.csv", STRESS_COLUMNS, moved)
     scored = sum(_has_score(record) for record in records.values())
     if scored == len(files):
         return ALL
@@ -110,6 +127,7 @@ def _in_parallel(
         futures = {
             threads.submit(_scored_once, file, models, options, out, code): file for file in files
         }
+        is_finished = False
         try:
             progress = track(as_completed(futures), "score", len(files))
             for future in progress:
@@ -118,11 +136,11 @@ def _in_parallel(
                 for line in _lines(file, record):
                     progress.write(line)
                 yield file, record
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            stop_all()
-            raise
+            is_finished = True
         finally:
+            if not is_finished:
+                threads.shutdown(wait=False, cancel_futures=True)
+                stop_all()
             threads.shutdown(wait=True)
             allow_all()
 
@@ -167,6 +185,7 @@ def _scored_once(
     state = fingerprint(
         *(_identity(model) for model in models),
         options.limits,
+        (options.stress, options.video),
         code,
         str(file.absolute()),
         status and (status.st_size, status.st_mtime_ns),
@@ -176,19 +195,44 @@ def _scored_once(
         return stored
 
     results = [Result(score_video(file, model, options.limits, out), model) for model in models]
-    links = {"model card": "model_card.md", "everything as JSON": path.name}
-    found = FileResults(results, links=links)
+    found = _with_extras(file, results, options, out)
     first, *others = (_record(result) for result in results)
     record = {
         "file": printable(file),
         **first,
         "others": others,
         "agreement": found.agreement,
+        "signals": found.signals,
+        "stress": found.stress,
         "state": state,
     }
     _write(out / f"{slug(file)}.html", file_page(found))
     _write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
+
+
+def _with_extras(file: Path, results: Sequence[Result], options: Options, out: Path) -> FileResults:
+    """Add what the file says about itself and, if wanted, a stress table and an annotated copy.
+
+    An extra that fails costs itself only: a warning on the page says why.
+    """
+    name = slug(file)
+    links = {
+        "model card": "model_card.md",
+        "everything as JSON": f"{name}.json",
+        "citations": "citations.bib",
+    }
+    has_score = any(result.scored.p_fake is not None for result in results)
+    moved = []
+    if options.stress and has_score:
+        moved = stress(file, [result.model for result in results], options.limits, out)
+    if options.video and has_score:
+        try:
+            annotate(file, results, out / f"{name}.mp4", options.limits)
+            links["annotated copy"] = f"{name}.mp4"
+        except ValueError as error:
+            results[0].scored.warnings.append(f"--video: {printable(str(error))}")
+    return FileResults(results, signals(file), moved, links)
 
 
 def _identity(model: Model) -> str:
@@ -237,14 +281,30 @@ def _csv_rows(file: Path, record: Record) -> Iterator[dict[str, str]]:
         }
 
 
+def _stress_rows(file: Path, record: Record) -> Iterator[dict[str, str]]:
+    """Make the rows of ``stress.csv`` of one file, one per change and detector."""
+    for row in record["stress"]:
+        for number, one in enumerate((record, *record["others"])):
+            score = row["p_fake"][number]
+            shift = row["shift"][number]
+            yield {
+                "file": _cell(printable(file)),
+                "detector": _cell(printable(one["detector"]["name"])),
+                "change": row["change"],
+                "p_fake": "" if score is None else f"{score:.4f}",
+                "shift": "" if shift is None else f"{shift:+.4f}",
+                "problem": row["problem"],
+            }
+
+
 def _cell(text: str) -> str:
     """Put an apostrophe in front of what a spreadsheet would run as a formula."""
     return f"'{text}" if text.startswith(tuple("=+-@")) else text
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, str]]) -> None:
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as sink:
-        writer = csv.DictWriter(sink, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(sink, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

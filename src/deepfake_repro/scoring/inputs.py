@@ -153,7 +153,7 @@ def confined(factory: DetectorFactory) -> FaceDetector:
 
     Where the system has no such limit (macOS, Windows), a line on stderr says so.
     """
-    if not _limit_memory():
+    if not limit_memory():
         print(
             "note: this system does not limit the memory of a process; "
             f"a damaged file may take more than the {MEMORY >> 30} GiB allowed elsewhere",
@@ -162,7 +162,7 @@ def confined(factory: DetectorFactory) -> FaceDetector:
     return factory()
 
 
-def _limit_memory() -> bool:
+def limit_memory() -> bool:
     """Limit the address space of this process to ``MEMORY``; False if the system refuses."""
     if resource is None:
         return False

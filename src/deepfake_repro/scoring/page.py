@@ -14,9 +14,11 @@ import numpy as np
 from markupsafe import Markup
 
 from ..crops.shapes import RecipeCrops
+from ..crops.store import Row
 from ..detectors.manifest import DetectorManifest
 from ..report.pages.html import page, render
 from .calibration import Calibration, format_share, measured_on
+from .clips.stress import SECONDS
 from .model import Model
 from .pages import templates
 from .pages.drawings import COLOURS, SHOWN_TRACKS, beside_validation, over_time
@@ -63,9 +65,9 @@ def file_page(file: FileResults) -> str:
         has_verdict=any(result.leaning for result in file.results),
         overview=[_overview(result) for result in file.results],
         detectors=[(result.detector, _detector(result, heading)) for result in file.results],
-        stress=[],
-        stress_head=(),
-        stress_words="",
+        stress=[_stress_row(row) for row in file.stress],
+        stress_head=("change", "what it is", *(result.detector for result in file.results)),
+        stress_seconds=f"{SECONDS:.0f}",
         signals=file.signals,
         links=file.links,
     )
@@ -78,6 +80,15 @@ def iframe(html: str, height: int = 900) -> str:
         f'<div><iframe srcdoc="{escape(html)}" width="100%" height="{height}" sandbox="" '
         'style="border: 1px solid #ccc"></iframe></div>'
     )
+
+
+def _stress_row(row: Row) -> tuple[str, ...]:
+    """Write one change with the score and its shift of each detector."""
+    cells = []
+    for score, shift in zip(row["p_fake"], row["shift"], strict=True):
+        missing = row["problem"] or "no face"
+        cells.append(missing if score is None else f"{score:.3f} ({shift or 0:+.3f})")
+    return (row["change"], row["words"], *cells)
 
 
 def _overview(result: Result) -> tuple[str, str, str]:

@@ -118,7 +118,9 @@ FILE = (
 {% if stress %}
 <h2>How far the score moves when the clip is changed</h2>
 {{ table(stress, stress_head) }}
-<p class="small">{{ stress_words }}</p>
+<p class="small">At most the first {{ stress_seconds }} seconds, changed and scored again. In
+brackets: the shift from the copy saved again. A score that such changes move across a threshold
+is worth little.</p>
 {% endif %}
 {% if signals %}
 <h2>What the file says about itself</h2>

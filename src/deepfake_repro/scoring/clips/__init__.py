@@ -1,0 +1,1 @@
+"""Changed and annotated copies of a clip; the clip is decoded in guarded processes."""
