@@ -163,7 +163,12 @@ class Params:
     @property
     def runs(self) -> tuple[str, ...]:
         """Names ``<row>-<seed>`` of the runs of ``run``, by row, then seed."""
-        return tuple(f"{row}-{seed}" for row in self.rows_of_run for seed in self.run.seeds)
+        return self.runs_of(self.run)
+
+    def runs_of(self, run: Run) -> tuple[str, ...]:
+        """Return the names ``<row>-<seed>`` of the runs of one of ``known_runs``."""
+        rows = [key for key in self.variants if key in run.variants]
+        return tuple(f"{row}-{seed}" for row in rows for seed in run.seeds)
 
     def method_of(self, row: str) -> str:
         """Return the method that trains a row."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...project.params import load
-from ...project.vocabulary import MISSING, SHORT_SCENARIOS
+from ...project.vocabulary import MISSING
 from ..claims import FAILS, HOLDS, ROUNDED, Claim, read_entries
 from ..drawing.palette import row_name
 from ..drawing.table_figures import averages_figure
@@ -26,6 +26,11 @@ README_MARKS = (
 PICTURE = Path("docs", "averages.svg")
 TABLE_3 = Path("results", "published", "table3.md")
 _SECOND_PAPER = "LNCLIP"
+_SUMMARIES = {
+    "demo": "The demo's averages: not the paper's experiment",
+    "open": "Photographs of real people (profile `open`): not the paper's experiment either",
+}
+"""Titles of the folded tables, by profile."""
 
 
 def write_readme(base: Path) -> None:
@@ -45,7 +50,7 @@ def readme_with_results(base: Path) -> str:
         _sentences(base, published),
         f'<img src="{PICTURE.as_posix()}" alt="The paper\'s printed averages. {alternative}" '
         'width="600">',
-        "\n".join(_demo(base)),
+        *filter(None, ("\n".join(_averages(base, name)) for name in _SUMMARIES)),
     ]
     readme = (base / "README.md").read_text(encoding="utf-8")
     before, _, rest = readme.partition(begin)
@@ -78,25 +83,32 @@ def _sentences(base: Path, published: Mapping[str, Mapping]) -> str:
     )
 
 
-def _demo(base: Path) -> Iterator[str]:
-    """Yield the lines of the demo's averages, folded: AUC with its interval, then bACC."""
-    runs = base / "results" / "demo" / "runs"
-    chosen = load(base / "params.yaml").runs
-    rows = read_scores(runs, [name for name in chosen if (runs / name).is_dir()])
-    intervals = pd.read_csv(base / "results" / "demo" / "report" / "intervals.csv")
-    yield "<details><summary>The demo's averages: not the paper's experiment</summary>"
+def _averages(base: Path, name: str) -> Iterator[str]:
+    """Yield the lines of a run's averages, folded: AUC with its interval, then bACC.
+
+    ``name``: a profile and its block of ``runs``. Nothing where it has no results.
+    """
+    results = base / "results" / name
+    if not (results / "report" / "intervals.csv").is_file():
+        return
+    params = load(base / "params.yaml")
+    columns = params.profile(name).layout.short_scenarios
+    runs = params.runs_of(params.known_runs[name])
+    rows = read_scores(results / "runs", [run for run in runs if (results / "runs" / run).is_dir()])
+    intervals = pd.read_csv(results / "report" / "intervals.csv")
+    yield f"<details><summary>{_SUMMARIES[name]}</summary>"
     yield ""
-    yield f"| AUC [95 % interval], bACC; % | {' | '.join(SHORT_SCENARIOS.values())} |"
-    yield "| --- | ---: | ---: | ---: |"
+    yield f"| AUC [95 % interval], bACC; % | {' | '.join(columns.values())} |"
+    yield f"| --- |{' ---: |' * len(columns)}"
     for row, scores in rows.items():
-        cells = [_cell(scores, intervals[intervals["row"] == row], key) for key in SHORT_SCENARIOS]
+        cells = [_cell(scores, intervals[intervals["row"] == row], key) for key in columns]
         yield f"| {row_name(row)} | {' | '.join(cells)} |"
-    for name, scores in read_controls(base / "results" / "demo" / "controls").items():
-        cells = [_cell(scores, intervals[:0], key) for key in SHORT_SCENARIOS]
-        yield f"| *{name}, untrained* | {' | '.join(cells)} |"
+    for control, scores in read_controls(results / "controls").items():
+        cells = [_cell(scores, intervals[:0], key) for key in columns]
+        yield f"| *{control}, untrained* | {' | '.join(cells)} |"
     yield ""
     seeds = max(len(scores["seeds"]) for scores in rows.values())
-    yield f"{_sizes(intervals)} Seeds per row: {seeds}."
+    yield f"{_sizes(intervals, columns)} Seeds per row: {seeds}."
     yield "</details>"
 
 
@@ -112,12 +124,12 @@ def _cell(scores: Mapping[str, Mapping], intervals: pd.DataFrame, key: str) -> s
     return NO_BREAK.join(words if len(words) > 2 else [f"{words[0]},", words[1]])
 
 
-def _sizes(intervals: pd.DataFrame) -> str:
+def _sizes(intervals: pd.DataFrame, columns: Mapping[str, str]) -> str:
     """Say how many videos and independent people or sources are behind each column."""
     if "sources" not in intervals:
         return "Few videos per test set."
     parts = []
-    for key, name in SHORT_SCENARIOS.items():
+    for key, name in columns.items():
         known = intervals[intervals["set"] == key]
         if len(known):
             size = known.iloc[0]
