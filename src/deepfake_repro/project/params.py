@@ -23,6 +23,7 @@ from .recipes import (
     Corpora,
     CropOptions,
     IndexOptions,
+    LabelCurve,
     LnClip,
     Miniature,
     Predict,
@@ -54,6 +55,7 @@ class Run:
     calibrate: tuple[str, ...]
     robustness: tuple[str, ...]
     seeds: tuple[int, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Profile:
     scoring: Scoring
     report: Reporting
     robustness: Robustness
+    labels: LabelCurve
 
     @property
     def layout(self) -> Layout:
