@@ -47,6 +47,7 @@ class Run:
 
     profiles: tuple[str, ...]
     miniatures: tuple[str, ...]
+    audit: tuple[str, ...]
     pretrain: tuple[str, ...]
     variants: tuple[str, ...]
     finetune: tuple[str, ...]
