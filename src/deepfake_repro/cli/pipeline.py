@@ -180,7 +180,7 @@ def _score_row(chosen: argparse.Namespace) -> None:
 
 
 def _score_own(chosen: argparse.Namespace) -> None:
-    from ..evaluation.rows import score_own
+    from ..evaluation.prediction import score_own
 
     score_own(chosen.profile, chosen.variant, chosen.seed, chosen.corpus)
 

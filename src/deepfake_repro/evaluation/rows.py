@@ -1,7 +1,4 @@
-"""Predictions of one run -> its row of Table 3, and the run's other records in git.
-
-The scores on a test corpus of your own are beside them.
-"""
+"""Predictions of one run -> its row of Table 3, and the run's other records in git."""
 
 from __future__ import annotations
 
@@ -60,35 +57,6 @@ def score(profile: str, variant: str, seed: int) -> None:
         shutil.copyfile(weights / name, out / name)
     notebook = paths.base / "notebooks" / f"{NOTEBOOKS[method_of(variant)]}.ipynb"
     weave(weights / "notebook.ipynb", notebook, out / "finetune.ipynb")
-
-
-def score_own(profile: str, variant: str, seed: int, corpus: str) -> None:
-    """Write one run's scores on a test corpus of your own below ``results/<profile>/runs``.
-
-    ``own/<corpus>.json`` has the keys of ``scores.json``, ``own/<corpus>.csv`` the columns of
-    ``videos.csv``. Raises ``ValueError`` if no video of the corpus has a crop.
-    """
-    paths = profile_paths(profile)
-    options = load().profile(profile)
-    fabric = launch_fabric(options.predict.precision)
-    detector, manifest = checkpoints.load(paths.weights(variant, seed))
-    fabric.to_device(detector)
-    store = CropStore(paths.part_crops(corpus))
-    index = pd.read_parquet(paths.part_index(corpus))
-    sets = crops_of_sets(index, store)
-    if corpus not in sets:
-        raise ValueError(f"{corpus}: none of its {len(index)} videos has a crop to score")
-    rows = sets[corpus]
-    loader = test_loader(store, rows, manifest, options.predict)
-    probabilities = class_probabilities(detector, loader, fabric, f"predict {corpus}")
-    predictions = prediction_table(rows, probabilities, manifest.classes)
-    videos = with_sources(video_scores(predictions), index)
-    row = table_row(videos, unscored_videos(index, videos), options.scoring.threshold)
-    row["further"] = field_metrics(videos, frame_scores(predictions))
-    out = paths.own_results(variant, seed)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{corpus}.json", row)
-    write_csv(out / f"{corpus}.csv", videos)
 
 
 def summary(row: Mapping[str, Any], layout: Layout = PAPER) -> dict[str, dict[str, float]]:
