@@ -17,7 +17,7 @@ from distributed import LocalCluster
 
 from deepfake_repro.operations import parallel
 from deepfake_repro.operations.parallel import Task
-from deepfake_repro.operations.rows import child
+from deepfake_repro.operations.rows import child, cluster
 from deepfake_repro.operations.rows.cluster import connect, devices, scheduler_address
 from deepfake_repro.operations.rows.row import read_rows
 from deepfake_repro.operations.rows.run import run_rows
@@ -167,8 +167,8 @@ def test_a_failed_row_is_named_and_others_are_done(
     commit(project)
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        assert run_rows(project, scheduler=cluster.scheduler_address) == 1
+    ) as local:
+        assert run_rows(project, scheduler=local.scheduler_address) == 1
     printed = capsys.readouterr()
     assert "smoke-b-0  failed   b has a flaw (" in printed.out
     assert "failed: smoke-b-0; fix it" in printed.err
@@ -187,6 +187,21 @@ def test_no_scheduler_at_the_address_is_one_line() -> None:
         connect("tcp://127.0.0.1:9", 1),
     ):
         pass
+
+
+def test_a_worker_whose_nanny_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cluster._SETTINGS, "distributed.deploy.lost-worker-timeout", "100ms")
+    with connect("", 1) as client:
+        client.wait_for_workers(1, timeout=60)
+        (first,) = client.scheduler_info()["workers"]
+        assert first.startswith("tcp://127.0.0.1:")
+        client.sync(client.cluster.workers[0].close)
+        deadline = time.monotonic() + 60
+        while set(client.scheduler_info()["workers"]) in ({first}, set()):
+            assert time.monotonic() < deadline
+            cluster.replace_lost(client)
+            time.sleep(0.1)
+        assert client.submit(sum, [1, 2]).result(timeout=60) == 3
 
 
 def test_a_profile_without_a_limit_of_threads_gets_a_share_of_the_cores(project: Path) -> None:

@@ -109,16 +109,16 @@ MUTATIONS = {
 }
 """Changes of the code: (file, text, new text)."""
 REACHED = {
-    "p_fake": {"predict", "robustness", "score_own"},
-    "cross-entropy": TRAINING,
+    "p_fake": {"labels", "predict", "robustness", "score_own"},
+    "cross-entropy": TRAINING | {"labels"},
     "best threshold": {"calibrate", "controls", "report"},
-    "AUC": {"audit", "controls", "report", "robustness", "score", "score_own"}
+    "AUC": {"audit", "controls", "labels", "report", "robustness", "score", "score_own"}
     | {name for name in TRAINING if name.startswith(("train_sbi", "train_lnclip"))},
     "face detector": {"crops", "crops_own"},
     "scoring stage": {"score", "score_own"},
     "sampling": {"sample"},
     "threads": set(CODES),
-    "a figure": {"audit", "report"},
+    "a figure": {"audit", "labels", "report"},
 }
 """Stages whose results each change can alter; the miniatures need no network."""
 

@@ -58,7 +58,7 @@ def watch(page: Page) -> Seen:
     seen = Seen()
 
     def complain(message: ConsoleMessage) -> None:
-        if message.type in ("warning", "error"):
+        if message.type == "error":
             seen.messages.append(message.text)
 
     def check(response: Response) -> None:

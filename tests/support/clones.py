@@ -51,7 +51,7 @@ def make_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = clone(tmp_path_factory.mktemp("smoke") / "clone")
     params = (folder / "params.yaml").read_text()
-    for key in ("profiles", "miniatures", "pretrain"):
+    for key in ("profiles", "miniatures", "audit", "pretrain"):
         params = params.replace(f"{key}: [demo]", f"{key}: [smoke]")
     params = params.replace("calibrate: [fsfm_ba]", "calibrate: [fsfm_category_ba]")
     rows = [

@@ -279,7 +279,7 @@ def unpacks(command: str, request: pytest.FixtureRequest) -> None:
 
 UNDERSTOOD = (
     "app|assets|audit|calibrate|certify|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
-    "|index|landmarks"
+    "|index|labels|landmarks"
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|repro|robustness|rows|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {

@@ -68,6 +68,9 @@ def _add_model_stages(commands: Commands) -> None:
         "calibrate", _calibrate, "compute operating points from a run's validation scores"
     )
     commands.add_for_run("robustness", _robustness, "measure a row's AUC on perturbed test crops")
+    commands.add_for_profile(
+        "labels", _labels, "measure the AUC of start weights against the number of labelled crops"
+    )
     commands.add_for_profile("html", _html, "write the report as one page")
 
 
@@ -177,7 +180,7 @@ def _score_row(chosen: argparse.Namespace) -> None:
 
 
 def _score_own(chosen: argparse.Namespace) -> None:
-    from ..evaluation.own import score_own
+    from ..evaluation.prediction import score_own
 
     score_own(chosen.profile, chosen.variant, chosen.seed, chosen.corpus)
 
@@ -192,6 +195,13 @@ def _robustness(chosen: argparse.Namespace) -> None:
     from ..evaluation.robustness import run_study
 
     run_study(chosen.profile, chosen.variant, chosen.seed)
+
+
+def _labels(chosen: argparse.Namespace) -> None:
+    from ..methods.finetune.label_curve import write_curve
+    from ..report.drawing.label_figure import write_label_figure
+
+    write_label_figure(write_curve(chosen.profile))
 
 
 def _html(chosen: argparse.Namespace) -> None:

@@ -31,7 +31,9 @@ from ..training.devices import accelerator, launch_fabric, with_progress
 from ..training.labels import p_fake
 from ..training.loading import CROP_KEY, CropDataset, evaluation_loader, positions
 from ..training.manifest import Manifest
-from .metrics import VIDEO_COLUMNS
+from .field_metrics import field_metrics, frame_scores
+from .metrics import VIDEO_COLUMNS, table_row, video_scores, with_sources
+from .rows import unscored_videos, write_csv, write_json
 
 ROWS_AT_ONCE = 2**16
 """Rows of a Parquet row group; fixed, so that batch size and devices do not change the file."""
@@ -207,3 +209,32 @@ def _join(parts: list[Path], file: Path) -> None:
     _write(file, schema, (pa.Table.from_batches([group], schema) for group in groups))
     for part in parts:
         part.unlink()
+
+
+def score_own(profile: str, variant: str, seed: int, corpus: str) -> None:
+    """Write one run's scores on a test corpus of your own below ``results/<profile>/runs``.
+
+    ``own/<corpus>.json`` has the keys of ``scores.json``, ``own/<corpus>.csv`` the columns of
+    ``videos.csv``. Raises ``ValueError`` if no video of the corpus has a crop.
+    """
+    paths = profile_paths(profile)
+    options = load().profile(profile)
+    fabric = launch_fabric(options.predict.precision)
+    detector, manifest = checkpoints.load(paths.weights(variant, seed))
+    fabric.to_device(detector)
+    store = CropStore(paths.part_crops(corpus))
+    index = pd.read_parquet(paths.part_index(corpus))
+    sets = crops_of_sets(index, store)
+    if corpus not in sets:
+        raise ValueError(f"{corpus}: none of its {len(index)} videos has a crop to score")
+    rows = sets[corpus]
+    loader = test_loader(store, rows, manifest, options.predict)
+    probabilities = class_probabilities(detector, loader, fabric, f"predict {corpus}")
+    predictions = prediction_table(rows, probabilities, manifest.classes)
+    videos = with_sources(video_scores(predictions), index)
+    row = table_row(videos, unscored_videos(index, videos), options.scoring.threshold)
+    row["further"] = field_metrics(videos, frame_scores(predictions))
+    out = paths.own_results(variant, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / f"{corpus}.json", row)
+    write_csv(out / f"{corpus}.csv", videos)

@@ -42,6 +42,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "calibrate": ("calibrate",),
     "robustness": ("robustness",),
     "evaluate": ("evaluate",),
+    "labels": ("labels",),
     "report": ("notebook 07_results", "weave", "html"),
 }
 """Commands that each stage runs; DVC does not let ``dvc.yaml`` itself be a dependency."""
@@ -53,7 +54,7 @@ DRAWING = ("report.figures", "report.method_figures", "teaching.figures")
 LOADER = ("project.params",)
 """What reads ``params.yaml``: the values are dependencies of the stages, so a new option or check
 retrains nothing. The defaults and the meaning of the values are elsewhere, and count."""
-DRAWING_STAGES = ("report", "audit")
+DRAWING_STAGES = ("report", "audit", "labels")
 """Stages whose products are pictures: for them drawing counts too."""
 
 Command = Callable[..., Any]

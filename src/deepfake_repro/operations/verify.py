@@ -152,7 +152,7 @@ def _tracked(results: Path) -> list[str]:
     """List the files to compare, relative to ``results``; own test corpora are not tracked."""
     files = (path for path in results.rglob("*") if path.is_file())
     names = (path.relative_to(results).as_posix() for path in files)
-    kinds = ("runs", "report", "data", "robustness", "calibration", "audit")
+    kinds = ("runs", "report", "data", "robustness", "calibration", "labels", "audit")
     return sorted(
         name
         for name in names

@@ -23,6 +23,7 @@ from .recipes import (
     Corpora,
     CropOptions,
     IndexOptions,
+    LabelCurve,
     LnClip,
     Miniature,
     Predict,
@@ -46,6 +47,7 @@ class Run:
 
     profiles: tuple[str, ...]
     miniatures: tuple[str, ...]
+    audit: tuple[str, ...]
     pretrain: tuple[str, ...]
     variants: tuple[str, ...]
     finetune: tuple[str, ...]
@@ -54,6 +56,7 @@ class Run:
     calibrate: tuple[str, ...]
     robustness: tuple[str, ...]
     seeds: tuple[int, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Profile:
     scoring: Scoring
     report: Reporting
     robustness: Robustness
+    labels: LabelCurve
 
     @property
     def layout(self) -> Layout:

@@ -298,6 +298,24 @@ class Reporting:
 
 
 @dataclass(frozen=True)
+class LabelCurve:
+    """AUC against the number of labelled crops, for the starts of ``rows``.
+
+    ``sizes``: crops of each balanced subset; a size that the sample cannot fill is left out.
+    ``min_steps``: of fine-tuning, reached by repeating a small subset. ``neighbours``: of the
+    nearest-neighbour classifier. ``test_crops``: of the training corpora's test splits, at most.
+    """
+
+    rows: tuple[str, ...]
+    sizes: tuple[int, ...]
+    fine_tune_sizes: tuple[int, ...]
+    min_steps: int
+    neighbours: int
+    test_crops: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Robustness:
     """The robustness study: perturbations of test crops at several severities.
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from ..crops.extraction import enlarge
-from ..crops.frames import face_sequence, frames
+from ..crops.frames import face_sequence, frames, picture
 from ..crops.store import CropStore
 from ..evaluation.metrics import auc
 from ..methods.sbi.blending import Draws, self_blend
@@ -109,6 +109,8 @@ def features(video: IndexRow, root: Path, boxes: Mapping[str, pd.DataFrame]) -> 
     ``boxes``: crops of each video, ``frame, x0, y0, x1, y1``. Raises ``ValueError`` for a video
     stream without a frame rate.
     """
+    if video.kind == "image":
+        return _picture_features(root, video.path, boxes[video.video_id])
     if video.kind != "video":
         return _sequence_features([image for _, image in face_sequence(root, video.path)])
     path = root / video.path
@@ -120,6 +122,14 @@ def features(video: IndexRow, root: Path, boxes: Mapping[str, pd.DataFrame]) -> 
     seconds = count / float(rate)
     images = _outside_boxes(path, boxes[video.video_id])
     return _named(path.stat().st_size, seconds, count, images)
+
+
+def _picture_features(root: Path, path: str, boxes: pd.DataFrame) -> dict[str, float]:
+    """Measure a single picture: a video of one frame and one second."""
+    image = picture(root, path)
+    outside = _outside(image, boxes)
+    masked = (image, outside if outside.any() else _outside_ellipse(image))
+    return _named((root / path).stat().st_size, 1.0, 1, [masked])
 
 
 def _sequence_features(images: list[np.ndarray]) -> dict[str, float]:
@@ -166,12 +176,18 @@ def _blended_faces(paths: Paths, store: CropStore, index: pd.DataFrame, recipe: 
 def _outside_boxes(path: Path, boxes: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield each sampled frame and a mask of the pixels outside all crops taken from it."""
     for number, (_, image) in enumerate(frames(path)):
-        outside = np.ones(image.shape[:2], bool)
-        corners = boxes.loc[boxes["frame"] == number, ["x0", "y0", "x1", "y1"]].to_numpy()
-        for x0, y0, x1, y1 in corners.round().astype(int):
-            outside[max(y0, 0) : y1, max(x0, 0) : x1] = False
+        outside = _outside(image, boxes[boxes["frame"] == number])
         if outside.any():
             yield image, outside
+
+
+def _outside(image: np.ndarray, boxes: pd.DataFrame) -> np.ndarray:
+    """Return the mask of the pixels ``[H, W]`` outside all boxes."""
+    outside = np.ones(image.shape[:2], bool)
+    corners = boxes[["x0", "y0", "x1", "y1"]].to_numpy()
+    for x0, y0, x1, y1 in corners.round().astype(int):
+        outside[max(y0, 0) : y1, max(x0, 0) : x1] = False
+    return outside
 
 
 def _outside_ellipse(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,13 @@ from dask import config
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 LOOPBACK = "127.0.0.1"
+_SETTINGS = {
+    # A worker gets a second row only when it has finished the first: others may be free.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # A nanny has this time to replace a worker before it is replaced itself; on a busy machine
+    # Dask's 15 s are too few.
+    "distributed.deploy.lost-worker-timeout": "300s",
+}
 
 
 def devices() -> list[str]:
@@ -47,9 +54,8 @@ def connect(scheduler: str, jobs: int) -> Iterator[Client]:
         with client:
             yield client
         return
-    # A worker gets a second row only when it has finished the first: others may be free.
     with (
-        config.set({"distributed.scheduler.worker-saturation": 1.0}),
+        config.set(_SETTINGS),
         SpecCluster(
             workers=_workers(jobs),
             scheduler={
@@ -61,6 +67,13 @@ def connect(scheduler: str, jobs: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+def replace_lost(client: Client) -> None:
+    """Start workers of this machine again whose nannies ended, too; else all rows would wait."""
+    cluster = client.cluster
+    if isinstance(cluster, SpecCluster):
+        cluster.scale(len(cluster.worker_spec))
 
 
 def _workers(jobs: int) -> dict[int, dict[str, Any]]:

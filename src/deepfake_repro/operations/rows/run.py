@@ -34,7 +34,7 @@ from ..parallel import (
     read_pipeline,
     run_graph,
 )
-from .cluster import connect, devices, scheduler_address
+from .cluster import connect, devices, replace_lost, scheduler_address
 from .row import Row, read_rows
 from .table import DONE, FAILED, RUNNING, WAITING, Display, State
 from .worker import CLONES, Checkout, Outcome, last_progress, log_of, run_row
@@ -134,6 +134,7 @@ class _Run:
             for future in finished:
                 self._take(running.pop(future), future)
             display.show(self._states())
+            replace_lost(self.client)
         for folder in clones.glob("*/"):  # of killed workers
             shutil.rmtree(folder, ignore_errors=True)
         return list(self.reasons)

@@ -82,7 +82,6 @@ def _server(notebook: Path, port: int, token: str) -> Server:
     options.allow_template_override = "NO"
     options.allow_theme_override = "NO"
     options.file_allowlist = []
-    options.extension_allowlist = ["@voila-dashboards/widgets-manager8"]
     app.template_paths.insert(0, str(TEMPLATES))
     return app
 
