@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from deepfake_repro.evaluation.labels import COLUMNS
+from deepfake_repro.methods.finetune.few_labels import COLUMNS
 from deepfake_repro.report.drawing.label_figure import label_figure, write_label_figure
 from deepfake_repro.report.drawing.palette import colour
 from deepfake_repro.report.figures import description

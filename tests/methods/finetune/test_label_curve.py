@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from deepfake_repro.evaluation.labels import COLUMNS, linear_scores
 from deepfake_repro.evaluation.metrics import auc
 from deepfake_repro.methods.finetune import label_curve
+from deepfake_repro.methods.finetune.few_labels import COLUMNS, linear_scores
 from deepfake_repro.methods.finetune.label_curve import Cell, Study, cells, repeated
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Paths

@@ -18,16 +18,6 @@ import numpy as np
 import pandas as pd
 
 from ...crops.store import CropStore, list_parts
-from ...evaluation.labels import (
-    COLUMNS,
-    FINE_TUNING,
-    LINEAR,
-    METHOD_NAMES,
-    balanced_subset,
-    largest_subset,
-    linear_scores,
-    neighbour_scores,
-)
 from ...evaluation.metrics import auc
 from ...evaluation.prediction import class_probabilities, crops_of_sets, embeddings
 from ...project.code.closure import code_digest
@@ -40,6 +30,16 @@ from ...training.devices import launch_fabric
 from ...training.labels import class_labels, p_fake
 from ...training.loading import CropDataset, evaluation_loader, positions, training_loader
 from ...training.transforms import Transform, evaluation_transform, training_transform
+from .few_labels import (
+    COLUMNS,
+    FINE_TUNING,
+    LINEAR,
+    METHOD_NAMES,
+    balanced_subset,
+    largest_subset,
+    linear_scores,
+    neighbour_scores,
+)
 from .recipe import build_objective, fine_tune
 from .run import start_detector
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ...evaluation.labels import METHOD_NAMES, start_differences, verdict
+from ...methods.finetune.few_labels import METHOD_NAMES, start_differences, verdict
 from ..figures import WIDTH, add_legend, describe, freeze_layout, new_grid, save, style
 from .palette import GREY, colour, dashes, marker, row_name
 

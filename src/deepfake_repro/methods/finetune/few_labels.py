@@ -1,7 +1,7 @@
 """How good a start is with few labels: nested subsets, simple classifiers, differences.
 
 Not in the paper. What a pre-training is worth shows where labels are few; the runs that need a
-network are in :mod:`.methods.finetune.label_curve`.
+network are in :mod:`.label_curve`.
 """
 
 from __future__ import annotations

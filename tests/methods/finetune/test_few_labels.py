@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from deepfake_repro.evaluation.labels import (
+from deepfake_repro.methods.finetune.few_labels import (
     COLUMNS,
     balanced_subset,
     linear_scores,
