@@ -218,8 +218,9 @@ def test_the_committed_table_is_that_of_the_committed_files(tmp_path: Path) -> N
         assert file.read_bytes() == (ROOT / DEVICES / file.name).read_bytes()
 
 
-def test_the_stored_losses_have_fifty_steps_and_stay_away_from_zero() -> None:
-    """Else a difference could not show."""
+def test_many_of_the_fifty_stored_losses_are_well_above_the_tolerance() -> None:
+    """Else a difference could not show; the paper's network soon knows its batch by heart."""
+    visible = 10 * max(losses.TOLERANCE.values())
     for stored in json.loads((ROOT / REFERENCE).read_text()).values():
         assert len(stored) == losses.STEPS
-        assert min(stored) > 0.3 and np.ptp(stored) > 10 * max(losses.TOLERANCE.values())
+        assert np.ptp(stored) > visible and (np.array(stored) > visible).sum() >= 10

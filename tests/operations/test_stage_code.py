@@ -109,13 +109,22 @@ MUTATIONS = {
 }
 """Changes of the code: (file, text, new text)."""
 REACHED = {
-    "p_fake": {"labels", "predict", "robustness", "score_own"},
+    "p_fake": {"evaluate", "labels", "predict", "robustness", "score_own"},
     "cross-entropy": TRAINING | {"labels"},
     "best threshold": {"calibrate", "controls", "report"},
-    "AUC": {"audit", "controls", "labels", "report", "robustness", "score", "score_own"}
+    "AUC": {
+        "audit",
+        "controls",
+        "evaluate",
+        "labels",
+        "report",
+        "robustness",
+        "score",
+        "score_own",
+    }
     | {name for name in TRAINING if name.startswith(("train_sbi", "train_lnclip"))},
     "face detector": {"crops", "crops_own"},
-    "scoring stage": {"score", "score_own"},
+    "scoring stage": {"evaluate", "score", "score_own"},
     "sampling": {"sample"},
     "threads": set(CODES),
     "a figure": {"audit", "labels", "report"},
