@@ -54,3 +54,8 @@ def test_condition_means_count_df40_once_and_no_average() -> None:
         {"perturbation": "none", "severity": 0.0, "set": sets, "auc": [90.0, 0, 0, 0, 70]}
     )
     assert breakdown.by_condition({"sbi": table}).to_numpy().tolist() == [["none", 0.0, 80.0]]
+
+
+def test_without_a_studied_row_there_is_a_table_without_lines():
+    table = breakdown.by_condition({})
+    assert table.empty and list(table) == ["perturbation", "severity"]

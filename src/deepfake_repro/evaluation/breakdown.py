@@ -48,13 +48,15 @@ def by_condition(tables: Mapping[str, pd.DataFrame], layout: Layout = PAPER) -> 
     """Compute the mean AUC (percent) of each row over its test sets, per robustness condition.
 
     ``tables``: ``results/<profile>/robustness`` by row. Columns ``perturbation, severity`` and one
-    per row; DF40 counts as one set, and the averages of Table 3 are left out.
+    per row, of which there may be none; DF40 counts as one set, and the averages of Table 3 are left out.
     """
     means = {}
     for row, table in tables.items():
         sets = table[~table["set"].isin([*layout.averages, *DF40_PARTS])]
         conditions = sets.groupby(["perturbation", "severity"], sort=False)
         means[row] = conditions["auc"].mean().round(2)
+    if not means:
+        return pd.DataFrame(columns=["perturbation", "severity"])
     return pd.DataFrame(means).reset_index()
 
 
