@@ -64,7 +64,7 @@ def complaint(capsys: pytest.CaptureFixture[str]):
 def test_unknown_profile(checkout: Path, complaint, command: tuple[str, ...]) -> None:
     assert (
         complaint(*command)
-        == "error: unknown profile 'bogus'; params.yaml has demo, smoke, paper\n"
+        == "error: unknown profile 'bogus'; params.yaml has demo, smoke, open, paper\n"
     )
 
 
