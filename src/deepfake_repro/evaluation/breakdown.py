@@ -48,7 +48,8 @@ def by_condition(tables: Mapping[str, pd.DataFrame], layout: Layout = PAPER) -> 
     """Compute the mean AUC (percent) of each row over its test sets, per robustness condition.
 
     ``tables``: ``results/<profile>/robustness`` by row. Columns ``perturbation, severity`` and one
-    per row, of which there may be none; DF40 counts as one set, and the averages of Table 3 are left out.
+    per row, of which there may be none; DF40 counts as one set, and the averages of Table 3 are
+    left out.
     """
     means = {}
     for row, table in tables.items():
