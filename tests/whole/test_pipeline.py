@@ -13,6 +13,7 @@ import pytest
 
 from deepfake_repro.operations.clones import with_values
 from deepfake_repro.operations.parallel import read_graph
+from deepfake_repro.operations.stage_code import LOADER
 from deepfake_repro.project import params
 from deepfake_repro.project.code.closure import NAMING
 from support.clones import clone, dvc
@@ -209,7 +210,7 @@ def test_what_a_stage_executes_is_in_its_code(stage: str, smoke: Path, tmp_path:
     assert run.returncode == 0, run.stderr[-3000:]
     code = json.loads((smoke / "results" / "code" / f"{stage}.json").read_text())["definitions"]
     executed = json.loads(out.read_text())
-    apart = ("deepfake_repro.cli", *(f"deepfake_repro.{name}:" for name in NAMING))
+    apart = ("deepfake_repro.cli", *(f"deepfake_repro.{name}:" for name in (*NAMING, *LOADER)))
     begun = {name for name in executed if not name.startswith(apart)}
     assert len(begun) > 5
     assert begun - set(code) == set()
