@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from deepfake_repro.project.layout import PAPER
 from deepfake_repro.project.vocabulary import (
-    AVERAGES,
     IN_DISTRIBUTION,
     IN_THE_WILD,
     PAPER_ROWS,
@@ -36,7 +36,7 @@ def test_averages_follow_from_the_cells(row, metric):
     assert list(cells) == list(SETS)
     assert all(50 < value <= 100 and round(value, 1) == value for value in cells.values())
     averages = {
-        name: sum(cells[key] for key in keys) / len(keys) for name, keys in AVERAGES.items()
+        name: sum(cells[key] for key in keys) / len(keys) for name, keys in PAPER.averages.items()
     }
     averages["df40"] = (9 * cells["df40_fs"] + 12 * cells["df40_re"]) / 21
     for name, value in averages.items():

@@ -53,7 +53,8 @@ DRAWING = ("report.figures", "report.method_figures", "teaching.figures")
 """Modules that draw the pictures in executed notebooks: a new colour retrains nothing."""
 LOADER = ("project.params",)
 """What reads ``params.yaml``: the values are dependencies of the stages, so a new option or check
-retrains nothing. The defaults and the meaning of the values are elsewhere, and count."""
+retrains nothing. Defaults and recipes are in ``project.recipes`` and count. How a row's own values
+replace those of its profile is here and does not: tests check it."""
 DRAWING_STAGES = ("report", "audit", "labels")
 """Stages whose products are pictures: for them drawing counts too."""
 

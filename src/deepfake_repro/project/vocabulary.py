@@ -82,7 +82,6 @@ LNCLIP13 = (
     "deepspeak2",
 )
 """LNCLIP-DF's thirteen benchmarks, oldest first; inferred from its code (results/published)."""
-AVERAGES = PAPER.averages
 SCENARIOS = PAPER.scenarios
 """Scenarios of Table 3 by the key of their average."""
 SHORT_SCENARIOS = PAPER.short_scenarios
