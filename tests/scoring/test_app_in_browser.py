@@ -93,7 +93,7 @@ def test_a_clip_is_uploaded_and_its_page_shown(
         page.goto(address)
         upload(page, checkout / "clip.mp4")
         shown = page.frame_locator("iframe")
-        shown.get_by_text("score of the video").wait_for()
+        shown.get_by_text("score: mean over all faces").wait_for()
         assert "No verdict" in shown.locator("body").inner_text()
         keep_screenshot(page, "app-narrow")
         page.set_viewport_size({"width": 1280, "height": 1000})
