@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from deepfake_repro.project import params
+from deepfake_repro.project.layout import PAPER
 from deepfake_repro.project.vocabulary import (
-    AVERAGES,
     FINETUNE,
     LNCLIP,
     PAPER_ROWS,
@@ -37,4 +37,4 @@ def test_names_are_those_of_params_and_the_papers_rows_are_ten() -> None:
 
 
 def test_scenarios_and_averages_are_columns_of_table_3() -> None:
-    assert SCENARIOS.keys() == SHORT_SCENARIOS.keys() and {*SCENARIOS, *AVERAGES} <= set(SETS)
+    assert SCENARIOS.keys() == SHORT_SCENARIOS.keys() and {*SCENARIOS, *PAPER.averages} <= set(SETS)
