@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,9 @@ from deepfake_repro.evaluation.metrics import (
     video_scores,
     with_sources,
 )
+from deepfake_repro.evaluation.rows import publishable
 from deepfake_repro.project.layout import Layout
+from deepfake_repro.project.recipes import Reporting
 from deepfake_repro.project.vocabulary import SETS
 
 FS = ["fsgan", "faceswap", "simswap"]
@@ -309,3 +313,18 @@ def test_the_columns_are_those_of_the_layout(benchmark):
     assert ours["others"] == pytest.approx((papers["ffpp"] + papers["df40"]) / 2, abs=0.01)
     assert {"in_distribution", "in_the_wild"}.isdisjoint(ours)
     assert list(ours)[:4] == ["itw", "ffpp", "df40", "others"]
+
+
+def test_where_no_face_may_be_shown_tables_hold_digests_that_still_match() -> None:
+    videos = video_scores(THREE).assign(source=["anna", "ben", "anna"])
+    hidden = publishable(Reporting("", "", faces=False))(videos)
+    text = hidden.to_csv()
+    assert not any(name in text for name in (*videos["video_id"], "anna", "ben"))
+    digest = {name: hashlib.sha256(name.encode()).hexdigest()[:12] for name in videos["video_id"]}
+    assert hidden["video_id"].tolist() == sorted(digest.values())
+    scores = videos.set_index(videos["video_id"].map(digest))["p_fake"].to_dict()
+    assert hidden.set_index("video_id")["p_fake"].to_dict() == scores
+    assert sorted(hidden["source"].value_counts()) == [1, 2]
+    again = publishable(Reporting("", "", faces=False))(videos.assign(p_fake=0.0).iloc[::-1])
+    assert again["video_id"].tolist() == hidden["video_id"].tolist()
+    assert publishable(Reporting("", "", faces=True))(videos) is videos

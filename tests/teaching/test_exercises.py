@@ -15,8 +15,11 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from deepfake_repro.methods.fsfm.masks import GROUPS
-from deepfake_repro.teaching import checks_of_data, checks_of_losses, exercises
-from deepfake_repro.teaching.comparing import compare
+from deepfake_repro.teaching import exercises
+from deepfake_repro.teaching.checks import data as data_checks
+from deepfake_repro.teaching.checks import losses as loss_checks
+from deepfake_repro.teaching.checks import results as result_checks
+from deepfake_repro.teaching.checks.comparing import compare
 from deepfake_repro.training import losses
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -138,13 +141,13 @@ def semi_hard_and_hard(
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(AssertionError, match="number of valid triplets"):
-        checks_of_losses.check_batch_all(mean_over_all)
+        loss_checks.check_batch_all(mean_over_all)
     with pytest.raises(AssertionError, match=r"are hard ones .* still included"):
-        checks_of_losses.check_semi_hard(semi_hard_and_hard)
+        loss_checks.check_semi_hard(semi_hard_and_hard)
     with pytest.raises(AssertionError, match="never below 0"):
-        checks_of_losses.check_triplet_loss(lambda d_ap, d_an, margin: d_ap - d_an + margin)
+        loss_checks.check_triplet_loss(lambda d_ap, d_an, margin: d_ap - d_an + margin)
     with pytest.raises(AssertionError, match="returns nothing yet"):
-        checks_of_losses.check_batch_all(lambda *_: ...)
+        loss_checks.check_batch_all(lambda *_: ...)
 
 
 def flat_level(crops_of_videos: np.ndarray, target: int) -> int:
@@ -154,7 +157,7 @@ def flat_level(crops_of_videos: np.ndarray, target: int) -> int:
 
 def test_mistakes_in_the_exercises_on_data_are_named() -> None:
     with pytest.raises(AssertionError, match="half of the growth"):
-        checks_of_data.check_window(
+        data_checks.check_window(
             lambda x0, y0, x1, y1, m: (
                 x0 - (x1 - x0) * m,
                 y0 - (y1 - y0) * m,
@@ -163,13 +166,13 @@ def test_mistakes_in_the_exercises_on_data_are_named() -> None:
             )
         )
     with pytest.raises(AssertionError, match="its own length"):
-        checks_of_data.check_window(lambda x0, y0, x1, y1, m: (x0 - 15, y0 - 15, x1 + 15, y1 + 15))
+        data_checks.check_window(lambda x0, y0, x1, y1, m: (x0 - 15, y0 - 15, x1 + 15, y1 + 15))
     with pytest.raises(AssertionError, match="12 may not be exceeded"):
-        checks_of_data.check_level(flat_level)
+        data_checks.check_level(flat_level)
     with pytest.raises(AssertionError, match="one visible patch"):
-        checks_of_losses.check_hidden_whole(lambda mask, groups: {"eyes"}, GROUPS)
+        loss_checks.check_hidden_whole(lambda mask, groups: {"eyes"}, GROUPS)
     with pytest.raises(AssertionError, match="the face has none"):
-        checks_of_losses.check_hidden_whole(
+        loss_checks.check_hidden_whole(
             lambda mask, groups: {
                 name
                 for name, group in zip(GROUPS, groups, strict=True)
@@ -182,78 +185,97 @@ def test_mistakes_in_the_exercises_on_data_are_named() -> None:
 def test_mistakes_in_the_exercises_on_results_are_named() -> None:
     ends = [2.5, 97.5]
     with pytest.raises(AssertionError, match="draw by draw"):
-        checks_of_data.check_interval_of_difference(
+        data_checks.check_interval_of_difference(
             lambda a, b: np.percentile(a, ends) - np.percentile(b, ends)
         )
     with pytest.raises(AssertionError, match=r"percentiles 2\.5 and 97\.5"):
-        checks_of_data.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
+        data_checks.check_interval_of_difference(lambda a, b: np.percentile(b - a, ends))
     with pytest.raises(AssertionError, match="false where forgerynet speaks against it"):
-        checks_of_data.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
+        data_checks.check_sentence("all(auc.fsfm_ba.s > auc.fsfm.s for s in scenarios)")
     with pytest.raises(AssertionError, match="not yet: a claim may not contain"):
-        checks_of_data.check_sentence("print(1)")
+        data_checks.check_sentence("print(1)")
     with pytest.raises(AssertionError, match="one point better everywhere"):
-        checks_of_data.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
+        data_checks.check_sentence("auc.fsfm_ba.df40 < auc.fsfm.df40")
 
 
 def test_mistakes_in_the_exercises_on_claims_and_scores_are_named() -> None:
     with pytest.raises(AssertionError, match="a loss keeps its sign"):
-        checks_of_data.check_largest_step(
+        data_checks.check_largest_step(
             lambda auc, steps, key: max(
                 steps, key=lambda name: abs(auc[steps[name][1]][key] - auc[steps[name][0]][key])
             )
         )
     with pytest.raises(AssertionError, match="as many pairs as fakes exist"):
-        checks_of_data.check_fall(lambda reals, fakes: 1 / (reals * fakes))
+        data_checks.check_fall(lambda reals, fakes: 1 / (reals * fakes))
     with pytest.raises(AssertionError, match="it is the logarithm"):
-        checks_of_data.check_scaled(lambda score, temperature: score / temperature)
+        data_checks.check_scaled(lambda score, temperature: score / temperature)
     with pytest.raises(AssertionError, match="rule of thumb"):
-        checks_of_data.check_highest_rate(lambda reals: 3 / reals)
+        data_checks.check_highest_rate(lambda reals: 3 / reals)
 
 
 def test_mistakes_in_the_exercises_on_self_blended_images_are_named() -> None:
     with pytest.raises(AssertionError, match="where the mask is 1 there should be the source"):
-        checks_of_data.check_blend(
+        data_checks.check_blend(
             lambda source, target, mask: mask[..., None] * target + (1 - mask[..., None]) * source
         )
     with pytest.raises(AssertionError, match="add an axis"):
-        checks_of_data.check_blend(lambda source, target, mask: mask * source + (1 - mask) * target)
+        data_checks.check_blend(lambda source, target, mask: mask * source + (1 - mask) * target)
     with pytest.raises(AssertionError, match="however steep"):
-        checks_of_data.check_uphill(lambda weights, gradient, radius: weights + radius * gradient)
+        data_checks.check_uphill(lambda weights, gradient, radius: weights + radius * gradient)
     with pytest.raises(AssertionError, match="downhill"):
-        checks_of_data.check_uphill(
+        data_checks.check_uphill(
             lambda weights, gradient, radius: weights - radius * gradient / np.linalg.norm(gradient)
         )
 
 
 def test_mistakes_with_a_detector_of_ones_own_are_named() -> None:
     with pytest.raises(AssertionError, match="that is one channel"):
-        checks_of_data.check_dense_inputs(lambda side: (side // 32) ** 2)
+        data_checks.check_dense_inputs(lambda side: (side // 32) ** 2)
     with pytest.raises(AssertionError, match="class 0 is fake"):
-        checks_of_data.check_p_fake(lambda logits: 1 / (1 + np.exp(logits[:, 0] - logits[:, 1])))
+        data_checks.check_p_fake(lambda logits: 1 / (1 + np.exp(logits[:, 0] - logits[:, 1])))
     with pytest.raises(AssertionError, match="still RGB"):
-        checks_of_data.check_as_input(
-            lambda crops: np.stack(crops).transpose(0, 3, 1, 2) / 127.5 - 1
-        )
+        data_checks.check_as_input(lambda crops: np.stack(crops).transpose(0, 3, 1, 2) / 127.5 - 1)
     with pytest.raises(AssertionError, match=r"the shape is \(2, 4, 5, 3\), not \(2, 3, 4, 5\)"):
-        checks_of_data.check_as_input(lambda crops: np.stack(crops) / 127.5 - 1)
+        data_checks.check_as_input(lambda crops: np.stack(crops) / 127.5 - 1)
     with pytest.raises(AssertionError, match="6 may be called fake"):
-        checks_of_data.check_found(
+        data_checks.check_found(
             lambda labels, scores, limit: (
                 scores[labels == 1] > np.sort(scores[labels == 0])[-1 - int(limit * 10)]
             ).mean()
         )
 
 
+def test_mistakes_in_the_exercises_on_generalisation_are_named() -> None:
+    with pytest.raises(AssertionError, match="a fall counts as positive"):
+        result_checks.check_gap(lambda home, elsewhere: (elsewhere - home).mean())
+    with pytest.raises(AssertionError, match="seeds .* have to agree"):
+        result_checks.check_verdict(
+            lambda low, high, by_seed: (
+                "holds" if low > 0 else "does not hold" if high < 0 else "cannot be decided"
+            )
+        )
+    with pytest.raises(AssertionError, match="answer one of"):
+        result_checks.check_verdict(lambda low, high, by_seed: "yes")
+    with pytest.raises(AssertionError, match="then count elsewhere"):
+        result_checks.check_accused(
+            lambda validation, elsewhere, limit: (
+                elsewhere >= np.quantile(elsewhere, 1 - limit)
+            ).mean()
+        )
+    with pytest.raises(AssertionError, match="reals are 1 - share"):
+        result_checks.check_half_of_flagged(lambda found, accused: accused / found)
+
+
 def test_mistakes_on_the_sphere_are_named() -> None:
     with pytest.raises(AssertionError, match="not a pair with itself"):
-        checks_of_losses.check_alignment(
+        loss_checks.check_alignment(
             lambda z, y: losses.distances(z).pow(2)[y[:, None] == y[None]].mean()
         )
     with pytest.raises(AssertionError, match="are pairs of a real and a fake"):
-        checks_of_losses.check_alignment(lambda z, y: torch.pdist(z).pow(2).mean())
+        loss_checks.check_alignment(lambda z, y: torch.pdist(z).pow(2).mean())
     with pytest.raises(AssertionError, match="off the sphere"):
-        checks_of_losses.check_slerp(lambda a, b, t: (1 - t) * a + t * b)
+        loss_checks.check_slerp(lambda a, b, t: (1 - t) * a + t * b)
     with pytest.raises(AssertionError, match="equal steps of t"):
-        checks_of_losses.check_slerp(
+        loss_checks.check_slerp(
             lambda a, b, t: torch.nn.functional.normalize((1 - t) * a + t * b, dim=0)
         )

@@ -18,7 +18,7 @@ from ..crops.store import CropStore
 from ..evaluation.field_metrics import field_metrics, frame_scores
 from ..evaluation.metrics import VIDEO_COLUMNS, auc, table_row, video_scores, with_sources
 from ..evaluation.prediction import crops_of_sets
-from ..evaluation.rows import summary, unscored_videos, write_csv, write_json
+from ..evaluation.rows import publishable, summary, unscored_videos, write_csv, write_json
 from ..evaluation.statistics import comparisons, delong, intervals, paired_bootstrap
 from ..project.layout import Layout
 from ..project.params import CropOptions, Scoring, load
@@ -193,12 +193,13 @@ def _write(
     """Write the row and its paired comparison with each of our rows; print the averages."""
     name = out.name
     videos = with_sources(videos, index)
-    layout = load().profile(paths.profile).layout
+    profile = load().profile(paths.profile)
+    layout = profile.layout
     row = table_row(videos, unscored_videos(index, videos), options.threshold, layout)
     row["further"] = field_metrics(videos, frames, layout)
     write_json(out / "scores.json", row)
     write_json(out / "summary.json", summary(row, layout))
-    write_csv(out / "videos.csv", videos)
+    write_csv(out / "videos.csv", publishable(profile.report)(videos))
     runs = {folder.parent.name: pd.read_csv(folder) for folder in paths.runs.glob("*/videos.csv")}
     runs = dict(sorted(runs.items())) | {f"{name}-0": pd.read_csv(out / "videos.csv")}
     common = set.intersection(*(set(table["video_id"]) for table in runs.values()))

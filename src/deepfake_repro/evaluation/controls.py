@@ -7,7 +7,6 @@ threshold, are chosen on validation videos; nothing is learnt from the test sets
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import cv2
@@ -20,6 +19,7 @@ from ..project.params import load
 from ..project.paths import profile_paths
 from ..project.progress import track
 from .metrics import SOURCE_COLUMNS, auc, table_row, with_sources
+from .rows import publishable, write_csv, write_json
 from .thresholds import best_threshold
 
 CONTROLS = ("sharpness", "blockiness", "high_frequencies", "saturation")
@@ -44,10 +44,10 @@ def write_controls(profile: str) -> None:
     videos = measured(index[list(INDEX_COLUMNS)], CropStore(paths.crops), options.crops.margin)
     out = paths.base / "results" / profile / "controls"
     out.mkdir(parents=True, exist_ok=True)
-    videos.round(4).to_csv(out / "videos.csv", index=False, lineterminator="\n")
+    write_csv(out / "videos.csv", publishable(options.report)(videos))
     sources = with_sources(videos, listed[["video_id", *SOURCE_COLUMNS]])
     scores = control_rows(sources, options.layout)
-    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "scores.json", scores)
 
 
 def measured(index: pd.DataFrame, store: CropStore, margin: float) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from ..project.layout import PAPER, Layout
 from ..project.notebooks import weave
 from ..project.params import load
 from ..project.paths import profile_paths
+from ..project.recipes import Reporting
 from ..project.vocabulary import FINETUNE, LNCLIP, METRICS, SBI, VALIDATION, method_of
 from .field_metrics import field_metrics, frame_scores
-from .metrics import roc, sbi_protocol, table_row, video_scores, with_sources
+from .metrics import roc, sbi_protocol, table_row, video_scores, with_sources, without_names
 
 NOTEBOOKS = {FINETUNE: "05_finetune", SBI: "05b_sbi", LNCLIP: "09_layernorm_clip"}
 """The notebook that trains the rows of each method."""
@@ -49,14 +50,21 @@ def score(profile: str, variant: str, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "scores.json", row)
     write_json(out / "summary.json", summary(row, layout))
-    write_csv(out / "videos.csv", videos)
-    write_csv(out / "validation.csv", _video_scores([source / f"{VALIDATION}.parquet"]))
+    publish = publishable(chosen.report)
+    write_csv(out / "videos.csv", publish(videos))
+    validation = _video_scores([source / f"{VALIDATION}.parquet"])
+    write_csv(out / "validation.csv", publish(validation))
     write_csv(out / "roc.csv", roc(videos["label"], videos["p_fake"]))
     weights = paths.weights(variant, seed)
     for name in ("history.csv", "provenance.json"):
         shutil.copyfile(weights / name, out / name)
     notebook = paths.base / "notebooks" / f"{NOTEBOOKS[method_of(variant)]}.ipynb"
     weave(weights / "notebook.ipynb", notebook, out / "finetune.ipynb")
+
+
+def publishable(report: Reporting) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return what makes a table of videos fit for git: names stay where faces may be shown."""
+    return (lambda videos: videos) if report.faces else without_names
 
 
 def summary(row: Mapping[str, Any], layout: Layout = PAPER) -> dict[str, dict[str, float]]:

@@ -34,6 +34,7 @@ LESSONS = {
         "results/demo/weights",
         "results/demo/predictions",
     ),
+    "11_what_generalises": ("results/open/labels", "results/open/report", "results/open/runs"),
     "12_your_detector": (
         "data/crops/demo",
         "data/index/demo",
@@ -48,10 +49,11 @@ LESSONS = {
         "results/demo/predictions",
     ),
 }
-"""Notebooks that no stage runs, with the demo's files that each reads."""
+"""Notebooks that no stage runs, with the files that each reads."""
 SYNTHETIC: dict[str, dict[str, object]] = {name: {"profile": "demo"} for name in LESSONS}
 SYNTHETIC["10_score_your_video"]["videos"] = []
-"""Parameters of each, whatever its notebook says: no video but the demo's."""
+SYNTHETIC["11_what_generalises"]["profile"] = "open"
+"""Parameters of each, whatever its notebook says: no video but the demo's; `open` shows no face."""
 CACHED = {
     "02_crops": "data/crops/demo/training/notebook.ipynb",
     "03_sampling": "data/samples/demo/notebook.ipynb",

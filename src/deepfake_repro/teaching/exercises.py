@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import checks_of_data
+from .checks import data, results
 
 CHECKS = {
     "00.1": "data.check_gain",
@@ -57,6 +57,10 @@ CHECKS = {
     "10.1": "data.check_rare_fakes",
     "10.2": "data.check_scaled",
     "10.3": "data.check_highest_rate",
+    "11.1": "results.check_gap",
+    "11.2": "results.check_verdict",
+    "11.3": "results.check_accused",
+    "11.4": "results.check_half_of_flagged",
     "12.1": "data.check_dense_inputs",
     "12.2": "data.check_p_fake",
     "12.3": "data.check_as_input",
@@ -64,8 +68,7 @@ CHECKS = {
 }
 """Exercise -> its check, called with the answer and the data that the answer is about.
 
-A name of ``checks_of_data`` or ``checks_of_losses``: the second loads PyTorch, which the exercises
-of the first do not need.
+A function of a module of ``checks``: ``losses`` loads PyTorch, which the others do not need.
 """
 
 _right: set[str] = set()  # exercises solved in this session
@@ -96,11 +99,11 @@ def check(exercise: str, answer: Any, *about: Any) -> None:
 def find_check(exercise: str) -> Callable[..., None]:
     """Return the check of an exercise; ``KeyError`` for an unknown one."""
     module, _, name = CHECKS[exercise].partition(".")
-    if module == "data":
-        return getattr(checks_of_data, name)
-    from . import checks_of_losses  # loads PyTorch
+    if module == "losses":
+        from .checks import losses  # loads PyTorch
 
-    return getattr(checks_of_losses, name)
+        return getattr(losses, name)
+    return getattr({"data": data, "results": results}[module], name)
 
 
 def demand(exercise: str) -> None:

@@ -34,6 +34,7 @@ LESSONS = (
     Lesson("08_embeddings", "embeddings"),
     Lesson("09_layernorm_clip", "train", "B"),
     Lesson("10_score_your_video", "your video"),
+    Lesson("11_what_generalises", "report"),
     Lesson("12_your_detector", "predict"),
 )
 """All lessons in order: the long path."""

@@ -14,6 +14,7 @@ from deepfake_repro.methods.finetune.few_labels import (
     neighbour_scores,
     start_differences,
     verdict,
+    with_shuffled_labels,
 )
 
 ROWS = pd.DataFrame(
@@ -117,3 +118,14 @@ def test_a_verdict_needs_several_seeds_of_one_sign(
     low: float, high: float, seeds: int, expected: str
 ) -> None:
     assert verdict(low, high, seeds) == expected
+
+
+def test_shuffled_labels_agree_with_the_true_ones_by_chance_only() -> None:
+    subset = balanced_subset(ROWS, 80, 0)
+    truth = subset["label"].to_numpy()
+    agreement = [
+        np.mean(with_shuffled_labels(subset, seed)["label"].to_numpy() == truth)
+        for seed in range(200)
+    ]
+    assert np.mean(agreement) == pytest.approx(0.5, abs=4 * 0.056 / 200**0.5)  # hypergeometric
+    assert 0.03 < np.std(agreement) < 0.08

@@ -64,9 +64,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def test_cells_are_those_whose_subsets_the_sample_has() -> None:
-    assert len(ALL) == len(set(ALL)) == 2 * 2 * (2 + 2 + 1)
+    assert len(ALL) == len(set(ALL)) == 2 * 2 * (2 + 2 + 1 + 1)
     assert {cell.pictures for cell in ALL} == {16, 64}
-    assert [cell.seed for cell in ALL] == [0] * 10 + [1] * 10
+    assert [cell.seed for cell in ALL] == [0] * 12 + [1] * 12
 
 
 def test_an_epoch_repeats_a_small_subset_evenly_and_a_large_one_never() -> None:
@@ -127,3 +127,21 @@ def test_sizes_that_the_sample_lacks_are_an_error(
     monkeypatch.setattr(label_curve, "open_study", lambda profile: few)
     with pytest.raises(ValueError, match=r"params.yaml: smoke.labels: the sample has 8 balanced"):
         label_curve.write_curve("smoke")
+
+
+def test_the_control_learns_the_same_crops_with_other_labels(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt = []
+
+    def fine_tuned(self: Study, cell: Cell, subset: pd.DataFrame) -> np.ndarray:
+        learnt.append(subset)
+        return np.linspace(0, 1, len(self.test))
+
+    monkeypatch.setattr(Study, "_fine_tuned_scores", fine_tuned)
+    for method in ("fine_tuning", "shuffled"):
+        study.auc_of(Cell("fsfm", method, 64, 0))
+    told, shuffled = learnt
+    pd.testing.assert_frame_equal(told.drop(columns="label"), shuffled.drop(columns="label"))
+    assert sorted(told["label"]) == sorted(shuffled["label"])
+    assert told["label"].tolist() != shuffled["label"].tolist()

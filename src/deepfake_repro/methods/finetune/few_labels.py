@@ -16,11 +16,15 @@ from sklearn.preprocessing import StandardScaler
 LINEAR = "linear"
 NEIGHBOURS = "neighbours"
 FINE_TUNING = "fine_tuning"
+SHUFFLED = "shuffled"
 METHOD_NAMES = {
     LINEAR: "linear probe",
     NEIGHBOURS: "nearest neighbours",
     FINE_TUNING: "fine-tuning",
+    SHUFFLED: "shuffled labels",
 }
+SHUFFLING = 2
+"""Separates the draws of shuffled labels from those of the subsets, which are made by label."""
 COLUMNS = ["start", "method", "pictures", "seed", "auc"]
 """Of the table of results: AUC in percent with ``pictures`` labelled crops; a picture has one."""
 
@@ -49,6 +53,12 @@ def balanced_subset(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
 def largest_subset(rows: pd.DataFrame) -> int:
     """Return the size of the largest balanced subset of ``rows``."""
     return 2 * int(np.bincount(rows["label"], minlength=2).min())
+
+
+def with_shuffled_labels(subset: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Permute the labels of ``subset``: what is learnt from these must be worth nothing."""
+    draws = np.random.default_rng([seed, SHUFFLING])
+    return subset.assign(label=draws.permutation(subset["label"].to_numpy()))
 
 
 def linear_scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Each start is judged by classifiers on its frozen embeddings and by fine-tuning, on subsets that are
 the same for all starts. No label beyond those of the subset is used: fine-tuning keeps its last
-step instead of choosing an epoch by a validation split.
+step instead of choosing an epoch by a validation split. As a control, the largest of these subsets
+is also learnt with shuffled labels: the AUC must then be 50 % but for chance.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ from .few_labels import (
     FINE_TUNING,
     LINEAR,
     METHOD_NAMES,
+    SHUFFLED,
     balanced_subset,
     largest_subset,
     linear_scores,
     neighbour_scores,
+    with_shuffled_labels,
 )
 from .recipe import build_objective, fine_tune
 from .run import start_detector
@@ -79,6 +82,8 @@ class Study:
     def _scores(self, cell: Cell) -> np.ndarray:
         """Score the test crops, ``[M]``."""
         subset = balanced_subset(self.train, cell.pictures, cell.seed)
+        if cell.method == SHUFFLED:
+            return self._fine_tuned_scores(cell, with_shuffled_labels(subset, cell.seed))
         if cell.method == FINE_TUNING:
             return self._fine_tuned_scores(cell, subset)
         train = self._embeddings(cell.start, "train")[subset["number"]]
@@ -149,11 +154,17 @@ def cells(options: LabelCurve, available: int) -> Iterator[Cell]:
     """Yield the cells whose subsets fit into ``available`` crops, one seed after the other."""
     for seed in options.seeds:
         for method in METHOD_NAMES:
-            sizes = options.fine_tune_sizes if method == FINE_TUNING else options.sizes
-            for pictures in sizes:
+            for pictures in _sizes(options, method):
                 for start in options.rows:
                     if pictures <= available:
                         yield Cell(start, method, pictures, seed)
+
+
+def _sizes(options: LabelCurve, method: str) -> tuple[int, ...]:
+    """Return the sizes of a method; shuffled labels, a control, have the largest of fine-tuning."""
+    if method == SHUFFLED:
+        return (max(options.fine_tune_sizes),)
+    return options.fine_tune_sizes if method == FINE_TUNING else options.sizes
 
 
 def open_study(profile: str) -> Study:

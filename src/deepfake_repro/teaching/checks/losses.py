@@ -1,6 +1,6 @@
 """Checks of the exercises on masks, losses and features, which load PyTorch (03b, 04, 09).
 
-Each raises ``AssertionError`` with a hint; :mod:`.exercises` calls them by the exercise's number.
+Each raises ``AssertionError`` with a hint; :mod:`..exercises` calls them by the exercise's number.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..faces.regions import EYES
-from ..project.params import Variant
-from ..project.recipes import Pretrain
-from ..training.losses import batch_all, distances, kind_of_triplet
+from ...faces.regions import EYES
+from ...project.params import Variant
+from ...project.recipes import Pretrain
+from ...training.losses import batch_all, distances, kind_of_triplet
+from ..lessons import toy_batch
 from .comparing import compare, returned
-from .lessons import toy_batch
 
 Loss = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 
@@ -33,7 +33,7 @@ def check_hidden_patches(answer: Any, recipe: Pretrain) -> None:
 
 def check_patches_with(function: Callable[..., np.ndarray], regions: np.ndarray) -> None:
     """Check ``function(regions, ids, patch)``, which patches contain a region (Section 3.2)."""
-    from ..methods.fsfm import masks  # loads timm: only this exercise waits for it
+    from ...methods.fsfm import masks  # loads timm: only this exercise waits for it
 
     tiny = np.array([[0, 0], [0, 5]])
     compare(returned(function(tiny, [5], 1)), np.array([False, False, False, True]), "row by row")
@@ -148,7 +148,7 @@ def check_semi_hard_row(answer: Any, row: Variant) -> None:
 
 def check_lnclip_parameters(answer: Any) -> None:
     """Check how many parameters of CLIP ViT-L/14 learn."""
-    from ..methods.lnclip.sphere import VIT_L14  # loads timm: only this exercise waits for it
+    from ...methods.lnclip.sphere import VIT_L14  # loads timm: only this exercise waits for it
 
     hint = "count the LayerNorms first, then two vectors for each; the head has a bias"
     compare(answer, VIT_L14[0], hint)
@@ -196,7 +196,7 @@ def check_slerp(function: Callable[[torch.Tensor, torch.Tensor, float], torch.Te
 
 def check_collapse(answer: Any) -> None:
     """Check alignment and uniformity of a cloud that is one point."""
-    from ..methods.lnclip.sphere import alignment, uniformity  # loads timm
+    from ...methods.lnclip.sphere import alignment, uniformity  # loads timm
 
     point = torch.ones(4, 1)
     labels = torch.tensor([0, 0, 1, 1])

@@ -1,6 +1,6 @@
-"""Checks of the exercises that need no PyTorch (00-03, 05-08, 10, 12).
+"""Checks of the exercises that need no PyTorch (00-03, 05-08, 10, 12; 11: :mod:`.results`).
 
-Each raises ``AssertionError`` with a hint; :mod:`.exercises` calls them by the exercise's number.
+Each raises ``AssertionError`` with a hint; :mod:`..exercises` calls them by the exercise's number.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..dataset.sampling import balanced_sample
-from ..evaluation import metrics
-from ..evaluation.bounds import share_bounds
-from ..evaluation.field_metrics import tpr_at_fpr
-from ..evaluation.statistics import LEVEL
-from ..project.recipes import Train
-from ..project.vocabulary import IN_DISTRIBUTION
-from ..report.claims import point_table
-from ..report.expressions.language import GROUPS, evaluate
+from ...dataset.sampling import balanced_sample
+from ...evaluation import metrics
+from ...evaluation.bounds import share_bounds
+from ...evaluation.field_metrics import tpr_at_fpr
+from ...evaluation.statistics import LEVEL
+from ...project.recipes import Train
+from ...project.vocabulary import IN_DISTRIBUTION
+from ...report.claims import point_table
+from ...report.expressions.language import GROUPS, evaluate
+from ..lessons import pair_distances, seen_share
 from .comparing import answered, compare, returned
-from .lessons import pair_distances, seen_share
 
 Scores = tuple[np.ndarray, np.ndarray]  # labels and scores, one of each per video
 

@@ -1,0 +1,1 @@
+"""Checks of the exercises, which :mod:`..exercises` calls by the exercise's number."""
