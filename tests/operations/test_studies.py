@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from deepfake_repro.cli import main
@@ -81,6 +82,10 @@ def test_committed_studies_belong_to_the_committed_code(committed: Path) -> None
     for name in run:
         study = params.load(committed / "params.yaml").study(name)
         for option in study.options:
+            if study.stage == studies.LABELS:
+                curve = committed / "results" / "studies" / name / option / studies.CURVE
+                assert set(pd.read_csv(curve)["start"]) == set(study.rows)
+                continue
             for row in study.rows:
                 for seed in study.seeds:
                     folder = committed / "results" / "studies" / name / option / f"{row}-{seed}"
@@ -97,13 +102,15 @@ def repository(tmp_path: Path) -> Path:
     (base / "params.yaml").write_text(TEXT)
     (base / "dvc.yaml").write_text(PIPELINE)
     (base / "row.py").write_text(ROW)
+    (base / "curve.py").write_text(CURVE)
     git(base, "init", "-q")
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=base, check=True)
     (base / "dvc.lock").write_text(
         "schema: '2.0'\n"
         "stages: {train@demo-imagenet-0: {cmd: x, deps: ["
         f'{{path: src/a.py, hash: md5, md5: "{CODE}"}}, '
-        f'{{path: results/demo/weights/x, hash: md5, md5: "{CODE}"}}]}}}}\n'
+        f'{{path: results/demo/weights/x, hash: md5, md5: "{CODE}"}}]}}, '
+        f'labels@open: {{cmd: x, deps: [{{path: src/b.py, hash: md5, md5: "{CODE}"}}]}}}}\n'
     )
     (base / ".gitignore").write_text(".scratch\nresults\n")
     git(base, "add", "-A")
@@ -126,6 +133,13 @@ PIPELINE = """stages:
     outs:
     - results/demo/runs/${item.variant}-${item.seed}/scores.json
     - results/demo/runs/${item.variant}-${item.seed}/history.csv
+  labels:
+    foreach: ${run.labels}
+    do:
+      cmd: python curve.py
+      params: [open.pretrain.epochs]
+      outs:
+      - results/open/labels/curve.csv
   report:
     cmd: "false"
     deps: [results/demo/runs]
@@ -138,6 +152,13 @@ epochs = params.load(pathlib.Path("params.yaml")).profile("demo").train.epochs
 out.mkdir(parents=True, exist_ok=True)
 (out / "scores.json").write_text(json.dumps({"auc": {"ffpp": epochs + int(seed)}}))
 (out / "history.csv").write_text("epoch\\n")
+"""
+CURVE = """import pathlib
+from deepfake_repro.project import params
+out = pathlib.Path("results/open/labels")
+out.mkdir(parents=True, exist_ok=True)
+epochs = params.load(pathlib.Path("params.yaml")).profile("open").pretrain.epochs
+(out / "curve.csv").write_text(f"start,auc\\nfsfm,{epochs}\\n")
 """
 
 
@@ -180,3 +201,25 @@ def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(
     lock = repository / "dvc.lock"
     lock.write_text(lock.read_text().replace(CODE, CODE[::-1], 1))
     assert not studies.is_current(repository, "start_over_seeds")
+
+
+def test_a_study_of_starts_trains_no_row_and_keeps_the_curve(repository: Path, monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "SOURCE", str(ROOT / "src"))
+    out = studies.run_study(repository, "pretraining_length")
+    epochs = params.load(ROOT / "params.yaml").profile("open").pretrain.epochs
+    for option, expected in (("default", epochs), ("epochs_2", 2), ("epochs_8", 8)):
+        assert pd.read_csv(out / option / "curve.csv")["auc"].tolist() == [expected]
+        assert not list((out / option).glob("fsfm-*"))
+    assert studies.is_current(repository, "pretraining_length")
+    lock = repository / "dvc.lock"
+    lock.write_text(lock.read_text().replace(CODE, CODE[::-1]))
+    assert not studies.is_current(repository, "pretraining_length")
+
+
+def test_without_names_the_studies_are_those_of_the_run(monkeypatch) -> None:
+    ran = []
+    monkeypatch.setattr(studies, "run_study", lambda base, name, jobs=None: ran.append(name))
+    assert main(["study"]) == 0
+    loaded = params.load(ROOT / "params.yaml")
+    assert ran == [name for name in NAMES if loaded.study(name).profile in loaded.run.profiles]
+    assert "pretraining_length" not in ran and len(ran) > 3

@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     )
     rehearse.add_argument("rows", nargs="*", help="only these rows; default: all")
     study = commands.add("study", _study, "run the side studies of params.yaml")
-    study.add_argument("names", nargs="*", help="only these; default: all")
+    study.add_argument("names", nargs="*", help="only these; default: those of the profiles of run")
     study.add_argument("--jobs", type=int, help="rows at a time; default: one per core")
     _add_comparisons(commands)
     _add_files(commands)
@@ -159,7 +159,11 @@ def _rehearse(chosen: argparse.Namespace) -> None:
 def _study(chosen: argparse.Namespace) -> None:
     from ..operations.studies import run_study
 
-    for name in chosen.names or load().studies:
+    params = load()
+    of_run = [
+        name for name, study in params.studies.items() if study.profile in params.run.profiles
+    ]
+    for name in chosen.names or of_run:
         print(run_study(root(), name, chosen.jobs))
 
 

@@ -3,7 +3,8 @@
 Each option of a study runs ``dvc repro`` in a clone of the committed repository whose
 ``params.yaml`` has the option's values. Clone and repository share the DVC cache, so that DVC
 computes only what the values change, and a rerun resumes an interrupted study. What a reader needs
-is copied to ``results/studies/<study>/<option>/<row>-<seed>/``.
+is copied to ``results/studies/<study>/<option>/<row>-<seed>/``, or, of the stage ``labels``, its
+curve to ``results/studies/<study>/<option>``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from .parallel import run_pipeline
 
 KEPT = ("scores.json", "history.csv")
 RECORD = "study.json"
+LABELS = "labels"
+"""The stage of a study that compares start weights and trains no row."""
+CURVE = "curve.csv"
 
 
 def run_study(base: Path, name: str, jobs: int | None = None) -> Path:
@@ -37,11 +41,11 @@ def run_study(base: Path, name: str, jobs: int | None = None) -> Path:
         # The stages' files that are in git keep DVC from restoring a missing one from its cache.
         dvc(clone, "checkout", "--quiet")
         replace_params(clone, {**_rows_of(params.run, study), **values})
-        if run_pipeline(clone, jobs, "score"):
+        if run_pipeline(clone, jobs, study.stage):
             raise ValueError(
                 f"study {name}: option {option} failed, see above; fix it and rerun to resume"
             )
-        _collect(clone / "results" / study.profile / "runs", out / option, study)
+        _collect(clone / "results" / study.profile, out / option, study)
     record = {"made_from": _ingredients(base, study)}
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return out
@@ -49,7 +53,10 @@ def run_study(base: Path, name: str, jobs: int | None = None) -> Path:
 
 def _rows_of(run: Run, study: Study) -> dict[str, list]:
     """Return what ``run`` becomes in a study: its profile, rows and seeds alone."""
-    values: dict[str, list] = {"run.profiles": [study.profile], "run.seeds": list(study.seeds)}
+    profile = [study.profile]
+    values: dict[str, list] = {"run.profiles": profile, "run.seeds": list(study.seeds)}
+    if study.stage == LABELS:
+        values |= {"run.pretrain": profile, "run.labels": profile, "run.miniatures": []}
     for key in ("variants", "finetune", "sbi", "lnclip", "calibrate", "robustness"):
         values[f"run.{key}"] = [row for row in getattr(run, key) if row in study.rows]
     return values
@@ -79,10 +86,18 @@ def is_current(base: Path, name: str) -> bool:
 
 def _ingredients(base: Path, study: Study) -> dict[str, str]:
     """Return the ingredients of the study's first row, which stand for those of the others."""
+    if study.stage == LABELS:
+        entry = read_yaml(base / "dvc.lock")["stages"].get(f"{LABELS}@{study.profile}", {})
+        return {dependency["path"]: dependency["md5"] for dependency in entry.get("deps", [])}
     return ingredients(base, study.profile, study.rows[0])
 
 
-def _collect(runs: Path, out: Path, study: Study) -> None:
+def _collect(results: Path, out: Path, study: Study) -> None:
+    if study.stage == LABELS:
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results / LABELS / CURVE, out / CURVE)
+        return
+    runs = results / "runs"
     for row in study.rows:
         for seed in study.seeds:
             target = out / f"{row}-{seed}"

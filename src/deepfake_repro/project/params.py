@@ -102,7 +102,8 @@ class Profile:
 class Study:
     """A side study: the pipeline for some rows and seeds, run once per option.
 
-    ``options``: option -> values that replace those of ``params.yaml``, by dotted key.
+    ``options``: option -> values that replace those of ``params.yaml``, by dotted key. ``stage``:
+    the last one that is run, ``score`` for each row and seed, or ``labels``.
     """
 
     question: str
@@ -110,6 +111,7 @@ class Study:
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
     options: Mapping[str, Mapping[str, Any]]
+    stage: str = "score"
 
 
 @dataclass(frozen=True)

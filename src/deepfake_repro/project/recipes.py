@@ -303,7 +303,8 @@ class LabelCurve:
 
     ``sizes``: crops of each balanced subset; a size that the sample cannot fill is left out.
     ``min_steps``: of fine-tuning, reached by repeating a small subset. ``neighbours``: of the
-    nearest-neighbour classifier. ``test_crops``: of the training corpora's test splits, at most.
+    nearest-neighbour classifier. ``split``: of the training corpora, ``test`` or ``validation``;
+    ``test_crops``: of this split, at most.
     """
 
     rows: tuple[str, ...]
@@ -311,6 +312,7 @@ class LabelCurve:
     fine_tune_sizes: tuple[int, ...]
     min_steps: int
     neighbours: int
+    split: str
     test_crops: int
     seeds: tuple[int, ...]
 

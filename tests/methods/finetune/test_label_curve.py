@@ -27,6 +27,7 @@ LABELS = LabelCurve(
     fine_tune_sizes=(16,),
     min_steps=30,
     neighbours=5,
+    split="test",
     test_crops=64,
     seeds=(0, 1),
 )

@@ -27,6 +27,7 @@ from ...project.params import Profile, Variant, load
 from ...project.paths import Paths, profile_paths
 from ...project.provenance import file_digest, fingerprint
 from ...project.recipes import LabelCurve, Train
+from ...project.vocabulary import VALIDATION
 from ...training.devices import launch_fabric
 from ...training.labels import class_labels, p_fake
 from ...training.loading import CropDataset, evaluation_loader, positions, training_loader
@@ -163,19 +164,18 @@ def cells(options: LabelCurve, available: int) -> Iterator[Cell]:
 def _sizes(options: LabelCurve, method: str) -> tuple[int, ...]:
     """Return the sizes of a method; shuffled labels, a control, have the largest of fine-tuning."""
     if method == SHUFFLED:
-        return (max(options.fine_tune_sizes),)
+        return tuple(sorted(options.fine_tune_sizes)[-1:])
     return options.fine_tune_sizes if method == FINE_TUNING else options.sizes
 
 
 def open_study(profile: str) -> Study:
-    """Read the sample and draw the test crops, of the training corpora alone, of a profile."""
+    """Read the sample of a profile and draw the crops to test on, of the training corpora alone."""
     params = load()
     paths = profile_paths(profile)
     options = params.profile(profile)
     store = CropStore(paths.crops)
     train = pd.read_parquet(paths.samples / "train.parquet")
-    sets = crops_of_sets(pd.read_parquet(paths.index), store)
-    test = pd.concat([sets[corpus] for corpus in options.corpora.training], ignore_index=True)
+    test = _test_crops(paths, options, store)
     size = min(options.labels.test_crops // 2 * 2, largest_subset(test))
     return Study(
         rows={name: params.variant(name) for name in options.labels.rows},
@@ -185,6 +185,14 @@ def open_study(profile: str) -> Study:
         test=balanced_subset(test, size, seed=0),
         scratch=_scratch(paths, options),
     )
+
+
+def _test_crops(paths: Paths, options: Profile, store: CropStore) -> pd.DataFrame:
+    """List the crops of the split to test on; ``validation`` is for what chooses a value."""
+    if options.labels.split == VALIDATION:
+        return pd.read_parquet(paths.samples / "validation.parquet")
+    sets = crops_of_sets(pd.read_parquet(paths.index), store)
+    return pd.concat([sets[corpus] for corpus in options.corpora.training], ignore_index=True)
 
 
 def _scratch(paths: Paths, options: Profile) -> Path:
