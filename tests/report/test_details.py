@@ -107,7 +107,7 @@ def audit(**values: float) -> pd.DataFrame:
 def test_a_shortcut_is_named_with_its_corpus_and_value() -> None:
     (note,) = audit_notes(audit(file_bytes=0.71, jpeg_quality=0.9))
     assert f"with an AUC above {LIMIT}.**" in note
-    assert "self-blended pairs: JPEG quantisation 0.90, file size 0.71. A detector" in note
+    assert "self-blended pairs: JPEG quantisation 0.90, file size 0.71. A result" in note
     assert "FF++" not in note
 
 

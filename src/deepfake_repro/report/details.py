@@ -146,7 +146,8 @@ def audit_notes(audit: pd.DataFrame) -> list[str]:
     ]
     return [
         f"**Shortcut audit: properties besides the face tell real from fake with an AUC above "
-        f"{LIMIT}.** {'; '.join(parts)}. A detector can have learnt them in place of the face."
+        f"{LIMIT}.** {'; '.join(parts)}. A result on such a corpus may rest on them and not on the "
+        "face."
     ]
 
 

@@ -192,9 +192,9 @@ def claims_markdown(
     lines = [
         "# Claims ledger",
         "",
-        f"{len(claims)} sentences, each as expressions over the paper's tables. *Printed*: "
-        f"evaluated on the paper's own numbers; {counts_of(printed)}. *{profile}*: on the rows of "
-        f"this profile; {counts_of(ours)}.",
+        f"{len(claims)} sentences, each as expressions over the tables. *Printed*: evaluated on "
+        f"the paper's own numbers; {counts_of(printed)}. *{profile}*: on the rows of this profile; "
+        f"{counts_of(ours)}.",
         "",
         f"* *{ROUNDED}*: the printed cells contradict the sentence, but not the numbers before "
         "they were rounded.",

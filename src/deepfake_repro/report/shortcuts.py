@@ -58,7 +58,6 @@ def audit(profile: str) -> None:
     """
     paths = profile_paths(profile)
     out = paths.base / "results" / profile / "audit"
-    out.mkdir(parents=True, exist_ok=True)
     if profile not in load().run.audit:
         _write(pd.DataFrame(columns=["dataset"]), out / "shortcuts.csv")
         return
@@ -105,6 +104,7 @@ def _separation(group: pd.DataFrame, name: str) -> float | None:
 
 
 def _write(table: pd.DataFrame, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(file, index=False, lineterminator="\n")
 
 
