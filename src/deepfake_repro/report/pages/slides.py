@@ -70,8 +70,6 @@ class _Renderer(IPythonRenderer):
     def block_math(self, body: str) -> str:
         return str(tex2mathml(body, as_block=True))
 
-    multiline_math = latex_environment = block_math
-
     def link(self, text: str, url: str, title: str | None = None) -> str:
         return super().link(text, url, title) if "://" in url else text
 
