@@ -159,6 +159,15 @@ def test_audit_before_its_inputs_exist_names_the_missing_file(checkout: Path, co
     assert "data/index/demo" in complaint("audit", "--profile", "demo")
 
 
+def test_a_profile_that_the_run_does_not_audit_gets_an_audit_without_a_corpus(
+    checkout: Path,
+) -> None:
+    """The report depends on the audit; that of the paper's corpora would read every video."""
+    assert main(["audit", "--profile", "paper"]) == 0
+    (file,) = (checkout / "results" / "paper" / "audit").iterdir()
+    assert (file.name, file.read_text()) == ("shortcuts.csv", "dataset\n")
+
+
 @pytest.mark.parametrize("command", [("counts",), ("export", "--format", "gend", "--out", "new")])
 def test_before_the_index_exists_its_file_is_named(
     checkout: Path, complaint, command: tuple[str, ...]

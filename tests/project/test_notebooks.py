@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import PIL.Image
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -255,6 +259,41 @@ def test_weave_puts_prose_and_results_in_the_sources_order(tmp_path: Path) -> No
     ]
     assert [cell.outputs[0].text for cell in cells if cell.get("outputs")] == ["ran a", "ran b"]
     assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "again.ipynb").read_bytes()
+
+
+def test_weave_reduces_large_photographs_to_a_palette_always_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    """A drawing that has a palette, and a small picture, keep their bytes."""
+    noise = np.random.default_rng(0).integers(90, 160, (300, 300, 3), np.uint8)
+    photograph = PIL.Image.fromarray(noise)
+    small = photograph.crop((0, 0, 20, 20))
+    pictures = [as_png(picture) for picture in (photograph, photograph.quantize(256), small)]
+    shown = [
+        new_code_cell(
+            f"show({number})",
+            outputs=[nbformat.v4.new_output("display_data", data={"image/png": picture})],
+        )
+        for number, picture in enumerate(pictures)
+    ]
+    write(tmp_path / "executed.ipynb", *shown)
+    source = write(tmp_path / "book.ipynb", *(new_code_cell(cell.source) for cell in shown))
+    for name in ("once", "again"):
+        notebooks.weave(tmp_path / "executed.ipynb", source, tmp_path / f"{name}.ipynb")
+    assert (tmp_path / "once.ipynb").read_bytes() == (tmp_path / "again.ipynb").read_bytes()
+    cells = nbformat.read(tmp_path / "once.ipynb", as_version=4).cells
+    smaller, *others = [cell.outputs[0].data["image/png"] for cell in cells]
+    assert others == pictures[1:]
+    assert len(pictures[0]) > notebooks.LARGE_PICTURE > len(smaller)
+    reduced = PIL.Image.open(io.BytesIO(base64.b64decode(smaller))).convert("RGB")
+    assert reduced.size == photograph.size
+    assert np.abs(np.asarray(reduced, int) - noise).mean() < 10
+
+
+def as_png(picture: PIL.Image.Image) -> str:
+    memory = io.BytesIO()
+    picture.save(memory, format="png")
+    return base64.b64encode(memory.getvalue()).decode()
 
 
 def test_links_of_moved_prose_lead_to_the_same_files() -> None:

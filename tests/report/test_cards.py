@@ -54,6 +54,19 @@ def test_further_metrics_of_a_scenario_are_one_line_where_they_are_known() -> No
     assert "EER" not in card("fsfm_ba-0", older, provenance)
 
 
+def test_a_long_block_of_parameters_is_a_folded_table_of_its_values() -> None:
+    scores = json.loads((RUNS / "sbi-0" / "scores.json").read_text())
+    provenance = json.loads((RUNS / "sbi-0" / "provenance.json").read_text())
+    text = card("sbi-0", scores, provenance)
+    train = provenance["params"]["train"]
+    count = len(train) - 1 + len(train["blend"])
+    table, folded = text.split(f"<details><summary>train: {count} values</summary>\n\n")
+    assert folded.count("\n| ") == count + 1 and folded.endswith("\n\n</details>\n")
+    assert f"| epochs | {train['epochs']} |" in folded and "| blend.kernel | 5, 25 |" in folded
+    assert "epochs" not in table and "| variant | name SBI" in table
+    assert max(map(len, text.splitlines())) < 160
+
+
 def test_there_is_a_card_for_every_run() -> None:
     text = cards(RUNS)
     assert re.findall(r"^\| `(\S+)` \| \|$", text, flags=re.M)[0] == "sbi-0"

@@ -16,6 +16,8 @@ from deepfake_repro.report.claims import (
     ROUNDED,
     UNDECIDED,
     Claim,
+    Verdict,
+    counts_of,
     draws_table,
     failures,
     judge,
@@ -306,6 +308,20 @@ def test_printed_cells_refute_nothing_within_their_rounding(expression: str, wor
     assert verdict.word == word
     if word == ROUNDED:
         assert all(reason.endswith(", within rounding") for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([HOLDS] * 28 + [FAILS] * 9, "28 hold, 9 do not hold"),
+        ([FAILS, HOLDS], "1 holds, 1 does not hold"),
+        ([UNDECIDED, ROUNDED, ROUNDED], "2 within rounding, 1 cannot be decided here"),
+        ([HOLDS, MISSING], "1 holds, 1 concerns something else"),
+        ([MISSING] * 2, "2 concern something else"),
+    ],
+)
+def test_verdicts_are_counted_in_the_singular_and_the_plural(words: list[str], text: str) -> None:
+    assert counts_of({str(number): Verdict(word) for number, word in enumerate(words)}) == text
 
 
 def test_names_that_df40_shares_with_training_corpora() -> None:

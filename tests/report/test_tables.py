@@ -19,7 +19,6 @@ from deepfake_repro.report.tables import (
     csv,
     markdown,
     notes,
-    protocols,
     scenarios,
     table3,
     table3_csv,
@@ -220,25 +219,6 @@ def test_lnclip_is_below_the_papers_ten_rows_and_the_notes_say_that_it_is_not_th
         "method of another paper" in line for line in notes("paper", options, {"lnclip": row})
     )
     assert not any("another paper" in line for line in notes("paper", options, {"fsfm": row}))
-
-
-def test_a_row_with_its_own_protocol_is_shown_under_both():
-    own = {"auc": {"itw": 100.0}, "bacc": {"itw": 75.0}}
-    rows = {
-        "fsfm": {"auc": {"itw": 1.0}},
-        "sbi": {"auc": {"itw": 50.0}, "bacc": {"itw": 25.0}, "own_protocol": own},
-    }
-    lines = protocols(rows).splitlines()
-    column = 1 + list(SET_NAMES).index("itw")
-    assert [cells(line)[column] for line in lines] == [
-        "ITW",
-        "---:",
-        "50.0",
-        "100.0",
-        "25.0",
-        "75.0",
-    ]
-    assert all(cells(line)[0].startswith("SBI, ") for line in lines[2:])
 
 
 def test_any_table_as_markdown_with_words_for_keys() -> None:

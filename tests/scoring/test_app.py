@@ -118,7 +118,7 @@ def test_an_upload_is_scored_as_by_the_command_and_deleted(
     assert said.startswith("a&b.mp4 is scored, the upload is deleted")
     page = unescape(door.children[-1].value)
     assert f"{scored.p_fake:.3f}" in page and "<h1>a&amp;b.mp4</h1>" in page
-    assert 'sandbox=""' in page and "default-src 'none'" in page
+    assert 'sandbox="allow-same-origin"' in page and "default-src 'none'" in page
     assert list(tmp_path.iterdir()) == []
     upload(door, "broken.mp4", b"nothing")
     assert door.children[-1].value == "", "the page of the last upload is gone"

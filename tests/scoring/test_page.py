@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from deepfake_repro.scoring.calibration import verdict
 from deepfake_repro.scoring.model import Model, read_model
-from deepfake_repro.scoring.page import file_page, video_page
+from deepfake_repro.scoring.page import file_page, iframe, video_page
 from deepfake_repro.scoring.pages.drawings import COLOURS, POINTS, highest_points
 from deepfake_repro.scoring.pages.pictures import with_box
 from deepfake_repro.scoring.pages.templates import STYLE
@@ -160,6 +162,31 @@ def test_the_box_is_drawn_where_the_margin_ends() -> None:
     edge = 224 * (1 - 1 / 1.3) / 2
     gaps = np.array([rows.min(), columns.min(), 224 - rows.max(), 224 - columns.max()])
     assert np.abs(gaps - edge).max() < 3
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_framed_page_is_in_a_picture_of_the_whole_notebook_and_runs_no_script(
+    tmp_path: Path, scheme: str
+) -> None:
+    """Below the window, on a dark page; the frame is white where its own page paints nothing."""
+    inside = (
+        "<script>parent.document.title = 'ran'</script><img src=x onerror='alert(1)'>"
+        "<div style='height: 100px; background: #00aa00'></div>"
+    )
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        "<title>notebook</title><style>:root { color-scheme: light dark }</style>"
+        f"<div style='height: 2000px'></div>{iframe(inside, 300)}"
+    )
+    with new_page(tmp_path, color_scheme=scheme, viewport={"width": 400, "height": 600}) as page:
+        page.goto(notebook.as_uri())
+        box = page.locator("iframe").bounding_box()
+        picture = PIL.Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        assert page.title() == "notebook"
+    column = int(box["x"]) + 100
+    assert picture.getpixel((column, int(box["y"]) + 60)) == (0, 170, 0)
+    assert picture.getpixel((column, int(box["y"]) + 250)) == (255, 255, 255)
 
 
 def browse(file: Path, name: str) -> Seen:

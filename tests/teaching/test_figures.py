@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
 
+from deepfake_repro.report.drawing.palette import CLASS_COLOURS, PALETTE, group_colours
 from deepfake_repro.report.figures import crop_sheet, description
 from deepfake_repro.teaching import lessons
 from deepfake_repro.teaching.figures import (
-    FAKE_COLOUR,
-    REAL_COLOUR,
     class_sheet,
     distance_figure,
     flow_figure,
@@ -77,10 +75,23 @@ def test_names_in_a_sheet_grow_with_its_width(columns: int) -> None:
     assert on_a_phone(crop_sheet({"real": [GREY] * columns}, columns)) >= 8
 
 
-@pytest.mark.parametrize("colour", [REAL_COLOUR, FAKE_COLOUR])
-def test_colours_of_the_classes_have_contrast_on_white(colour: str) -> None:
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
-    assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], linear) + 0.05) >= 3
+@pytest.mark.parametrize(
+    "groups", [["fake", "real"], ["real", "FS", "RE", "unknown", "fake"], CORPORA[:7]]
+)
+def test_a_map_takes_the_palette_and_no_colour_twice(groups: list[str]) -> None:
+    """Which any two of are distinct for any colour vision: test_palette."""
+    figure = map_figure({"start": POINTS[: len(groups)]}, groups)
+    (panel,) = figure.axes
+    drawn = {line.get_label(): line.get_color() for line in panel.lines}
+    assert drawn == group_colours(groups)
+    assert len(set(drawn.values())) == len(groups) and set(drawn.values()) <= set(PALETTE)
+    assert all(drawn[name] == CLASS_COLOURS[name] for name in {"real", "fake"} & set(groups))
+
+
+def test_more_groups_than_colours_differ_in_their_markers() -> None:
+    figure = map_figure({"start": POINTS[:8]}, CORPORA)
+    looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
+    assert len(looks) == len(CORPORA) > len(PALETTE)
 
 
 def test_a_picture_says_what_it_is_and_its_finding() -> None:

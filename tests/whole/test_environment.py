@@ -271,10 +271,14 @@ WITHOUT_TORCH = {
 """Notebooks that load no PyTorch."""
 REFUSE = """
 import json, sys
-class Refuse:
+from importlib.machinery import ModuleSpec
+class Refuse:  # on import: a library that only asks whether another is there goes on
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in refused:
-            raise ImportError(f"{name} is not in the group")
+        return ModuleSpec(name, self) if name.partition(".")[0] in refused else None
+    def create_module(self, spec):
+        raise ImportError(f"{spec.name} is not in the group")
+    def exec_module(self, module):
+        pass
 refused = json.loads(sys.argv[1])
 sys.meta_path.insert(0, Refuse())
 """
@@ -303,6 +307,39 @@ def test_some_lessons_and_exercises_need_only_their_group() -> None:
         ", ".join(name.partition("_")[0] for name in names) for names in WITHOUT_TORCH.values()
     )
     assert f"the lessons {lessons} and the exercises {exercises} need no PyTorch" in page
+
+
+IN_COLAB = ("00_start_here", "04_triplets", "07_results")
+EXERCISES_IN_COLAB = ("00", "03b", "05", "05b", "06", "07", "09", "10")
+
+
+def test_the_small_cell_for_colab_installs_all_that_its_notebooks_need() -> None:
+    """They are imported where every direct dependency is refused that is neither installed by the
+    cell, nor expected there by the page, nor needed by one of these.
+    """
+    page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    (installed,) = re.findall(r"^!pip install -q (av .+) && ", page, flags=re.M)
+    words = " ".join(page.split())
+    (expected,) = re.findall(r"already, in any recent version: ([^:.]+)\. Colab", words)
+    names = {*installed.split(), *expected.split(", ")}
+    assert names <= set(DIRECT), "names as in environment.yml"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    group = needed(lambda *_: True, sorted(names))
+    absent = [name for name in project["dependencies"] if canonicalize_name(name) not in group]
+    refused = [IMPORT_NAMES.get(name, name) for name in absent]
+    assert {"dvc", "papermill", "onnxruntime", "facenet_pytorch"} <= set(refused)
+    exercises = [
+        f"exercises/{path.stem}"
+        for number in EXERCISES_IN_COLAB
+        for path in (ROOT / "notebooks" / "exercises").glob(f"{number}_*.ipynb")
+    ]
+    assert len(exercises) == len(EXERCISES_IN_COLAB)
+    code = [line for name in (*IN_COLAB, *exercises) for line in imports(name)]
+    command = [sys.executable, "-c", REFUSE + "\n".join(code), json.dumps(refused)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-1000:]
+    lessons = ", ".join(name.partition("_")[0] for name in IN_COLAB[:-1])
+    assert f"Lessons {lessons} and 07 and the exercises {', '.join(EXERCISES_IN_COLAB)}" in words
 
 
 def codes() -> Iterator[str]:

@@ -252,12 +252,6 @@ def needs_another_tool(command: str, request: pytest.FixtureRequest) -> None:
     assert command in NEEDS_OTHER_TOOLS
 
 
-def names_a_lesson(command: str, request: pytest.FixtureRequest) -> None:
-    """test_notebooks executes it; here its slides are made without."""
-    assert Path(shlex.split(command)[-1]).parent == Path("notebooks")
-    runs(command.replace("--execute ", ""), request)
-
-
 def removes(command: str, request: pytest.FixtureRequest) -> None:
     """The folders are gone afterwards."""
     folder = request.getfixturevalue("tmp_path")
@@ -278,12 +272,13 @@ def unpacks(command: str, request: pytest.FixtureRequest) -> None:
 
 
 UNDERSTOOD = (
-    "app|assets|audit|calibrate|certify|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
+    "app|assets|audit|calibrate|certify|controls|counts|doctor|evaluate|export|html|import-deepfakebench|import-gend"
     "|index|labels|landmarks"
     "|machines|miniatures|plan|predict|pretrain|readme|rehearse|repro|robustness|rows|score-row|study|train|weights"
 )
 HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    r"deepfake-repro (--help|card .*|readme)|dvc metrics show.*|git (diff .*|checkout \.)": runs,
+    r"deepfake-repro (--help|card .*|readme|slides)": runs,
+    r"dvc metrics show.*|git (diff .*|checkout \.)": runs,
     r"git config merge\..*": runs,
     r"deepfake-repro merge-lock \S+ \S+": merges,
     r"dvc exp run (--queue )?-S \S+": overrides,
@@ -296,8 +291,6 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"dvc (push|pull) \S+ \S+": names_a_stage,
     r"dvc remote add --default \S+ \S+": adds_a_remote,
     r"(PYTHONPATH=src )?dvc (checkout|(exp|metrics|plots) diff|queue (start|status))": offers,
-    r"jupyter nbconvert --to slides --execute .*": names_a_lesson,
-    r"jupyter nbconvert --to slides .*": runs,
     r"rm -r .*": removes,
     r"tar --extract .*": unpacks,
     r"deepfake-repro (score|verify|export-model)": offers,

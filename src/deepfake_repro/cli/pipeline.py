@@ -86,6 +86,14 @@ def _add_notebook_commands(commands: Commands) -> None:
     )
     weave.add_argument("name", help="such as 07_results")
     weave.add_argument("target", type=Path, help="path of the executed notebook")
+    slides = commands.add(
+        "slides", _slides, "write slides of executed notebooks, which need no network"
+    )
+    slides.add_argument(
+        "notebooks", nargs="*", type=Path, help="executed copies; without any, those of 00, 04, 07"
+    )
+    slides.add_argument("--out", type=Path, default=Path(".scratch"), help="folder of the pages")
+    slides.add_argument("--code", action="store_true", help="show the code cells too")
 
 
 def _code(chosen: argparse.Namespace) -> None:
@@ -224,3 +232,16 @@ def _weave(chosen: argparse.Namespace) -> None:
     from ..project.notebooks import weave
 
     weave(chosen.target, root() / "notebooks" / f"{chosen.name}.ipynb", chosen.target)
+
+
+def _slides(chosen: argparse.Namespace) -> None:
+    from ..report.pages.slides import write_slides
+
+    results = root() / "results" / "demo"
+    sources = chosen.notebooks or [
+        results / "lessons" / "00_start_here.ipynb",
+        results / "lessons" / "04_triplets.ipynb",
+        results / "report" / "results.ipynb",
+    ]
+    for page in write_slides(sources, chosen.out, chosen.code):
+        print(page)

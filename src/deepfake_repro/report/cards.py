@@ -8,7 +8,7 @@ card``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..evaluation.field_metrics import FIELD_NAMES
@@ -18,6 +18,8 @@ from ..project.paths import profile_paths
 from ..project.vocabulary import METRIC_NAMES, MISSING
 from .drawing.palette import row_name, row_names
 
+LONG = 100
+"""Characters from which on a block of parameters has a table of its own."""
 _MEASURED = {
     "commit": "commit",
     "dirty": "uncommitted changes",
@@ -38,7 +40,7 @@ def card(
     measured: bool = False,
     layout: Layout = PAPER,
 ) -> str:
-    """Format the card of one run as Markdown: a section with one table.
+    """Format the card of one run as Markdown: a section with a table, long blocks folded below it.
 
     ``run``: ``<row>-<seed>``; ``scores``, ``provenance``: content of its ``scores.json`` and
     ``provenance.json``; ``measured`` adds what differs each time. A value that an older record
@@ -52,15 +54,42 @@ def card(
         lines += _further(name, key, scores.get("further", {}))
     for kind in ("scored", "unscored"):
         lines.append((f"videos {kind}", sum(scores["videos"][kind].values())))
-    for name, value in provenance["params"].items():
-        lines.append((name.replace("_", " "), value))
+    params = {name.replace("_", " "): value for name, value in provenance["params"].items()}
+    blocks = {
+        name: list(_leaves(value))
+        for name, value in params.items()
+        if isinstance(value, Mapping) and len(_text(value)) > LONG
+    }
+    lines += [(name, value) for name, value in params.items() if name not in blocks]
     digests = {"environment lock": provenance["environment_lock"], **provenance["data"]}
     lines += [(name, f"`{digest[:16]}`") for name, digest in digests.items()]
     if measured:
         lines += [(name, provenance.get(key)) for key, name in _MEASURED.items()]
     title = f"## {row_name(row)}, seed {seed}"
+    parts = [_table(f"`{run}`", lines)]
+    parts += [_folded(name, values) for name, values in blocks.items()]
+    return "\n".join([title, "", *parts])
+
+
+def _table(title: str, lines: Iterable[tuple[str, object]]) -> str:
+    """Format names and values as a Markdown table of two columns."""
     table = [f"| {name} | {_text(value)} |" for name, value in lines]
-    return "\n".join([title, "", f"| `{run}` | |", "| --- | --- |", *table, ""])
+    return "\n".join([f"| {title} | |", "| --- | --- |", *table, ""])
+
+
+def _folded(name: str, lines: Sequence[tuple[str, object]]) -> str:
+    """Format a block of parameters as a table that is folded away."""
+    head = f"<details><summary>{name}: {len(lines)} values</summary>"
+    return "\n".join([head, "", _table(name, lines), "</details>", ""])
+
+
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values of a nested block, each with its dotted name."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, f"{name}.{key}" if name else key)
 
 
 def run_card(profile: str, variant: str, seed: int) -> str:

@@ -32,6 +32,8 @@ HOLDS = "holds"
 FAILS = "does not hold"
 ROUNDED = "within rounding"
 UNDECIDED = "cannot be decided here"
+WORDS = (HOLDS, FAILS, ROUNDED, UNDECIDED)
+_PLURALS = {HOLDS: "hold", FAILS: "do not hold"}
 MOST_TIMES = 1024
 """Beyond so many times the videos a difference counts as none."""
 
@@ -261,3 +263,20 @@ class _Bind(ast.NodeTransformer):
 
 def _text(node: ast.expr, names: Names) -> str:
     return ast.unparse(_Bind(names).visit(parse(ast.unparse(node))))
+
+
+def counts_of(verdicts: Mapping[str, Verdict]) -> str:
+    """Count the verdicts by word, such as "19 hold, 1 does not hold"."""
+    words = [verdict.word for verdict in verdicts.values()]
+    return ", ".join(
+        f"{words.count(word)} {in_number(word, words.count(word))}"
+        for word in (*WORDS, MISSING)
+        if word in words
+    )
+
+
+def in_number(word: str, count: int) -> str:
+    """Return the verdict ``word`` as the predicate of ``count`` sentences."""
+    if word == MISSING:
+        return "concerns something else" if count == 1 else "concern something else"
+    return word if count == 1 else _PLURALS.get(word, word)

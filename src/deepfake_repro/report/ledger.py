@@ -29,12 +29,12 @@ from ..project.vocabulary import (
 )
 from .claims import (
     FAILS,
-    HOLDS,
     MOST_TIMES,
     ROUNDED,
     UNDECIDED,
     Claim,
     Verdict,
+    counts_of,
     draws_table,
     judge,
     point_table,
@@ -57,7 +57,6 @@ OTHER_CELLS = {
     "d.i.k": "D_ik",
     "names.df40.trained": "manipulations of DF40 whose name a training corpus has",
 }
-WORDS = (HOLDS, FAILS, ROUNDED, UNDECIDED)
 
 
 @dataclass(frozen=True)
@@ -193,9 +192,9 @@ def claims_markdown(
     lines = [
         "# Claims ledger",
         "",
-        f"{len(claims)} sentences, each as expressions over the paper's tables. *Printed*: "
-        f"evaluated on the paper's own numbers; {_counts_of(printed)}. *{profile}*: on the rows of "
-        f"this profile; {_counts_of(ours)}.",
+        f"{len(claims)} sentences, each as expressions over the tables. *Printed*: evaluated on "
+        f"the paper's own numbers; {counts_of(printed)}. *{profile}*: on the rows of this profile; "
+        f"{counts_of(ours)}.",
         "",
         f"* *{ROUNDED}*: the printed cells contradict the sentence, but not the numbers before "
         "they were rounded.",
@@ -204,12 +203,7 @@ def claims_markdown(
         "all values stayed as they are.",
         "",
         *_caveat(profile),
-        f"## {len(different)} differences found while re-typing the table",
-        "",
-        "Where a sentence and the printed table differ, both are kept as printed.",
-        "",
         *_differences(different, printed),
-        "",
         "## Every sentence",
         "",
         f"| section | sentence | printed | {profile} |",
@@ -233,22 +227,21 @@ def _expressions(claims: Iterable[Claim]) -> Iterator[str]:
     yield from ("", "</details>")
 
 
-def _counts_of(verdicts: Mapping[str, Verdict]) -> str:
-    """Count the verdicts by word, such as "19 holds, 8 does not hold"."""
-    words = [verdict.word for verdict in verdicts.values()]
-    counts = [f"{words.count(word)} {word}" for word in WORDS if word in words]
-    if MISSING in words:
-        counts.append(f"{words.count(MISSING)} concern something else")
-    return ", ".join(counts)
-
-
-def _differences(claims: Iterable[Claim], printed: Mapping[str, Verdict]) -> Iterator[str]:
-    """Yield one numbered line per claim that the printed table contradicts, with the reasons."""
+def _differences(claims: Sequence[Claim], printed: Mapping[str, Verdict]) -> Iterator[str]:
+    """Yield a section with one numbered line per claim that the printed table contradicts."""
+    if not claims:
+        return
+    plural = "s" if len(claims) > 1 else ""
+    yield f"## {len(claims)} difference{plural} found while re-typing the table"
+    yield ""
+    yield "Where a sentence and the printed table differ, both are kept as printed."
+    yield ""
     for number, claim in enumerate(claims, start=1):
         reasons = "; ".join(_in_words(reason) for reason in printed[claim.id].reasons)
         note = f" {claim.note}" if claim.note else ""
         sentence = f"“{claim.sentence}”" if claim.quoted else claim.sentence
         yield f"{number}. Section {claim.section}: {sentence} — {reasons}.{note}"
+    yield ""
 
 
 def _in_words(reason: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from .drawing.palette import FAMILY_COLOURS, PALETTE, family
+from .drawing.palette import CLASS_COLOURS, FAMILY_COLOURS, family
 from .figures import (
     WIDTH,
     add_legend,
@@ -100,7 +100,7 @@ def sphere_figure(clouds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
 
 
 def _draw_sphere(axes: Axes3D, points: np.ndarray, labels: np.ndarray) -> None:
-    for label, (name, colour) in enumerate((("real", PALETTE[0]), ("fake", PALETTE[1]))):
+    for label, (name, colour) in enumerate(CLASS_COLOURS.items()):
         axes.scatter(
             *points[labels == label].T, s=9, alpha=0.6, color=colour, label=name, depthshade=False
         )

@@ -1,4 +1,4 @@
-"""Rows of Table 3 as read from ``scores.json`` files, those of several seeds as one."""
+"""Read what the stages wrote for the report: rows of Table 3, controls, the shortcut audit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ..project.vocabulary import METRIC_NAMES
 from .drawing.palette import row_names
@@ -55,6 +57,12 @@ def read_controls(folder: Path) -> dict[str, dict]:
     """Read the scores of features without training from ``scores.json``; empty if there is none."""
     file = folder / "scores.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def read_audit(folder: Path) -> pd.DataFrame:
+    """Read ``shortcuts.csv`` of a profile's shortcut audit; empty if there is none."""
+    file = folder / "shortcuts.csv"
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame()
 
 
 def _over_seeds(by_seed: Mapping[int, Mapping]) -> dict:

@@ -2,13 +2,14 @@
 
 A benchmark whose fakes are shorter, smaller or darker teaches a network to read file properties.
 For every corpus and every such property the audit reports ``max(AUC, 1 - AUC)``: 0.5 means no
-information. The last line, ``sbi``, is for the pairs that SBI learns from: self-blended crops and
-the real ones they were made from.
+information. Of single pictures it also measures the resolution and the JPEG quantisation. The line
+``sbi`` is for the pairs that SBI learns from: self-blended crops and the real ones they were made
+from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from ..crops.extraction import enlarge
 from ..crops.frames import face_sequence, frames, picture
@@ -28,11 +30,12 @@ from ..project.params import load
 from ..project.paths import Paths, corpus_roots, profile_paths
 from ..project.progress import track
 from ..project.recipes import Sbi
+from .details import FEATURE_NAMES, SELF_BLENDED
 from .figures import crop_sheet, save
 
-FEATURES = ("file_bytes", "bit_rate", "seconds", "frames", "brightness", "colour", "sharpness")
-LIMIT = 0.65
-"""A property above this AUC counts as a shortcut."""
+FEATURES = tuple(FEATURE_NAMES)
+OF_PICTURES = ("pixels", "jpeg_quality")
+"""Those of ``FEATURES`` that only single pictures have."""
 COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1", "width", "height")
 """Columns of the store that the audit reads."""
 OUTSIDE = 0.47
@@ -48,8 +51,16 @@ class IndexRow(Protocol):
 
 
 def audit(profile: str) -> None:
-    """Write ``shortcuts.csv``, ``windows.csv`` and example crops to ``results/<profile>/audit``."""
+    """Write ``shortcuts.csv``, ``windows.csv`` and example crops to ``results/<profile>/audit``.
+
+    For a profile that ``run.audit`` does not list it writes a ``shortcuts.csv`` without a corpus:
+    the audit reads every video.
+    """
     paths = profile_paths(profile)
+    out = paths.base / "results" / profile / "audit"
+    if profile not in load().run.audit:
+        _write(pd.DataFrame(columns=["dataset"]), out / "shortcuts.csv")
+        return
     index = pd.read_parquet(paths.index)
     roots = corpus_roots(paths.roots)
     store = CropStore(paths.crops)
@@ -62,11 +73,8 @@ def audit(profile: str) -> None:
             values = features(video, roots[video.dataset], boxes)
             rows.append({"dataset": video.dataset, "label": video.label, **values})
     rows += pair_features(_blended_faces(paths, store, index, options.sbi))
-    out = paths.base / "results" / profile / "audit"
-    out.mkdir(parents=True, exist_ok=True)
-    shortcuts(pd.DataFrame(rows)).to_csv(out / "shortcuts.csv", index=False, lineterminator="\n")
-    outside = windows_outside(crops, index, options.crops.margin)
-    outside.to_csv(out / "windows.csv", index=False, lineterminator="\n")
+    _write(shortcuts(pd.DataFrame(rows)), out / "shortcuts.csv")
+    _write(windows_outside(crops, index, options.crops.margin), out / "windows.csv")
     if options.report.faces:
         save(crop_sheet(_example_crops(index, store), columns=8), out / "crops.png")
 
@@ -74,17 +82,30 @@ def audit(profile: str) -> None:
 def shortcuts(table: pd.DataFrame) -> pd.DataFrame:
     """Compute the AUC (never below 0.5) of each property alone, per corpus.
 
-    ``table``: ``dataset, label`` and ``FEATURES``, one row per video. Columns ``dataset`` and
-    ``FEATURES``.
+    ``table``: ``dataset, label`` and ``FEATURES``, one row per video; a property that was not
+    measured is NaN or has no column. Columns ``dataset`` and those of ``FEATURES`` that a corpus
+    has; empty cells where one has them not, or measured only one of the classes.
     """
-    rows = []
-    for dataset, group in table.groupby("dataset"):
-        row: dict[str, object] = {"dataset": dataset}
-        for name in FEATURES:
-            score = auc(group["label"].to_numpy(), group[name].to_numpy())
-            row[name] = round(max(score, 1 - score), 3)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    measured = [name for name in FEATURES if name in table]
+    rows = [
+        {"dataset": dataset, **{name: _separation(group, name) for name in measured}}
+        for dataset, group in table.groupby("dataset")
+    ]
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def _separation(group: pd.DataFrame, name: str) -> float | None:
+    """Return the AUC of one property, never below 0.5; None without it in both classes."""
+    known = group.dropna(subset=name)
+    if known["label"].nunique() < 2:
+        return None
+    score = auc(known["label"].to_numpy(), known[name].to_numpy())
+    return round(max(score, 1 - score), 3)
+
+
+def _write(table: pd.DataFrame, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(file, index=False, lineterminator="\n")
 
 
 def windows_outside(crops: pd.DataFrame, index: pd.DataFrame, margin: float) -> pd.DataFrame:
@@ -106,8 +127,8 @@ def windows_outside(crops: pd.DataFrame, index: pd.DataFrame, margin: float) -> 
 def features(video: IndexRow, root: Path, boxes: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     """Measure one video outside the face: bytes, bits per second, seconds, count and grey levels.
 
-    ``boxes``: crops of each video, ``frame, x0, y0, x1, y1``. Raises ``ValueError`` for a video
-    stream without a frame rate.
+    A single picture also has ``OF_PICTURES``. ``boxes``: crops of each video, ``frame, x0, y0, x1,
+    y1``. Raises ``ValueError`` for a video stream without a frame rate.
     """
     if video.kind == "image":
         return _picture_features(root, video.path, boxes[video.video_id])
@@ -125,11 +146,24 @@ def features(video: IndexRow, root: Path, boxes: Mapping[str, pd.DataFrame]) -> 
 
 
 def _picture_features(root: Path, path: str, boxes: pd.DataFrame) -> dict[str, float]:
-    """Measure a single picture: a video of one frame and one second."""
+    """Measure a single picture: a video of one frame and one second, and its ``OF_PICTURES``."""
     image = picture(root, path)
     outside = _outside(image, boxes)
     masked = (image, outside if outside.any() else _outside_ellipse(image))
-    return _named((root / path).stat().st_size, 1.0, 1, [masked])
+    values = _named((root / path).stat().st_size, 1.0, 1, [masked])
+    return values | file_features(root / path)
+
+
+def file_features(file: Path) -> dict[str, float]:
+    """Measure what a picture's file says: pixels, and the mean of its luminance quantisation table.
+
+    A coarser JPEG has a higher mean; any other kind of file has 0.
+    """
+    with Image.open(file) as header:
+        width, height = header.size
+        tables: Mapping[int, Sequence[int]] = getattr(header, "quantization", None) or {}
+        luminance = tables.get(0, (0,))
+    return dict(zip(OF_PICTURES, (width * height, float(np.mean(luminance))), strict=True))
 
 
 def _sequence_features(images: list[np.ndarray]) -> dict[str, float]:
@@ -143,7 +177,8 @@ def _named(
     size: int, seconds: float, count: int, images: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
     looks = np.mean([_look(image, outside) for image, outside in images], axis=0)
-    return dict(zip(FEATURES, (size, size * 8 / seconds, seconds, count, *looks), strict=True))
+    names = [name for name in FEATURES if name not in OF_PICTURES]
+    return dict(zip(names, (size, size * 8 / seconds, seconds, count, *looks), strict=True))
 
 
 def pair_features(faces: RealCrops) -> list[dict[str, object]]:
@@ -159,7 +194,8 @@ def pair_features(faces: RealCrops) -> list[dict[str, object]]:
         pair = self_blend(image[None], hull[None], faces.blend, draws)
         for label, images in enumerate((pair.real, pair.fake)):
             pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())
-            rows.append({"dataset": "sbi", "label": label, **_sequence_features([pixels])})
+            values = _sequence_features([pixels])
+            rows.append({"dataset": SELF_BLENDED, "label": label, **values})
     return rows
 
 

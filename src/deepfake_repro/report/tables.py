@@ -178,25 +178,6 @@ def _video_totals(rows: Mapping[str, Mapping]) -> list[str]:
     return [f"Test videos scored: {scored} per row; without a score, over all rows: {unscored}."]
 
 
-def protocols(rows: Mapping[str, Mapping], layout: Layout = PAPER) -> str:
-    """Format the rows with a protocol of their own under both protocols, as Markdown.
-
-    ``rows`` as for :func:`table3`. The paper's protocol is the mean over all faces; SBI's
-    ``own_protocol`` takes the highest face of each frame, then the mean.
-    """
-    lines = [_line("", layout.names.values()), _line("---", ["---:"] * len(layout.sets))]
-    for row in in_order(row for row in rows if "own_protocol" in rows[row]):
-        by_protocol = {
-            "mean over all faces": rows[row],
-            "own protocol": rows[row]["own_protocol"],
-        }
-        for metric, title in METRIC_NAMES.items():
-            for protocol, cells in by_protocol.items():
-                values = [_percent(cells[metric].get(key)) for key in layout.sets]
-                lines.append(_line(f"{row_name(row)}, {title}, {protocol}", values))
-    return "\n".join(lines) + "\n"
-
-
 def table3_csv(rows: Mapping[str, Mapping], layout: Layout = PAPER) -> str:
     """Format Table 3 as CSV: ``row, metric`` and one column per test-set key.
 

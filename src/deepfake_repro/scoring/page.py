@@ -75,10 +75,16 @@ def file_page(file: FileResults) -> str:
 
 
 def iframe(html: str, height: int = 900) -> str:
-    """Wrap a page for a notebook so that it keeps its styles and policy; ``height`` in pixels."""
+    """Wrap a page for a notebook so that it keeps its styles and policy; ``height`` in pixels.
+
+    The sandbox allows no script, and the policy nothing from outside. It keeps the notebook's
+    origin: the frame of another origin is a process of its own, which Chromium does not draw into a
+    picture or print of more than the window.
+    """
     return (
-        f'<div><iframe srcdoc="{escape(html)}" width="100%" height="{height}" sandbox="" '
-        'style="border: 1px solid #ccc"></iframe></div>'
+        f'<div><iframe srcdoc="{escape(html)}" width="100%" height="{height}" '
+        'sandbox="allow-same-origin" style="border: 1px solid #ccc; background: #fff; '
+        'color-scheme: light"></iframe></div>'
     )
 
 

@@ -6,14 +6,11 @@ Only the demo's synthetic people are shown: profile and videos do not come from 
 from __future__ import annotations
 
 import sys
-from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
-import PIL.Image
 
 from ..project import notebooks, provenance
 from ..project.params import read_yaml, root
@@ -22,8 +19,6 @@ FOLDER = "results/demo/lessons"
 """Lessons with results, in git; those of ``EXECUTED`` are in git already."""
 LIMIT = 1_000_000
 """Bytes of one of them at most."""
-PHOTOGRAPHS = 150_000
-"""Characters of a picture from which on it gets a palette, which cuts it to a third."""
 LESSONS = {
     "00_start_here": ("results/demo/runs",),
     "01_corpora": ("data/index/demo", "data/crops/demo"),
@@ -129,10 +124,7 @@ def _write_lesson(name: str, executed: Path, base: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = notebooks.relinked(cell.source, source.parent, target.parent)
-        for output in cell.get("outputs", []):
-            picture = output.get("data", {}).get("image/png", "")
-            if len(picture) > PHOTOGRAPHS:
-                output.data["image/png"] = _with_palette(picture)
+    notebooks.shrink_pictures(notebook)
     notebook.metadata["results"] = results_state(name, base)
     text = nbformat.writes(notebook) + "\n"
     size = len(text.encode())
@@ -140,14 +132,6 @@ def _write_lesson(name: str, executed: Path, base: Path) -> None:
         raise ValueError(f"{name} has {size:,} bytes with its results, more than {LIMIT:,}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
-
-
-def _with_palette(picture: str) -> str:
-    """Reduce a PNG, in base64, to 256 colours."""
-    drawing = PIL.Image.open(BytesIO(b64decode(picture))).convert("RGB")
-    memory = BytesIO()
-    drawing.quantize(256).save(memory, format="png", optimize=True)
-    return b64encode(memory.getvalue()).decode()
 
 
 def page(source: Path, base: Path) -> nbformat.NotebookNode:

@@ -1,7 +1,7 @@
 """Figures that only the lessons draw: the pipeline, maps of embeddings, corpora.
 
 Styled like :mod:`.report.figures`; each figure carries its finding in words. A class has the same
-colour and marker in every lesson. Lesson 04 has its own in :mod:`.triplets`.
+colour in every figure of the compendium. Lesson 04 has its own figures in :mod:`.triplets`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..report.drawing.palette import PALETTE
+from ..report.drawing.palette import CLASS_COLOURS, group_colours
 from ..report.figures import WIDTH, add_legend, crop_sheet, describe, new_axes, new_grid, style
 from .lessons import normalised_names, trained_elsewhere
 
 CLASSES = ("real", "real", "fake", "fake")
 """Columns of :func:`class_sheet`."""
-REAL_COLOUR = "#3b6fb6"
-FAKE_COLOUR = "#c8443c"
 STEPS = (
     ("corpora", "01", "3.1"),
     ("crops", "02", "4.1"),
@@ -78,12 +76,12 @@ def map_figure(maps: Mapping[str, np.ndarray], groups: Sequence[str]) -> Figure:
 def scatter_groups(axes: Axes, points: np.ndarray, groups: Sequence[str], **look: Any) -> None:
     """Draw points ``[N, 2]`` of each group with its own colour and marker."""
     group_of = np.asarray(groups)
-    for number, name in enumerate(dict.fromkeys(groups)):
+    for number, (name, shade) in enumerate(group_colours(groups).items()):
         axes.plot(
             *points[group_of == name].T,
             _MARKERS[number % len(_MARKERS)],
             linestyle="none",
-            color=_group_colour(name, number),
+            color=shade,
             label=name,
             zorder=2,
             **look,
@@ -166,13 +164,8 @@ def _draw_dot(
         y,
         "o",
         markersize=9 if ringed else 6,
-        color="black" if ringed else FAKE_COLOUR,
-        markerfacecolor=FAKE_COLOUR if trained else "white",
+        color="black" if ringed else CLASS_COLOURS["fake"],
+        markerfacecolor=CLASS_COLOURS["fake"] if trained else "white",
         markeredgewidth=2 if ringed else 1,
         label=label,
     )
-
-
-def _group_colour(name: str, number: int) -> str:
-    """Return the colour of a group: real and fake have their own, others the palette's."""
-    return {"real": REAL_COLOUR, "fake": FAKE_COLOUR}.get(name, PALETTE[number % len(PALETTE)])

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from ..report.drawing.palette import PALETTE
+from ..report.drawing.palette import CLASS_COLOURS, PALETTE
 from ..report.figures import WIDTH, add_legend, describe, new_axes, new_grid, style
 from ..training.losses import TRIPLET_LOSSES, active_fraction, distances, kind_of_triplet
-from .figures import FAKE_COLOUR, REAL_COLOUR, scatter_groups
+from .figures import scatter_groups
 
 KIND_COLOURS = {"hard": "#f4c7c3", "semi-hard": "#fbe8b8", "easy": "#d5ead0"}
 LOSS_NAMES = {
@@ -179,13 +179,14 @@ def _draw_triplet(axes: Axes, negative: tuple[float, float], margin: float) -> N
     Hard: within the positive's distance; semi-hard: in the ring of width ``margin``; easy: outside.
     """
     d_an = float(np.hypot(*negative))
+    real, fake = CLASS_COLOURS["real"], CLASS_COLOURS["fake"]
     for radius, kind in ((9, "easy"), (1 + margin, "semi-hard"), (1, "hard")):
         axes.add_patch(
             Circle((0, 0), radius, facecolor=KIND_COLOURS[kind], edgecolor="0.6", linewidth=0.8)
         )
-    axes.plot([0, 1], [0, 0], "o-", color=REAL_COLOUR, linewidth=1, label="anchor, positive")
-    axes.plot([0, negative[0]], [0, negative[1]], color=FAKE_COLOUR, linewidth=1)
-    axes.plot(*negative, "s", color=FAKE_COLOUR, label="negative")
+    axes.plot([0, 1], [0, 0], "o-", color=real, linewidth=1, label="anchor, positive")
+    axes.plot([0, negative[0]], [0, negative[1]], color=fake, linewidth=1)
+    axes.plot(*negative, "s", color=fake, label="negative")
     for y, kind in ((-0.8, "hard"), (-1 - margin / 2, "semi-hard"), (-2.7, "easy")):
         if kind != "semi-hard" or margin >= 0.3:
             axes.text(0, y, kind, ha="center", va="center", style="italic")

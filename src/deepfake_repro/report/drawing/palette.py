@@ -1,4 +1,4 @@
-"""Colours, markers and dashes of the rows: one language for every figure.
+"""Colours, markers and dashes of rows and classes: one language for every figure.
 
 A family of rows (one start, one kind of label, one kind of loss) has one colour; what a row adds to
 its family, such as Batch All, changes the marker of a dot and the dashes of a line.
@@ -6,7 +6,8 @@ its family, such as Batch All, changes the marker of a dot and the dashes of a l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ...project.vocabulary import ROW_NAMES
@@ -24,11 +25,26 @@ FAMILY_COLOURS: Mapping[str, str] = MappingProxyType(
 )
 """Seven colours with a contrast above 3:1 on white, distinct for any colour vision."""
 PALETTE = tuple(FAMILY_COLOURS.values())
+CLASS_COLOURS: Mapping[str, str] = MappingProxyType(
+    {"real": FAMILY_COLOURS["imagenet"], "fake": FAMILY_COLOURS["fsfm_category"]}
+)
+"""Blue and orange of the palette: the two classes, in figures that draw no rows."""
 GREY = "#6b6b6b"
 """Of chance, of baselines and of rows without training."""
 
 _BATCH_ALL = "_ba"
 _MINING = {"fsfm_hphn": ("s", ":"), "fsfm_ephn": ("D", "-.")}
+
+
+def group_colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour per group: real and fake have theirs, the others share the palette's rest.
+
+    The rest is taken in its order, and again from its beginning when it is used up.
+    """
+    groups = list(dict.fromkeys(names))
+    taken = {CLASS_COLOURS[name] for name in groups if name in CLASS_COLOURS}
+    rest = itertools.cycle([shade for shade in PALETTE if shade not in taken])
+    return {name: CLASS_COLOURS.get(name) or next(rest) for name in groups}
 
 
 def row_names() -> Mapping[str, str]:

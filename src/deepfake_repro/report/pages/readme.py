@@ -11,12 +11,13 @@ import pandas as pd
 
 from ...project.params import load
 from ...project.vocabulary import MISSING
-from ..claims import FAILS, HOLDS, ROUNDED, Claim, read_entries
+from ..claims import FAILS, HOLDS, ROUNDED, Claim, in_number, read_entries
+from ..details import audit_notes
 from ..drawing.palette import row_name
 from ..drawing.table_figures import averages_figure
 from ..figures import description, save
 from ..ledger import verdicts
-from ..scores import read_controls, read_published, read_scores
+from ..scores import read_audit, read_controls, read_published, read_scores
 from ..tables import NO_BREAK, table3
 
 README_MARKS = (
@@ -78,7 +79,8 @@ def _sentences(base: Path, published: Mapping[str, Mapping]) -> str:
     rounded = f", {words[ROUNDED]} within rounding" if words[ROUNDED] else ""
     return (
         f"**What holds on the paper's own numbers.** Of {tested} sentences that these can "
-        f"test, {words[HOLDS]} hold and {words[FAILS]} do not{rounded}: "
+        f"test, {words[HOLDS]} {in_number(HOLDS, words[HOLDS])} and {words[FAILS]} "
+        f"{in_number(FAILS, words[FAILS]).removesuffix(' hold')}{rounded}: "
         "[claims ledger](results/demo/report/claims.md)."
     )
 
@@ -109,6 +111,8 @@ def _averages(base: Path, name: str) -> Iterator[str]:
     yield ""
     seeds = max(len(scores["seeds"]) for scores in rows.values())
     yield f"{_sizes(intervals, columns)} Seeds per row: {seeds}."
+    for note in audit_notes(read_audit(results / "audit")):
+        yield f"\n{note}"
     yield "</details>"
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...report.drawing.palette import CLASS_COLOURS
 from ...report.figures import describe, description, style
 from ..calibration import Calibration
 from ..score import Scored
@@ -18,7 +19,6 @@ from ..score import Scored
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#222222")
 """Of the tracks that are shown."""
 SHOWN_TRACKS = len(COLOURS)
-CLASS_COLOURS = {"real": COLOURS[0], "fake": COLOURS[1]}
 POINTS = 400
 """Of a curve at most."""
 WIDTH = 8.6  # inches
