@@ -14,6 +14,9 @@ from ..project.params import load
 from . import app, exchange, operations, pipeline, video
 from .commands import Command, Commands
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a shell."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -27,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _profile(chosen: argparse.Namespace) -> str:

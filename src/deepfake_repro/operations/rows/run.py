@@ -12,12 +12,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, wait
+from distributed.comm import CommClosedError
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from ...project.files import replacing
@@ -36,6 +39,7 @@ from ..parallel import (
 )
 from .cluster import connect, devices, replace_lost, scheduler_address
 from .row import Row, read_rows
+from .slots import free_workers
 from .table import DONE, FAILED, RUNNING, WAITING, Display, State
 from .worker import CLONES, Checkout, Outcome, last_progress, log_of, run_row
 
@@ -43,6 +47,15 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as of a shell."""
 PATIENCE = 1.0
 """Seconds between two looks at the rows."""
+
+FAILURES = (
+    ValueError,
+    OSError,
+    ImportError,  # a worker without this package
+    subprocess.CalledProcessError,
+    DvcException,
+)
+"""What ends a row, but no other."""
 
 
 def run_rows(
@@ -52,7 +65,7 @@ def run_rows(
 
     ``jobs``: workers on this machine; default: one per GPU, without a GPU one per core.
     ``scheduler``: address of a Dask scheduler whose workers are used instead. Raises ``ValueError``
-    for an unknown row, uncommitted changes, or if the scheduler does not answer.
+    for an unknown row, uncommitted changes, or if the scheduler does not answer or ends.
     """
     require_committed(base, "rows", but=("results", "dvc.lock", "README.md"))
     workers = jobs or len(devices()) or default_jobs()
@@ -60,18 +73,26 @@ def run_rows(
     chosen = _chosen(as_tasks(graph), wanted)
     stages = {stage for task in chosen.values() for stage in task.stages}
     before = set(needed(graph, stages)) - stages
-    if run_graph(base, _part(graph, before), workers):
-        return 1
-    outdated = _outdated(base, chosen)
+    changed = _changed(base, before | stages)
+    if before & changed:
+        if run_graph(base, _part(graph, before), workers):
+            return 1
+        changed = _changed(base, stages)
+    outdated = {name: task for name, task in chosen.items() if changed & set(task.stages)}
     rows, cache = read_rows(base, outdated, max((os.cpu_count() or 1) // workers, 1))
     commit = _git(base, "rev-parse", "HEAD")
     if rows:
+        address = scheduler_address(scheduler)
         try:
-            with connect(scheduler_address(scheduler), min(workers, len(rows))) as client:
+            with connect(address, min(workers, len(rows))) as client:
                 failed = _Run(client, Checkout(base, commit, cache), rows).to_end()
         except KeyboardInterrupt:
             print("interrupted: rerun to resume", file=sys.stderr)
             return INTERRUPTED
+        except (CancelledError, CommClosedError):
+            raise ValueError(
+                f"the scheduler {address} is gone; start it again and rerun to resume"
+            ) from None
         if failed:
             print(f"failed: {', '.join(failed)}; fix it and rerun to resume", file=sys.stderr)
             return 1
@@ -94,14 +115,12 @@ def _part(graph: Graph, stages: set[str]) -> dict[str, set[str]]:
     return {stage: graph[stage] & stages for stage in graph if stage in stages}
 
 
-def _outdated(base: Path, tasks: Mapping[str, Task]) -> dict[str, Task]:
-    """Return the tasks of which DVC would run a stage."""
-    stages = [stage for task in tasks.values() for stage in task.stages]
-    result = dvc(base, "status", "--json", *stages)
+def _changed(base: Path, stages: set[str]) -> set[str]:
+    """Return those of ``stages`` that DVC would run, or whose outputs it would check out."""
+    result = dvc(base, "status", "--json", *sorted(stages))
     if result.returncode:
         raise ValueError(f"dvc status failed: {result.stderr.strip()}")
-    changed = set(json.loads(result.stdout))
-    return {name: task for name, task in tasks.items() if changed & set(task.stages)}
+    return set(json.loads(result.stdout))
 
 
 def _git(base: Path, *arguments: str) -> str:
@@ -112,11 +131,18 @@ def _git(base: Path, *arguments: str) -> str:
 
 @dataclass
 class _Run:
-    """Rows under way on a cluster; ``reasons``: name -> why a row failed."""
+    """Rows under way on a cluster.
+
+    ``waiting``: rows not yet given to the scheduler, ``running``: those given to it;
+    ``reasons``: name -> why a row failed.
+    """
 
     client: Client
     checkout: Checkout
     rows: Sequence[Row]
+    waiting: list[Row] = field(default_factory=list)
+    running: dict[Future, Row] = field(default_factory=dict)
+    placed: dict[str, str] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -125,42 +151,59 @@ class _Run:
         clones = self.checkout.base / CLONES
         shutil.rmtree(clones, ignore_errors=True)  # of a killed run
         display = Display()
-        running = {
-            self.client.submit(run_row, row, self.checkout, pure=False, key=row.name): row
-            for row in self.rows
-        }
-        while running:
-            finished = _finished(list(running))
-            for future in finished:
-                self._take(running.pop(future), future)
+        self.waiting = list(self.rows)
+        while self.waiting or self.running:
+            self._submit()
+            for future in _finished(list(self.running)):
+                self._take(self.running.pop(future), future)
             display.show(self._states())
             replace_lost(self.client)
         for folder in clones.glob("*/"):  # of killed workers
             shutil.rmtree(folder, ignore_errors=True)
         return list(self.reasons)
 
+    def _submit(self) -> None:
+        """Give the next rows to workers with a free thread; others wait here.
+
+        A row that waited on a worker would count that worker's end as its own failure.
+        """
+        under_way = {row.name: self.placed[row.name] for row in self.running.values()}
+        for address in free_workers(self.client, under_way)[: len(self.waiting)]:
+            row = self.waiting.pop(0)
+            future = self.client.submit(
+                run_row,
+                row,
+                self.checkout,
+                pure=False,
+                key=row.name,
+                workers=[address],
+                allow_other_workers=True,  # if this one is lost
+            )
+            self.running[future] = row
+            self.placed[row.name] = address
+
     def _take(self, row: Row, future: Future) -> None:
         """Take over the results of a finished row, or the reason of its failure."""
         try:
-            outcome = future.result()
+            take_over(self.checkout.base, row, future.result())
         except KilledWorker:
             self.reasons[row.name] = f"its workers died repeatedly: memory? ({self._log(row)})"
-        except (ValueError, OSError, subprocess.CalledProcessError, CancelledError) as error:
+        except FAILURES as error:
             self.reasons[row.name] = str(error)
         else:
-            take_over(self.checkout.base, row, outcome)
             self.done.add(row.name)
 
     def _states(self) -> list[State]:
-        processing = {key for keys in self.client.processing().values() for key in keys}
-        return [self._state(row, row.name in processing) for row in self.rows]
+        begun = {key for keys in self.client.processing().values() for key in keys}
+        begun |= {row.name for future, row in self.running.items() if future.done()}
+        return [self._state(row, row.name in begun) for row in self.rows]
 
-    def _state(self, row: Row, is_processed: bool) -> State:
+    def _state(self, row: Row, is_begun: bool) -> State:
         if row.name in self.reasons:
             return State(row.name, FAILED, self.reasons[row.name])
         if row.name in self.done:
             return State(row.name, DONE)
-        if is_processed and self._log(row).is_file():
+        if is_begun and self._log(row).is_file():
             return State(row.name, RUNNING, last_progress(self._log(row)))
         return State(row.name, WAITING)
 
@@ -170,6 +213,9 @@ class _Run:
 
 def _finished(futures: list[Future]) -> list[Future]:
     """Wait a moment and return the futures that are done."""
+    if not futures:
+        time.sleep(PATIENCE)
+        return []
     try:
         return list(wait(futures, timeout=PATIENCE, return_when="FIRST_COMPLETED").done)
     except TimeoutError:
@@ -181,11 +227,12 @@ def take_over(base: Path, row: Row, outcome: Outcome) -> None:
     for path, content in outcome.files.items():
         with replacing(base / path) as temporary:
             temporary.write_bytes(content)
-    with Repo(str(base)) as repo, repo.lock:
-        put_stages(base / "dvc.lock", outcome.entries)
-    result = dvc(base, "checkout", "--quiet", "--force", *set(row.cached) & _outputs(outcome))
-    if result.returncode:
-        raise ValueError(f"dvc checkout of {row.name} failed: {result.stderr.strip()}")
+    paths = [str(base / path) for path in sorted(set(row.cached) & _outputs(outcome))]
+    with Repo(str(base)) as repo:
+        with repo.lock:
+            put_stages(base / "dvc.lock", outcome.entries)
+        if paths:
+            repo.checkout(paths, force=True)
 
 
 def _outputs(outcome: Outcome) -> set[str]:

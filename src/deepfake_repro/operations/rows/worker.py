@@ -7,6 +7,7 @@ clone: what a killed DVC left of them is never read again.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import get_worker
+from distributed import Status, get_worker
 
 from ...project.params import read_yaml
 from ..parallel import environment
@@ -30,6 +31,13 @@ CLONES = Path(".scratch", "rows")
 TAIL = 4000
 """Bytes at the end of a log that are searched for its last line of progress or error."""
 _PROGRESS = re.compile(rb"[^\r\n]+: \d+/\d+, [^\r\n]+ left[^\r\n]*")
+_DVC = """
+import json, sys
+from dvc.cli import main
+codes = [main(command) for command in json.loads(sys.argv[1])]
+sys.exit(codes[-1])
+"""
+"""Runs several commands of DVC, which takes a second to import, and ends as the last of them."""
 _LINK_TYPES = ["reflink", "hardlink", "symlink"]
 
 
@@ -68,8 +76,7 @@ def run_row(row: Row, checkout: Checkout) -> Outcome:
         with log_of(checkout.base, row.name).open("wb") as log:
             _clone(checkout, clone)
             _take_inputs(row, checkout.base, clone)
-            _run(clone, row, log, "checkout", "--quiet", "--allow-missing", *row.cached)
-            failed = _run(clone, row, log, "repro", "--single-item", *row.stages)
+            failed = _run(clone, row, log)
         if failed:
             raise ValueError(last_error(log_of(checkout.base, row.name)))
         lock = read_yaml(clone / "dvc.lock")["stages"]
@@ -133,9 +140,21 @@ def _take_inputs(row: Row, base: Path, clone: Path) -> None:
             target.symlink_to(source, target_is_directory=True)
 
 
-def _run(clone: Path, row: Row, log: Any, *arguments: str) -> int:
-    """Run DVC as long as this task is wanted; return its exit code."""
-    command = [sys.executable, child.__file__, sys.executable, "-m", "dvc", *arguments]
+def _run(clone: Path, row: Row, log: Any) -> int:
+    """Link what a row needs and run its stages, as long as this task is wanted.
+
+    Returns DVC's exit code.
+    """
+    link = ["checkout", "--quiet", "--allow-missing", *row.cached]
+    repro = ["repro", "--single-item", *row.stages]
+    command = [
+        sys.executable,
+        child.__file__,
+        sys.executable,
+        "-c",
+        _DVC,
+        json.dumps([link, repro]),
+    ]
     with subprocess.Popen(
         command,
         cwd=clone,
@@ -155,7 +174,8 @@ def _run(clone: Path, row: Row, log: Any, *arguments: str) -> int:
 
 
 def _is_wanted() -> bool:
-    """Return False once the client is gone or has cancelled this task."""
+    """Return False once the client or the scheduler is gone, or this task was cancelled."""
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
-    return task is not None and task.state == "executing"
+    is_ending = worker.status in (Status.closing, Status.closed, Status.failed)
+    return not is_ending and task is not None and task.state == "executing"
