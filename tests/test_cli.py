@@ -239,6 +239,17 @@ def module(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+def test_ctrl_c_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(chosen: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deepfake_repro.cli.operations._readme", interrupt)
+    assert main(["readme"]) == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again\n"
+
+
 def test_as_a_module(checkout: Path) -> None:
     """The process itself: exit code, nothing but the one line, no traceback."""
     result = module(checkout, "miniatures", "bogus")

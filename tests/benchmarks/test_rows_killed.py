@@ -6,8 +6,6 @@ Run it alone: ``python -m pytest tests/benchmarks/test_rows_killed.py -m bench -
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,16 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 from dask import config
-from ruamel.yaml import YAML
 
-from deepfake_repro.operations.parallel import read_pipeline
 from deepfake_repro.operations.rows.run import run_rows
 from support.clones import dvc, make_smoke
+from support.rowless import OF_ROWS, without_rows
 
 KILLS = 10
 PAUSE = (1.0, 15.0)
 """Seconds before each kill, drawn at random."""
-OF_ROWS = ("weights", "predictions", "runs", "calibration", "robustness", "report")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,33 +32,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         for file in sorted((results / name).rglob("*"))
         if file.is_file() and file.name != "provenance.json"
     }
-
-
-def without_rows(done: Path, target: Path) -> Path:
-    """Copy a checkout as it was before its rows ran; its cache has only what they need."""
-    shutil.copytree(done, target, symlinks=True, ignore=shutil.ignore_patterns(".scratch"))
-    for name in OF_ROWS:
-        shutil.rmtree(target / "results" / "smoke" / name, ignore_errors=True)
-    lock = YAML().load(target / "dvc.lock")
-    for stage in [*lock["stages"]]:
-        kind, _, item = stage.partition("@")
-        if (item.startswith("smoke-") and item.count("-") > 1) or kind == "report":
-            del lock["stages"][stage]
-    YAML().dump(lock, target / "dvc.lock")
-    shared = dvc(target, "cache", "dir").stdout.strip()
-    dvc(target, "cache", "dir", "--local", str(target / ".dvc" / "own-cache"))
-    dvc(target, "remote", "add", "--local", "shared", shared)
-    pipeline = read_pipeline(target)  # the lock also has stages of the demo
-    stages = [entry for stage, entry in lock["stages"].items() if stage in pipeline]
-    outs = [out["path"] for stage in stages for out in stage["outs"]]
-    needed = [path for path in outs if path.startswith(("data/", "results/.clean"))]
-    fetched = dvc(target, "fetch", "--remote", "shared", *needed)
-    assert fetched.returncode == 0, fetched.stderr
-    nobody = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
-    subprocess.run(
-        ["git", *nobody, "commit", "--quiet", "--all", "--message", "smoke"], cwd=target, check=True
-    )
-    return target
 
 
 def kill_workers(killed: list[float], finished: threading.Event) -> None:

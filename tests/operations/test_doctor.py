@@ -136,6 +136,8 @@ def test_broken_4_a_machine_without_room(fresh: Path, monkeypatch: pytest.Monkey
     for limit, state in ((64, ERROR), (512, WARNING), (1024, OK)):
         monkeypatch.setattr(system.resource, "getrlimit", lambda kind, limit=limit: (limit, 4096))
         assert system.check_open_files().state == state
+    monkeypatch.setattr(system.resource, "getrlimit", lambda kind: (200, 200))
+    assert "--ulimit nofile=4096" in system.check_open_files().cure  # no user may raise it
 
 
 def test_broken_5_roots_and_weights_of_the_paper_profile(fresh: Path, tmp_path: Path) -> None:
@@ -209,6 +211,16 @@ def test_variables_against_the_pins_and_a_quota_of_cores_are_named(
     assert system.usable_cores(quota) == 0.5
     quota.write_text("max 100000\n")
     assert system.usable_cores(quota) == len(os.sched_getaffinity(0))
+
+
+def test_three_changed_files_are_named_and_others_counted(fresh: Path) -> None:
+    modules = sorted((fresh / "src" / "deepfake_repro" / "project").glob("p*.py"))[:4]
+    for number, module in enumerate(modules, 1):
+        module.write_text(f"{module.read_text()}# changed\n")
+        (found,) = checkout.check_git(fresh)
+        names = [each.relative_to(fresh).as_posix() for each in modules[: min(number, 3)]]
+        rest = " and 1 more" if number == 4 else ""
+        assert f": {', '.join(names)}{rest}; runs are" in found.text
 
 
 def test_an_archive_without_history_is_a_warning_only(tmp_path: Path) -> None:

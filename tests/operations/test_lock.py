@@ -101,6 +101,19 @@ def test_what_is_no_lock_is_refused_and_nothing_is_written(
     assert ours.read_bytes() == before
 
 
+def test_a_folder_is_refused_and_a_lock_without_stages_is_not(tmp_path: Path) -> None:
+    ours = lock(tmp_path / "ours", row="a")
+    before = ours.read_bytes()
+    with pytest.raises(ValueError, match="is a folder"):
+        merge_lock(tmp_path, ours)
+    empty = tmp_path / "empty"
+    empty.write_text("schema: '2.0'\nstages:\n")
+    assert merge_lock(ours, empty) == []
+    assert merge_lock(empty, ours) == []
+    assert stages(empty) == stages(ours)
+    assert ours.read_bytes() == before
+
+
 def test_two_schemas_are_refused(tmp_path: Path) -> None:
     ours = lock(tmp_path / "ours", row="a")
     theirs = lock(tmp_path / "theirs", row="a")

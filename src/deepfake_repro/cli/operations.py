@@ -188,7 +188,11 @@ def _merge_lock(chosen: argparse.Namespace) -> int:
 
     conflicts = merge_lock(chosen.ours, chosen.theirs, chosen.base)
     for stage in conflicts:
-        print(f"dvc.lock: {stage} was changed on both sides, ours is kept", file=sys.stderr)
+        print(
+            f"dvc.lock: {stage} was changed on both sides, ours is kept; choose a side, or run "
+            f"dvc repro --single-item --force {stage}",
+            file=sys.stderr,
+        )
     return 1 if conflicts else 0
 
 

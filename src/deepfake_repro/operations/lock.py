@@ -67,13 +67,16 @@ def _merge(ours: dict[str, Any], theirs: Mapping[str, Any], before: Mapping[str,
 def _read(path: Path) -> Any:
     try:
         content = _yaml().load(path.read_text(encoding="utf-8"))
-    except YAMLError:
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, not a dvc.lock") from None
+    except (YAMLError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict) or not {"schema", "stages"} <= set(content):
         raise ValueError(
             f"{path} is not a dvc.lock; one with conflict markers has its versions in git: "
             "git show :2:dvc.lock is ours, :3: theirs, :1: their base"
         )
+    content["stages"] = content["stages"] or {}  # None if no stage is left
     return content
 
 

@@ -19,6 +19,8 @@ from .finding import ERROR, OK, WARNING, Finding
 MERGED = ("dvc.lock", "dvc.yaml", "params.yaml", "requirements.lock")
 """Files in which a merge may leave conflicts that stop DVC."""
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.M)
+NAMED = 3
+"""Changed files that are named."""
 
 
 def check_git(base: Path) -> Iterator[Finding]:
@@ -33,8 +35,9 @@ def check_git(base: Path) -> Iterator[Finding]:
     changed = _git(base, "status", "--porcelain", "--", *SOURCES).splitlines()
     commit = _git(base, "rev-parse", "--short", "HEAD")
     if changed:
-        names = ", ".join(line.split()[-1] for line in changed[:3])
-        text = f"{len(changed)} changes since {commit} ({names} …): runs are recorded as dirty"
+        names = ", ".join(line.split()[-1] for line in changed[:NAMED])
+        rest = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        text = f"changed since {commit}: {names}{rest}; runs are recorded as dirty"
         yield Finding(WARNING, "git", text, "commit them before a long run")
     else:
         yield Finding(OK, "git", f"{commit or 'no commit yet'}, nothing changed")

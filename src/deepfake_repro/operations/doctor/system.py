@@ -192,7 +192,11 @@ def check_open_files() -> Finding:
     if limit == resource.RLIM_INFINITY or limit >= OPEN_FILES:
         return Finding(OK, "open files", f"up to {limit} a process")
     allowed = highest == resource.RLIM_INFINITY or highest >= OPEN_FILES
-    cure = f"ulimit -n {4 * OPEN_FILES if allowed else highest}"
+    cure = (
+        f"ulimit -n {4 * OPEN_FILES}"
+        if allowed
+        else f"let the administrator, or docker run --ulimit nofile={4 * OPEN_FILES}, raise it"
+    )
     text = f"only {limit} a process, a crop store may need {OPEN_FILES}"
     return Finding(ERROR if limit < OPEN_FILES // 4 else WARNING, "open files", text, cure)
 

@@ -11,7 +11,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
 from ...project.machine import THREADS
-from ...project.params import load
+from ...project.params import Params, load
 from ..parallel import Task
 
 
@@ -37,12 +37,13 @@ def read_rows(base: Path, tasks: Mapping[str, Task], share: int) -> tuple[list[R
 
     ``share``: threads for each row of a profile that sets none.
     """
+    params = load(base / "params.yaml")
     with Repo(str(base)) as repo:
         stages = {stage.name: stage for stage in repo.index.stages}
         outputs = {out.def_path: out.use_cache for stage in stages.values() for out in stage.outs}
         cache = Path(repo.cache.local_cache_dir)
         rows = [
-            _row(name, [stages[key] for key in task.stages], outputs, _threads(base, name, share))
+            _row(name, [stages[key] for key in task.stages], outputs, _threads(params, name, share))
             for name, task in tasks.items()
         ]
     return rows, cache
@@ -78,6 +79,6 @@ def _container(path: str, outputs: Iterable[str]) -> str:
     return next((parent for parent in parents if parent in outputs), path)
 
 
-def _threads(base: Path, name: str, share: int) -> dict[str, str]:
-    profile = load(base / "params.yaml").profile(name.partition("-")[0])
+def _threads(params: Params, name: str, share: int) -> dict[str, str]:
+    profile = params.profile(name.partition("-")[0])
     return {} if profile.cpu.threads else dict.fromkeys(THREADS, str(share))

@@ -84,21 +84,31 @@ def run_rows(
     if rows:
         address = scheduler_address(scheduler)
         try:
-            with connect(address, min(workers, len(rows))) as client:
-                failed = _Run(client, Checkout(base, commit, cache), rows).to_end()
+            failed = run_on(address, min(workers, len(rows)), Checkout(base, commit, cache), rows)
         except KeyboardInterrupt:
             print("interrupted: rerun to resume", file=sys.stderr)
             return INTERRUPTED
-        except (CancelledError, CommClosedError):
-            raise ValueError(
-                f"the scheduler {address} is gone; start it again and rerun to resume"
-            ) from None
         if failed:
             print(f"failed: {', '.join(failed)}; fix it and rerun to resume", file=sys.stderr)
             return 1
     if wanted:
         return 0
     return run_graph(base, _part(graph, set(graph) - before - stages), workers)
+
+
+def run_on(address: str, jobs: int, checkout: Checkout, rows: Sequence[Row]) -> list[str]:
+    """Run rows on the workers of a scheduler, or on ``jobs`` of this machine if it is empty.
+
+    Returns the names of those that failed. Raises ``ValueError`` if the scheduler is not there or
+    ends meanwhile.
+    """
+    try:
+        with connect(address, jobs) as client:
+            return _Run(client, checkout, rows).to_end()
+    except (CancelledError, CommClosedError):
+        raise ValueError(
+            f"the scheduler {address} is gone; start it again and rerun to resume"
+        ) from None
 
 
 def _chosen(tasks: Mapping[str, Task], wanted: Sequence[str]) -> dict[str, Task]:
@@ -205,7 +215,7 @@ class _Run:
             return State(row.name, DONE)
         if is_begun and self._log(row).is_file():
             return State(row.name, RUNNING, last_progress(self._log(row)))
-        return State(row.name, WAITING)
+        return State(row.name, WAITING, "" if self.client.nthreads() else "for a worker")
 
     def _log(self, row: Row) -> Path:
         return log_of(self.checkout.base, row.name)
