@@ -6,12 +6,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Client, Future, Scheduler, SpecCluster, Worker
+from distributed.comm import CommClosedError
 
 from deepfake_repro.operations.rows import run
 from deepfake_repro.operations.rows.row import Row
@@ -91,25 +93,27 @@ def test_each_thread_has_a_row_and_a_worker_that_joins_takes_the_next(
     assert all(count <= threads for seen in looks for threads, count in seen.items())
 
 
+@pytest.mark.parametrize("error", [CancelledError(), CommClosedError()])
 def test_a_scheduler_that_ends_is_one_line(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    GATES.append(threading.Event())
-    finished = run._finished
+    """Dask raises the first where it waits for rows, the second where it asks for workers."""
 
-    def end_scheduler(futures: list[Future]) -> list[Future]:
-        if not GATES[-1].is_set():
-            client.cluster.sync(client.cluster.scheduler.close)
-            GATES[-1].set()
-        return finished(futures)
+    def lose(futures: list[Future]) -> list[Future]:
+        raise error
 
-    monkeypatch.setattr(run, "_finished", end_scheduler)
+    monkeypatch.setattr(run, "_finished", lose)
     monkeypatch.setattr(run, "run_row", work)
-    monkeypatch.setattr(run, "take_over", lambda base, row, outcome: None)
     monkeypatch.setattr(run, "connect", lambda address, jobs: nullcontext(client))
-    rows = [Row(str(number), (), (), (), (), {}) for number in range(10)]
+    GATES.append(threading.Event())
+    GATES[-1].set()
     with pytest.raises(ValueError, match="the scheduler tcp://its:1 is gone; start it again"):
-        run.run_on("tcp://its:1", 1, Checkout(tmp_path, "", tmp_path), rows)
+        run.run_on(
+            "tcp://its:1",
+            1,
+            Checkout(tmp_path, "", tmp_path),
+            [Row("0", (), (), (), (), {})],
+        )
 
 
 def test_workers_are_listed_once_per_free_thread_the_emptiest_first(
