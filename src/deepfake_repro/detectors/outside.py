@@ -1,7 +1,8 @@
 """A detector from outside, or its predictions alone, as a row beside those of a profile.
 
 The row is scored on the same crops and test sets as ours and compared with each of them, paired
-over videos. Table 3 stays as it is: everything goes to ``results/<profile>/outside/<name>``.
+over videos. Everything goes to ``results/<profile>/outside/<name>``; the report shows the rows of
+``data/detectors.yaml`` below ours (``report.outside``).
 """
 
 from __future__ import annotations

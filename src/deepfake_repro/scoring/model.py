@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ..detectors.catalogue import RELEASED, describe_file
+from ..detectors.catalogue import RELEASED, describe_file, has_four_classes
+from ..detectors.files import Checkpoint
 from ..detectors.loading import LoadedDetector, load_detector, load_weights
 from ..detectors.manifest import FILE, DetectorManifest, Weights, manifest_of_row
 from ..detectors.scorers import NetworkScorer, Scorer
@@ -176,6 +177,12 @@ def _read_finetuned_fsfm(file: Path) -> Model:
     recipe = load().profile("paper").train
     classes = ("REAL", "FAKE")
     network = checkpoints.fsfm_network(file) or (recipe.architecture, recipe.depth)
+    state, norm = checkpoints._read_fsfm(file)
+    if has_four_classes(Checkpoint(file.name, state)):
+        unified = describe_file(file)
+        assert unified.view is not None
+        view = replace(unified.view, mean=norm.mean, std=norm.std)
+        return _outside(load_weights(file, replace(unified, view=view)))
     architecture, depth = network
     detector = build_detector(architecture, len(classes), depth=depth, input_size=recipe.input_size)
     norm = checkpoints.load_finetuned_fsfm(detector, file)
