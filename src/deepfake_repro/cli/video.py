@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     score.add_argument("--video", action="store_true", help="write an annotated copy of each video")
     weights = (
         "folder of a trained row, of export-model or with a detector.json, or a released file; "
-        "default: the demo's"
+        "default: a row trained on real faces, where there is one, else the demo's"
     )
     export.add_argument("--weights", type=Path, help=weights)
     score.add_argument(
