@@ -44,6 +44,11 @@ def add(commands: Commands) -> None:
         "default: a row trained on real faces, where there is one, else the demo's"
     )
     export.add_argument("--weights", type=Path, help=weights)
+    export.add_argument(
+        "--onnx",
+        action="store_true",
+        help="as a folder with model.onnx and its detector.json, which score and evaluate take",
+    )
     score.add_argument(
         "--weights",
         "--detector",
@@ -71,6 +76,12 @@ def _add_evaluate(commands: Commands) -> None:
         "--as-stored",
         action="store_true",
         help="take the stored crops although the manifest wants other ones",
+    )
+    evaluate.add_argument(
+        "--recrop",
+        action="store_true",
+        help="cut the videos by the manifest's recipe instead of taking stored crops; their "
+        "folders are those of data/corpora/PROFILE.yaml",
     )
 
 
@@ -105,14 +116,19 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
     if (chosen.detector is None) == (chosen.scores is None):
         raise ValueError("give the folder of a detector, or predictions as --scores FILE.csv")
+    if chosen.recrop and (chosen.as_stored or chosen.scores):
+        raise ValueError("--recrop cuts videos for a detector: not with --as-stored or --scores")
     if chosen.scores:
         out = evaluate_scores(chosen.scores, chosen.profile, chosen.name)
     else:
-        out = evaluate_detector(chosen.detector, chosen.profile, chosen.as_stored, chosen.name)
+        out = evaluate_detector(
+            chosen.detector, chosen.profile, chosen.as_stored, chosen.name, anew=chosen.recrop
+        )
     print(f"written to {out}")
 
 
 def _export_model(chosen: argparse.Namespace) -> None:
-    from ..scoring.export import export_model
+    from ..scoring.export import export_model, export_onnx
 
-    export_model(chosen.weights, chosen.out)
+    export = export_onnx if chosen.onnx else export_model
+    export(chosen.weights, chosen.out)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..detectors.catalogue import RELEASED, describe_file, has_four_classes
 from ..detectors.files import Checkpoint
-from ..detectors.loading import LoadedDetector, load_detector, load_weights
+from ..detectors.loading import LoadedDetector, check_row, load_detector, load_weights
 from ..detectors.manifest import FILE, DetectorManifest, Weights, manifest_of_row
 from ..detectors.scorers import NetworkScorer, Scorer
 from ..detectors.views import view_transform
@@ -152,6 +152,8 @@ def read_model(weights: Path | None = None) -> Model:
         )
     if not (folder / "model.json").is_file():
         return _outside(load_weights(file, describe_file(file)))
+    if described:
+        check_row(described)
     detector, manifest = checkpoints.load(folder)
     digest = file_digest(file)
     calibration = _calibration_of(folder, digest)
@@ -159,7 +161,7 @@ def read_model(weights: Path | None = None) -> Model:
 
 
 def _outside(loaded: LoadedDetector) -> Model:
-    """Wrap a detector that this pipeline did not train."""
+    """Wrap a detector that is more than a row: of somebody else, or a row as ONNX."""
     calibration = _calibration_of(loaded.folder, loaded.digest)
     network = loaded.scorer.detector if isinstance(loaded.scorer, NetworkScorer) else None
     return Model(
@@ -167,7 +169,8 @@ def _outside(loaded: LoadedDetector) -> Model:
         None,
         loaded.folder,
         loaded.digest,
-        calibration=calibration,
+        _trained_by(loaded.folder),
+        calibration,
         described=loaded.manifest,
         scorer_of_others=loaded.scorer,
     )
