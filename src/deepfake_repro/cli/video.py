@@ -11,10 +11,21 @@ from pathlib import Path
 
 from .commands import Commands
 
+WEIGHTS = (
+    "folder of a trained row, of export-model or with a detector.json, or a released file; "
+    "default: a row trained on real faces, where there is one, else the demo's"
+)
+
 
 def add(commands: Commands) -> None:
     """Add the commands with their arguments."""
     commands.group("Your own video")
+    _add_score(commands)
+    _add_export(commands)
+    _add_evaluate(commands)
+
+
+def _add_score(commands: Commands) -> None:
     score = commands.add("score", _score, "score videos: exit code 0 all scored, 1 some, 2 none")
     score.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'"
@@ -25,10 +36,6 @@ def add(commands: Commands) -> None:
         default=Path("report"),
         help="folder for reports and scores.csv (report)",
     )
-    export = commands.add(
-        "export-model", _export_model, "export weights as safetensors and ONNX with a model card"
-    )
-    export.add_argument("--out", required=True, type=Path, help="a new folder")
     score.add_argument(
         "--jobs", type=_count, default=1, metavar="N", help="files at once, each decoded apart (1)"
     )
@@ -39,24 +46,26 @@ def add(commands: Commands) -> None:
         "letterboxed or mirrored",
     )
     score.add_argument("--video", action="store_true", help="write an annotated copy of each video")
-    weights = (
-        "folder of a trained row, of export-model or with a detector.json, or a released file; "
-        "default: a row trained on real faces, where there is one, else the demo's"
-    )
-    export.add_argument("--weights", type=Path, help=weights)
-    export.add_argument(
-        "--onnx",
-        action="store_true",
-        help="as a folder with model.onnx and its detector.json, which score and evaluate take",
-    )
     score.add_argument(
         "--weights",
         "--detector",
         type=Path,
         action="append",
-        help=f"{weights}; give it again for each further detector",
+        help=f"{WEIGHTS}; give it again for each further detector",
     )
-    _add_evaluate(commands)
+
+
+def _add_export(commands: Commands) -> None:
+    export = commands.add(
+        "export-model", _export_model, "export weights as safetensors and ONNX with a model card"
+    )
+    export.add_argument("--out", required=True, type=Path, help="a new folder")
+    export.add_argument("--weights", type=Path, help=WEIGHTS)
+    export.add_argument(
+        "--onnx",
+        action="store_true",
+        help="as a folder with model.onnx and its detector.json, which score and evaluate take",
+    )
 
 
 def _add_evaluate(commands: Commands) -> None:
