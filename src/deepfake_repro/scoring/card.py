@@ -146,6 +146,8 @@ def _numbers(model: Model, scores: Mapping[str, Any], layout: Layout, key: str) 
     files = sum(scores["videos"]["scored"].get(name, 0) for name in sets)
     area = scores["auc"][key]
     low, high = _interval(model, key) or (area, area)
+    if not low <= area <= high:  # of the mean over seeds, and this seed is far from it
+        low = high = area
     within = f" [{low:.0f}–{high:.0f}]" if low < high else ""
     chance = "; that is no better than chance" if low <= CHANCE else ""
     return (
