@@ -12,7 +12,7 @@ from deepfake_repro.detectors import outside as evaluation
 from deepfake_repro.detectors.manifest import DetectorManifest, Weights
 from deepfake_repro.project import params
 from deepfake_repro.project.paths import Paths
-from deepfake_repro.report.outside import (
+from deepfake_repro.report.beside.outside import (
     listed_detectors,
     outside_notes,
     read_outside,

@@ -2,7 +2,7 @@
 
 The row is scored on the same crops and test sets as ours and compared with each of them, paired
 over videos. Everything goes to ``results/<profile>/outside/<name>``; the report shows the rows of
-``data/detectors.yaml`` below ours (``report.outside``).
+``data/detectors.yaml`` below ours (``report.beside``).
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from ..detectors.manifest import FILE, DetectorManifest
-from ..evaluation import statistics
-from ..project.layout import PAPER, Layout
-from ..project.params import read_yaml
-from ..project.recipes import Scoring
-from .scores import OUTSIDE, TITLE
+from ...detectors.manifest import FILE, DetectorManifest
+from ...evaluation import statistics
+from ...project.layout import PAPER, Layout
+from ...project.params import read_yaml
+from ...project.recipes import Scoring
+from ..scores import OUTSIDE, TITLE
 
 DETECTORS = Path("data", "detectors.yaml")
 _MARKUP = r"[\s|*_`<>\[\]\\]+"
