@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from deepfake_repro.detectors.catalogue import FOUR_CLASSES, RELEASED, describe_file
 from deepfake_repro.detectors.files import Checkpoint, read_checkpoint
-from deepfake_repro.detectors.loading import NETWORKS
+from deepfake_repro.detectors.loading import NETWORKS, load_weights
 from deepfake_repro.training.detector import Detector
 from support import published_networks as published
 
@@ -55,6 +57,82 @@ def test_gend() -> None:
     state = published.gend_state()
     images = torch.randn(3, 3, 56, 56)
     check("gend_clip", state, images, published.gend_logits(state, images))
+
+
+@pytest.mark.parametrize("head", ["LinearNorm", "linear"])
+def test_gend_training_checkpoint(head: str, tmp_path: Path) -> None:
+    """A file of Lightning, in bf16; its settings decide whether features are normalised."""
+    state = {name: each.bfloat16() for name, each in published.gend_state().items()}
+    path = tmp_path / "best_mAP.ckpt"
+    torch.save(published.lightning_file(state, head=head), path)
+    manifest = describe_file(path)
+    assert manifest.view is not None and manifest.view.size == 56  # four patches of 14
+    assert manifest.name == RELEASED["gend_lightning"].manifest.name
+    images = torch.randn(3, 3, 56, 56)
+    wide = {name: each.float() for name, each in state.items()}
+    logits = published.gend_logits(wide, images, normalised=head == "LinearNorm")
+    with torch.inference_mode():
+        _, actual = load_weights(path, manifest).scorer.detector(images)
+    assert logits.std(0).min() > 1e-4
+    assert torch.allclose(actual, logits, rtol=1e-4, atol=2e-5), (actual - logits).abs().max()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"head": "cosine"}, "head 'cosine' is unknown; known: LinearNorm, linear"),
+        (
+            {"custom_preprocessing": {"zoom_factor": 1.3, "image_size": None}},
+            "prepared by custom_preprocessing.zoom_factor = 1.3, which no manifest describes",
+        ),
+    ],
+)
+def test_gend_training_checkpoints_of_other_settings_are_refused(
+    settings: dict, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save(published.lightning_file(published.gend_state(), **settings), path)
+    with pytest.raises(ValueError, match=r"^last\.ckpt: ") as refused:
+        load_weights(path, RELEASED["gend_lightning"].manifest)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_gend_training_checkpoints_of_other_networks_are_refused(tmp_path: Path) -> None:
+    """Encoders of another kind, adapters of PEFT, and settings that only code could read."""
+    tower = "feature_extractor.backbone.blocks.0.norm1.weight"
+    lora = "feature_extractor.base_model.model.vision_model.pre_layrnorm.weight"
+    for name in (tower, lora):
+        path = tmp_path / "other.ckpt"
+        state = published.gend_state() | {name: torch.ones(128)}
+        torch.save(published.lightning_file(state), path)
+        words = f"other.ckpt: not a GenD checkpoint with a CLIP encoder: tensor {name} is unknown"
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            load_weights(path, describe_file(path))
+    torch.save(published.lightning_file(published.gend_state(), devices=Path.cwd), path)
+    with pytest.raises(ValueError, match=r"^other\.ckpt: not readable as safe weights"):
+        describe_file(path)
+
+
+def test_fsfm_of_four_classes_is_one_minus_real(tmp_path: Path) -> None:
+    """From the file, by the manifest of the list: the fake classes are summed."""
+    manifest = RELEASED["fsfm_unified"].manifest
+    assert manifest.classes == FOUR_CLASSES
+    state = published.fsfm_state(384, depth=2, classes=4)
+    state["head.weight"] *= 40
+    path = tmp_path / manifest.weights.file
+    torch.save({"model": state, "args": argparse.Namespace(nb_classes=4), "epoch": 3}, path)
+    images = torch.randn(5, 3, 224, 224)
+    expected = 1 - published.fsfm_logits(state, images, 12).softmax(1)[:, 0]
+    assert expected.std() > 1e-2
+    described = describe_file(path)
+    assert described == manifest
+    assert torch.allclose(
+        p_fake(load_weights(path, described).scorer.detector, images), expected, atol=1e-5
+    )
+    two = published.fsfm_state(384, depth=1)
+    torch.save({"model": two}, path)
+    with pytest.raises(ValueError, match=r"has 2 output\(s\), the manifest names 4"):
+        load_weights(path, manifest)
 
 
 def test_deepfakebench_clip_and_effort() -> None:
@@ -132,6 +210,7 @@ def test_full_sizes_have_the_published_numbers_of_parameters() -> None:
         ("gend_clip", lambda: published.gend_state(width=1024, depth=24, side=16)),
         ("deepfakebench_clip", lambda: _benchmark_clip()),
         ("fsfm", lambda: published.fsfm_state(1024, depth=24)),
+        ("fsfm", lambda: published.fsfm_state(768, depth=12, classes=4)),
         ("sbi", lambda: prefixed(published.efficientnet_state("b4"), "net.")),
         ("dfdc", lambda: _dfdc("b7")),
     ],
@@ -142,8 +221,15 @@ def test_every_name_and_shape_of_the_full_size_is_known(
     """On torch's meta device: names and shapes alone, no memory and no arithmetic."""
     with torch.device("meta"):
         state = make()
-        detector = load(network, state, ("fake",) if network == "dfdc" else REAL_FIRST)
-    assert detector.encoder.get_classifier().out_features == 2
+        classes = {1: ("fake",), 4: FOUR_CLASSES}.get(outputs(state), REAL_FIRST)
+        detector = load(network, state, classes)
+    assert detector.encoder.get_classifier().out_features == max(len(classes), 2)
+
+
+def outputs(state: State) -> int:
+    """Size of the head: the last tensor of one dimension whose name says so."""
+    heads = ("head.bias", "linear.bias", "fc.bias")
+    return [len(each) for name, each in state.items() if name.endswith(heads)][-1]
 
 
 def _benchmark_clip() -> State:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from deepfake_repro.crops.store import encode, write_part
+from deepfake_repro.crops.store import CropStore, encode, write_part
 from deepfake_repro.detectors import outside
+from deepfake_repro.detectors.manifest import DetectorManifest
 from deepfake_repro.evaluation.field_metrics import FIELD_NAMES
 from deepfake_repro.evaluation.metrics import auc
 from deepfake_repro.project.paths import Paths
 from deepfake_repro.project.vocabulary import SCENARIOS
+from deepfake_repro.scoring.export import TOLERANCE, export_model, export_onnx
+from deepfake_repro.scoring.model import read_model
+from deepfake_repro.scoring.score import score_videos
+from support import scoring_model
 
 PERSON = [f"ffpp/{n:03d}" for n in range(24)]
 
@@ -84,8 +91,6 @@ def brightness(folder: Path, sign: str = "", **manifest) -> Path:
 
 def expected_scores(paths: Paths, faces: list[int], reduce: str) -> pd.Series:
     """Mean brightness of a video's crops, read from the store without the code under test."""
-    from deepfake_repro.crops.store import CropStore
-
     store = CropStore(paths.crops)
     table = store.table(["video_id", "frame", "face"])
     table["p"] = [store.image(row).mean() / 255 for row in range(len(store))]
@@ -151,6 +156,49 @@ def test_faces_and_aggregation_of_the_manifest_are_obeyed(paths: Paths) -> None:
     assert videos["p_fake"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-4)
 
 
+def stretched(folder: Path) -> DetectorManifest:
+    """Let an exported detector take crops of any size, as the store has them."""
+    manifest = DetectorManifest.read(folder)
+    assert manifest.view
+    manifest = replace(manifest, crop=None, view=replace(manifest.view, fit="stretch"))
+    manifest.write(folder)
+    return manifest
+
+
+def test_a_row_of_ours_is_a_detector_whose_manifest_is_obeyed(paths: Paths) -> None:
+    """Exported weights: the mean of the faces, or the mean over frames of the highest one."""
+    weights = scoring_model.make(paths.base / "weights" / "tiny-0")
+    export_model(weights, paths.base / "tiny")
+    manifest = stretched(paths.base / "tiny")
+    store = CropStore(paths.crops)
+    table = store.table(["video_id", "frame", "face"])
+    images = [store.image(row) for row in range(len(store))]
+    table["p"] = read_model(paths.base / "tiny").scorer(images).p_fake
+    frames = table.groupby(["video_id", "frame"])["p"]
+    for rule, per_frame in (("mean", frames.mean()), ("frame_max", frames.max())):
+        replace(manifest, aggregation=rule).write(paths.base / "tiny")
+        out = outside.evaluate_detector(paths.base / "tiny", "demo", name=f"tiny {rule}")
+        videos = pd.read_csv(out / "videos.csv").set_index("video_id")["p_fake"]
+        expected = per_frame.groupby("video_id").mean()[videos.index]
+        assert videos.to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-4)
+    assert (frames.max() - frames.mean()).max() > 1e-3
+
+
+def test_onnx_gets_the_row_of_its_weights(paths: Paths) -> None:
+    weights = scoring_model.make(paths.base / "weights" / "tiny-0")
+    export_model(weights, paths.base / "tiny")
+    export_onnx(weights, paths.base / "onnx")
+    for name in ("tiny", "onnx"):
+        stretched(paths.base / name)
+    rows = [
+        pd.read_csv(outside.evaluate_detector(paths.base / name, "demo", True) / "videos.csv")
+        for name in ("tiny", "onnx")
+    ]
+    first, second = (row["p_fake"].to_numpy() for row in rows)
+    assert first.std() > 1e-3
+    assert np.abs(first - second).max() <= TOLERANCE + 1e-4  # four decimals
+
+
 def test_swapped_classes_and_other_crops_are_noticed(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +209,42 @@ def test_swapped_classes_and_other_crops_are_noticed(
     with pytest.raises(ValueError, match=r"wants square crops .* size as in the frame, the store"):
         outside.evaluate_detector(folder, "demo")
     assert outside.evaluate_detector(folder, "demo", as_stored=True).is_dir()
+
+
+def test_videos_are_cut_anew_by_the_recipe_as_score_cuts_them(
+    paths: Paths, tile: np.ndarray, make_clip: Callable[..., Path]
+) -> None:
+    """Square crops at the frame's own size, which no store has; interrupted work is kept."""
+    crop = {"margin": 0.8, "size": 0, "shape": "square", "border": "clip", "faces": "largest"}
+    folder = brightness(paths.base / "square", crop=crop)
+    index = pd.read_parquet(paths.index)
+    few = index[index["video_id"].isin([f"ffpp/{n:03d}" for n in (8, 9, 10, 11, 1)])]
+    few = few.assign(kind="video", attrs="")
+    for file in paths.index.rglob("*.parquet"):
+        file.unlink()
+    few.to_parquet(paths.index / "part.parquet")
+    videos = paths.base / "videos"
+    for number, path in enumerate(few["path"]):
+        (videos / path).parent.mkdir(parents=True, exist_ok=True)
+        make_clip(videos / path, [np.roll(tile // (number + 1), 9, axis=1)] * 15)
+    paths.roots.parent.mkdir(parents=True)
+    paths.roots.write_text(f"roots:\n  ffpp: {videos}\n")
+    with pytest.raises(ValueError, match="brightness: the videos of celebdf2 are not here"):
+        outside.evaluate_detector(folder, "demo", anew=True)
+    paths.roots.write_text(f"roots:\n  ffpp: {videos}\n  celebdf2: {videos}\n")
+    out = outside.evaluate_detector(folder, "demo", anew=True)
+    scored = pd.read_csv(out / "videos.csv").set_index("video_id")["p_fake"]
+    tested = few[few["split"] == "test"].set_index("video_id")["path"]
+    assert set(scored.index) == set(tested.index)
+    for video, path in tested.items():
+        (expected,) = score_videos([videos / path], folder)
+        assert scored[video] == pytest.approx(expected.p_fake, abs=1e-4)
+    (store,) = (paths.base / ".scratch").glob("recrop-demo-*")
+    parts = {part: part.stat().st_mtime_ns for part in store.glob("*.arrow")}
+    outside.evaluate_detector(folder, "demo", anew=True)
+    assert {part: part.stat().st_mtime_ns for part in store.glob("*.arrow")} == parts
+    with pytest.raises(ValueError, match="has no 'crop' in its manifest"):
+        outside.evaluate_detector(brightness(paths.base / "plain"), "demo", anew=True)
 
 
 def test_predictions_of_anybodys_code_are_matched_and_the_rest_is_listed(

@@ -7,13 +7,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import t
 
 from deepfake_repro.cli import main
-from deepfake_repro.operations.spread import differences, tolerances
+from deepfake_repro.evaluation.field_metrics import FIELD_NAMES, field_metrics
+from deepfake_repro.operations.spread import derived_bounds, differences, tolerances
 from deepfake_repro.operations.verify import IDENTICAL, OUTSIDE, WITHIN, Verdict, verify
+from deepfake_repro.project.layout import PAPER
 
 ROOT = Path(__file__).resolve().parents[2]
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
@@ -113,6 +116,90 @@ def test_a_small_change_is_within_and_a_large_one_outside(repository: Path) -> N
     assert (verdict.state, verdict.exit_code) == (OUTSIDE, 1)
     assert state_of(verdict, "auc", "ffpp") == OUTSIDE
     assert state_of(verdict, "auc", "df40") == IDENTICAL
+
+
+FURTHER = {
+    "eer": {"ffpp": 0.0},
+    "average_precision": {"ffpp": 100.0},
+    "tpr_at_fpr_1": {"ffpp": 100.0},
+    "frame_auc": {"ffpp": 80.0},
+}
+"""Metrics of the two videos of ``VIDEOS``: the fake has the higher score."""
+
+
+@pytest.fixture
+def further(repository: Path) -> Path:
+    """The repository with metrics of the field in its commit."""
+    file = repository / RUNS / "fsfm-0/scores.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"further": FURTHER}))
+    subprocess.run([*GIT, "commit", "-qam", "further"], cwd=repository, check=True)
+    return repository
+
+
+def test_a_spoilt_metric_of_the_field_is_outside_with_its_cell(further: Path) -> None:
+    assert verify(further, "demo").state == IDENTICAL
+    for metric, before, after in (
+        ("eer", '"eer": {"ffpp": 0.0}', '"eer": {"ffpp": 0.5}'),
+        ("tpr_at_fpr_1", '"tpr_at_fpr_1": {"ffpp": 100.0}', '"tpr_at_fpr_1": {"ffpp": 99.0}'),
+    ):
+        rewrite(further / RUNS / "fsfm-0/scores.json", before, after)
+        verdict = verify(further, "demo")
+        assert (verdict.state, state_of(verdict, metric, "ffpp")) == (OUTSIDE, OUTSIDE)
+        (line,) = [line for line in verdict.text().splitlines() if f" {metric} " in line]
+        assert line.split()[:3] == ["runs/fsfm-0/scores.json", metric, "ffpp"]
+        rewrite(further / RUNS / "fsfm-0/scores.json", after, before)
+    assert "average_precision, tpr_at_fpr_1: no spread is on record; they must" in verdict.text()
+
+
+def test_a_metric_of_the_field_is_within_if_the_videos_give_it(further: Path) -> None:
+    """The real video's score rises above the fake's, within the spread: the EER is 100 then."""
+    rewrite(further / RUNS / "fsfm-0/videos.csv", "ffpp/a,ffpp,0,0.25", "ffpp/a,ffpp,0,0.8")
+    rewrite(further / RUNS / "fsfm-0/scores.json", '"eer": {"ffpp": 0.0}', '"eer": {"ffpp": 100.0}')
+    verdict = verify(further, "demo")
+    assert (verdict.state, state_of(verdict, "eer", "ffpp")) == (WITHIN, WITHIN)
+    tolerance = verdict.cells.query("metric == 'eer'")["tolerance"].item()
+    assert tolerance == pytest.approx(100, abs=0.02)
+    rewrite(further / RUNS / "fsfm-0/scores.json", '"ffpp": 100.0}, "av', '"ffpp": 50.0}, "av')
+    assert state_of(verify(further, "demo"), "eer", "ffpp") == OUTSIDE
+    (further / RUNS / "fsfm-0/videos.csv").unlink()
+    assert state_of(verify(further, "demo"), "eer", "ffpp") == OUTSIDE
+
+
+def test_the_frame_auc_has_the_tolerance_of_the_auc(further: Path) -> None:
+    tolerance = verify(further, "demo").cells.query("metric == 'auc' and set == 'ffpp'")
+    tolerance = tolerance["tolerance"].item()
+    for change, state in ((tolerance - 0.01, WITHIN), (tolerance + 0.01, OUTSIDE)):
+        further_now = FURTHER | {"frame_auc": {"ffpp": 80.0 - change}}
+        file = further / RUNS / "fsfm-0/scores.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"further": further_now}))
+        assert state_of(verify(further, "demo"), "frame_auc", "ffpp") == state
+
+
+def test_a_spread_on_record_comes_before_the_videos(further: Path) -> None:
+    file = further / "results/demo/machines.csv"
+    file.write_text(file.read_text() + "0,fsfm,0,eer,ffpp,2.0\n1,fsfm,0,eer,ffpp,1.0\n")
+    subprocess.run([*GIT, "commit", "-qam", "machines"], cwd=further, check=True)
+    rewrite(further / RUNS / "fsfm-0/scores.json", '"eer": {"ffpp": 0.0}', '"eer": {"ffpp": 1.5}')
+    verdict = verify(further, "demo")
+    assert state_of(verdict, "eer", "ffpp") == WITHIN
+    assert verdict.derived == ("average_precision", "tpr_at_fpr_1")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_metrics_of_unrounded_scores_are_within_the_bounds_of_rounded_ones(seed: int) -> None:
+    """Few decimals make many ties, which any order may have broken."""
+    rng = np.random.default_rng(seed)
+    videos = pd.DataFrame({"dataset": "ffpp", "label": rng.integers(0, 2, 40)})
+    videos["manipulation"], videos["category"] = "a", "FS"
+    scores = rng.integers(0, 12, 40) / 12 + rng.uniform(-5e-5, 5e-5, 40)
+    true = field_metrics(videos.assign(p_fake=scores))
+    rounded = videos.assign(p_fake=scores.round(4))
+    bounds = derived_bounds(rounded, PAPER).set_index(["metric", "set"])
+    assert set(bounds.index) == {(metric, "ffpp") for metric in FIELD_NAMES} - {
+        ("frame_auc", "ffpp")
+    }
+    for (metric, name), (low, high) in bounds.iterrows():
+        assert low <= true[metric][name] <= high
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,14 @@ def test_an_outside_detector_as_a_row_is_a_line() -> None:
     assert stage["deps"][0] == "${item.detector.folder}"
     named = set(re.findall(r"\$\{item\.detector\.(\w+)\}", json.dumps(stage)))
     assert named == set(detector)
+    report = pipeline["stages"]["report"]["do"]
+    assert "results/${item}/outside" in report["deps"]
+    assert {"data/detectors.yaml": [listed]} in report["params"]
+    outputs = [path for output in stage["outs"] for path in output]
+    folder = "results/${item.profile}/outside/${item.detector.name}"
+    assert all(path.startswith(folder) for path in outputs)
+    for profile in params.PROFILES:  # DVC wants a dependency to exist, though nobody lists any
+        assert (ROOT / "results" / profile / "outside" / ".gitkeep").is_file()
 
 
 @pytest.fixture

@@ -6,32 +6,19 @@ import io
 import json
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from deepfake_repro.evaluation.metrics import table_row
-from deepfake_repro.evaluation.rows import write_csv, write_json
 from deepfake_repro.evaluation.statistics import intervals, paired_bootstrap
-from deepfake_repro.operations.clones import with_values
 from deepfake_repro.project import params
 from deepfake_repro.project.recipes import Scoring
 from deepfake_repro.report.own import COLUMNS, own_scores
 from deepfake_repro.report.pages.page import SECTIONS, report_page
 from deepfake_repro.report.tables import NO_BREAK, csv, own_corpora
-from support.reports import ROOT
+from support.reports import ROOT, write_own
 
 SCORING = Scoring(threshold=0.5, bootstrap=4000)
-
-
-def write_own(folder: Path, run: str, corpus: str, videos: pd.DataFrame) -> None:
-    """The files of the stage ``score_own``; one video had no face."""
-    out = folder / run / "own"
-    out.mkdir(parents=True, exist_ok=True)
-    videos = videos.assign(dataset=corpus)
-    write_json(out / f"{corpus}.json", table_row(videos, {corpus: 1}))
-    write_csv(out / f"{corpus}.csv", videos)
 
 
 def videos_of(labels: list[int], scores: list[float]) -> pd.DataFrame:
@@ -113,43 +100,6 @@ def test_fakes_alone_give_numbers_of_videos_only(tmp_path: Path) -> None:
 def test_without_a_corpus_nothing_is_added(tmp_path: Path) -> None:
     table = own_scores(tmp_path, ["fsfm-0"], [], SCORING)
     assert own_corpora(table) == "" and list(table) == COLUMNS
-
-
-@pytest.fixture(scope="module")
-def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's report as a user short of time gets it: most rows removed, a corpus added."""
-    root = tmp_path_factory.mktemp("root")
-    kept = ("sbi", "fsfm_dataset")
-    lists = {"variants": [*kept], "finetune": ["fsfm_dataset"], "sbi": ["sbi"], "lnclip": []}
-    lists |= {"calibrate": [], "robustness": ["sbi"]}
-    values = {f"run.{key}": rows for key, rows in lists.items()}
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    values |= {"demo.scoring.bootstrap": 20}
-    (root / "params.yaml").write_text(with_values(text, values), encoding="utf-8")
-    (root / "dvc.yaml").touch()
-    (root / "data").mkdir()
-    (root / "data" / "own_corpora.yaml").write_text("own:\n- {name: mine, root: videos}\n")
-    results = root / "results" / "demo"
-    (results / "runs").mkdir(parents=True)
-    for name in ("published", "studies"):
-        (root / "results" / name).symlink_to(ROOT / "results" / name)
-    for name in ("controls", "robustness"):
-        (results / name).symlink_to(ROOT / "results" / "demo" / name)
-    for source in (ROOT / "results" / "demo" / "runs").iterdir():
-        folder = results / "runs" / source.name
-        folder.mkdir()
-        for file in source.iterdir():
-            if file.is_file():
-                (folder / file.name).symlink_to(file)
-        videos = pd.read_csv(source / "videos.csv")
-        write_own(results / "runs", source.name, "mine", videos[videos["dataset"] == "dfdc"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        variables: dict[str, object] = {}
-        for cell in nbformat.read(ROOT / "notebooks" / "07_results.ipynb", as_version=4).cells:
-            if cell["cell_type"] == "code":
-                exec(cell["source"], variables)
-    return root
 
 
 def test_a_report_of_few_rows_has_every_part_and_names_what_was_not_run(few_rows: Path) -> None:

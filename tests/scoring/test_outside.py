@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from deepfake_repro.detectors.views import view_transform
 from deepfake_repro.project.params import load
 from deepfake_repro.project.provenance import file_digest
 from deepfake_repro.scoring.batch import score_to
-from deepfake_repro.scoring.export import export_model
+from deepfake_repro.scoring.export import TOLERANCE, export_model, export_onnx
 from deepfake_repro.scoring.model import read_model
 from deepfake_repro.scoring.score import predict, score_videos
 from support import published_networks as published
@@ -210,3 +211,73 @@ def test_a_row_says_what_was_implicit_and_scores_the_same(clips: Path, tmp_path:
     (after,) = score_videos([clips / "two.mp4"], tmp_path / "out")
     assert before.p_fake == after.p_fake
     assert [crop["p_fake"] for crop in before.crops] == [crop["p_fake"] for crop in after.crops]
+
+
+def test_an_aggregation_in_its_manifest_changes_the_score_of_a_row(
+    clips: Path, tmp_path: Path
+) -> None:
+    """The pipeline's own rows take the mean; the same weights with SBI's rule score higher."""
+    weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
+    export_model(weights, tmp_path / "out")
+    (mean,) = score_videos([clips / "two.mp4"], weights)
+    manifest = DetectorManifest.read(tmp_path / "out")
+    replace(manifest, aggregation="frame_max").write(tmp_path / "out")
+    (highest,) = score_videos([clips / "two.mp4"], tmp_path / "out")
+    faces = np.array([crop["p_fake"] for crop in mean.crops]).reshape(-1, 2)
+    assert mean.p_fake == pytest.approx(faces.mean())
+    assert highest.p_fake == pytest.approx(faces.max(1).mean())
+    assert highest.p_fake > mean.p_fake
+    replace(manifest, classes=("fs", "real", "re")).write(tmp_path / "out")
+    with pytest.raises(ValueError, match="the first class of a row is 'real'"):
+        read_model(tmp_path / "out")
+
+
+def test_a_row_as_onnx_scores_like_the_row_and_keeps_its_verdict(
+    clips: Path, tmp_path: Path
+) -> None:
+    """From the weights to a page: faces, embeddings and the reason for no verdict are the row's."""
+    weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
+    files = export_onnx(weights, tmp_path / "onnx")
+    assert {file.name for file in files} == {
+        "MODEL_CARD.md",
+        "calibration.json",
+        "detector.json",
+        "model.onnx",
+        "provenance.json",
+    }
+    ours, theirs = read_model(weights), read_model(tmp_path / "onnx")
+    crops = list(np.random.default_rng(2).integers(0, 255, (6, 224, 224, 3), np.uint8))
+    expected, actual = predict(ours, crops), predict(theirs, crops)
+    assert expected.p_fake.std() > 1e-4
+    assert np.abs(actual.p_fake - expected.p_fake).max() < TOLERANCE
+    assert np.abs(actual.embedding - expected.embedding).max() < 1e-3
+    assert theirs.of_miniatures and theirs.detector is None
+    (before,) = score_videos([clips / "two.mp4"], weights)
+    assert score_to([clips / "two.mp4"], tmp_path / "onnx", tmp_path / "report") == 0
+    record = json.loads(next((tmp_path / "report").glob("*.json")).read_text())
+    assert record["p_fake"] == pytest.approx(before.p_fake, abs=TOLERANCE)
+    assert record["no_verdict"] == before.no_verdict != ""
+    assert record["crops"][0]["distance"] == pytest.approx(before.crops[0]["distance"], abs=0.01)
+    page = next((tmp_path / "report").glob("*.html")).read_text()
+    assert "No verdict: this detector was trained on the demo alone" in page
+
+
+@pytest.mark.parametrize("kind", ["lightning", "four_classes"])
+def test_files_without_a_manifest_go_the_whole_road(kind: str, clips: Path, tmp_path: Path) -> None:
+    """A training checkpoint of GenD, and FSFM's four classes with their normalisation beside."""
+    torch.manual_seed(4)
+    if kind == "lightning":
+        file = tmp_path / "best_mAP.ckpt"
+        state = published.gend_state(width=128, depth=1, patch=14, side=16)
+        torch.save(published.lightning_file(state), file)
+        name = "GenD CLIP, training checkpoint"
+    else:
+        file = tmp_path / "checkpoint-min_train_loss.pth"
+        torch.save({"model": published.fsfm_state(768, depth=1, classes=4)}, file)
+        constants = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2]}
+        (tmp_path / "pretrain_ds_mean_std.txt").write_text(json.dumps(constants))
+        name = "FSFM ViT-B/16, four classes"
+        assert read_model(file).norm.mean == (0.5, 0.4, 0.3)
+    assert score_to([clips / "one.mp4"], file, tmp_path / "report") == 0
+    page = next((tmp_path / "report").glob("*.html")).read_text()
+    assert name in page and "No verdict: no error rates are stored with this detector" in page

@@ -7,7 +7,9 @@ restated as arithmetic on the tensors under their published names.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -117,9 +119,29 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     return torch.cat(outputs, -1)
 
 
-def gend_logits(state: State, images: Tensor) -> Tensor:
+def lightning_file(state: State, **settings: Any) -> dict[str, Any]:
+    """What Lightning writes in training: GenD's settings are plain values by name."""
+    stated = {"head": "LinearNorm", "num_classes": 2, "precision": "bf16-mixed", "lr": 3e-4}
+    stated |= {"backbone": "openai/clip-vit-large-patch14", "custom_preprocessing": None}
+    callback = {"monitor": "val/mAP_video", "best_model_score": torch.tensor(0.9)}
+    return {
+        "epoch": 4,
+        "global_step": 2000,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": OrderedDict(state),
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"current": {"ready": 5}}}},
+        "callbacks": {"ModelCheckpoint": callback},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(9.0)}}, "param_groups": []}],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": stated | settings,
+    }
+
+
+def gend_logits(state: State, images: Tensor, normalised: bool = True) -> Tensor:
     features = clip_features(state, "feature_extractor.vision_model.", images)
-    features = features / features.norm(dim=1, keepdim=True)
+    if normalised:
+        features = features / features.norm(dim=1, keepdim=True)
     return features @ state["model.linear.weight"].T + state["model.linear.bias"]
 
 

@@ -95,6 +95,21 @@ def test_a_test_corpus_of_ones_own_trains_and_predicts_nothing_else(
     assert {stage for stage in old if new[stage] & added} == {"report@demo"}
 
 
+def test_an_outside_detector_adds_its_own_stage_and_the_report_waits_for_it(
+    fresh: Path, tmp_path: Path
+) -> None:
+    listed = fresh / "data" / "detectors.yaml"
+    before = listed.read_text()
+    old = read_graph(dvc(fresh, "dag", "--dot").stdout)
+    listed.write_text(f"detectors:\n- {{name: mine, folder: {tmp_path}}}\n")
+    try:
+        new = read_graph(dvc(fresh, "dag", "--dot").stdout)
+    finally:
+        listed.write_text(before)
+    assert set(new) - set(old) == {"evaluate@demo-detector0"}
+    assert {stage for stage in old if new[stage] != old[stage]} == {"report@demo"}
+
+
 def test_a_function_that_no_row_names_runs_nothing(fresh: Path) -> None:
     """A new entry of the registry of losses changes the code of no stage."""
     losses = fresh / "src" / "deepfake_repro" / "training" / "losses.py"

@@ -11,10 +11,21 @@ from pathlib import Path
 
 from .commands import Commands
 
+WEIGHTS = (
+    "folder of a trained row, of export-model or with a detector.json, or a released file; "
+    "default: a row trained on real faces, where there is one, else the demo's"
+)
+
 
 def add(commands: Commands) -> None:
     """Add the commands with their arguments."""
     commands.group("Your own video")
+    _add_score(commands)
+    _add_export(commands)
+    _add_evaluate(commands)
+
+
+def _add_score(commands: Commands) -> None:
     score = commands.add("score", _score, "score videos: exit code 0 all scored, 1 some, 2 none")
     score.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="video, image, folder or 'pattern*.mp4'"
@@ -25,10 +36,6 @@ def add(commands: Commands) -> None:
         default=Path("report"),
         help="folder for reports and scores.csv (report)",
     )
-    export = commands.add(
-        "export-model", _export_model, "export weights as safetensors and ONNX with a model card"
-    )
-    export.add_argument("--out", required=True, type=Path, help="a new folder")
     score.add_argument(
         "--jobs", type=_count, default=1, metavar="N", help="files at once, each decoded apart (1)"
     )
@@ -39,19 +46,26 @@ def add(commands: Commands) -> None:
         "letterboxed or mirrored",
     )
     score.add_argument("--video", action="store_true", help="write an annotated copy of each video")
-    weights = (
-        "folder of a trained row, of export-model or with a detector.json, or a released file; "
-        "default: the demo's"
-    )
-    export.add_argument("--weights", type=Path, help=weights)
     score.add_argument(
         "--weights",
         "--detector",
         type=Path,
         action="append",
-        help=f"{weights}; give it again for each further detector",
+        help=f"{WEIGHTS}; give it again for each further detector",
     )
-    _add_evaluate(commands)
+
+
+def _add_export(commands: Commands) -> None:
+    export = commands.add(
+        "export-model", _export_model, "export weights as safetensors and ONNX with a model card"
+    )
+    export.add_argument("--out", required=True, type=Path, help="a new folder")
+    export.add_argument("--weights", type=Path, help=WEIGHTS)
+    export.add_argument(
+        "--onnx",
+        action="store_true",
+        help="as a folder with model.onnx and its detector.json, which score and evaluate take",
+    )
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -71,6 +85,12 @@ def _add_evaluate(commands: Commands) -> None:
         "--as-stored",
         action="store_true",
         help="take the stored crops although the manifest wants other ones",
+    )
+    evaluate.add_argument(
+        "--recrop",
+        action="store_true",
+        help="cut the videos by the manifest's recipe instead of taking stored crops; their "
+        "folders are those of data/corpora/PROFILE.yaml",
     )
 
 
@@ -105,14 +125,19 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
     if (chosen.detector is None) == (chosen.scores is None):
         raise ValueError("give the folder of a detector, or predictions as --scores FILE.csv")
+    if chosen.recrop and (chosen.as_stored or chosen.scores):
+        raise ValueError("--recrop cuts videos for a detector: not with --as-stored or --scores")
     if chosen.scores:
         out = evaluate_scores(chosen.scores, chosen.profile, chosen.name)
     else:
-        out = evaluate_detector(chosen.detector, chosen.profile, chosen.as_stored, chosen.name)
+        out = evaluate_detector(
+            chosen.detector, chosen.profile, chosen.as_stored, chosen.name, anew=chosen.recrop
+        )
     print(f"written to {out}")
 
 
 def _export_model(chosen: argparse.Namespace) -> None:
-    from ..scoring.export import export_model
+    from ..scoring.export import export_model, export_onnx
 
-    export_model(chosen.weights, chosen.out)
+    export = export_onnx if chosen.onnx else export_model
+    export(chosen.weights, chosen.out)

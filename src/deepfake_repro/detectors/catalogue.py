@@ -7,11 +7,12 @@ project's own, which every manifest notes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .files import read_checkpoint
+from .files import Checkpoint, read_checkpoint
 from .manifest import Crop, DetectorManifest, View, Weights
 
 MIT = "MIT"
@@ -74,7 +75,19 @@ def _benchmark(side: int) -> Crop:
     )
 
 
-def _fsfm(name: str, path: str, size: int, paper: str) -> Released:
+FAKE_FIRST = ("fake", "real")
+FOUR_CLASSES = ("real", "deepfake", "diffusion", "spoof")
+"""Classes of FSFM's unified detector; P(fake) is the sum of the last three."""
+
+
+def _fsfm(
+    name: str,
+    path: str,
+    size: int,
+    paper: str,
+    classes: tuple[str, ...] = FAKE_FIRST,
+    trained_on: str = _FF,
+) -> Released:
     repository = "Wolowolo/fsfm-3c"
     manifest = DetectorManifest(
         name=name,
@@ -82,10 +95,10 @@ def _fsfm(name: str, path: str, size: int, paper: str) -> Released:
         weights=Weights(
             Path(path).name, "", f"https://huggingface.co/{repository}/{path}", NON_COMMERCIAL
         ),
-        classes=("fake", "real"),
+        classes=classes,
         crop=Crop(0.3, 0, "square", "clip", faces="surest", frames=32),
         view=_view(_FSFM, "centre", 224, 256),
-        trained_on=_FF,
+        trained_on=trained_on,
         paper=paper,
         note=_OWN_FACES,
     )
@@ -129,6 +142,19 @@ GEND = Released(
     ),
     1216,
     ("yermandy/GenD_CLIP_L_14", "model.safetensors"),
+)
+GEND_TRAINING = replace(
+    GEND,
+    manifest=replace(
+        GEND.manifest,
+        name="GenD CLIP, training checkpoint",
+        weights=Weights(
+            "best_mAP.ckpt", "", "https://github.com/yermandy/GenD (runs/NAME/checkpoints)", MIT
+        ),
+        trained_on="as its run says",
+        note=f"{_OWN_FACES} Written by the authors' training code (Lightning).",
+    ),
+    hub=None,
 )
 SBI = Released(
     DetectorManifest(
@@ -191,6 +217,7 @@ EFFORT = Released(
 
 RELEASED: Mapping[str, Released] = {
     "gend_clip_l14": GEND,
+    "gend_lightning": GEND_TRAINING,
     "fsfm_vit_b": _fsfm(
         "FSFM ViT-B/16",
         "finetuned_models/FF++_c23_32frames/checkpoint-min_val_loss.pth",
@@ -202,6 +229,14 @@ RELEASED: Mapping[str, Released] = {
         f"{_EXTENSIONS}/ViT-L_VF2_600e/{_FS_VFM}",
         3640,
         "Wang et al. 2025 (FS-VFM)",
+    ),
+    "fsfm_unified": _fsfm(
+        "FSFM ViT-B/16, four classes",
+        "finetuned_models/Unified-detector/v1_Fine-tuned_on_4_classes/checkpoint-min_train_loss.pth",
+        1030,
+        "Wang et al. 2025 (FSFM)",
+        FOUR_CLASSES,
+        "deepfakes, diffusion images and presentation attacks (unified detector, v1)",
     ),
     "sbi_c23": SBI,
     "sbi_raw": replace(
@@ -223,17 +258,43 @@ RELEASED: Mapping[str, Released] = {
 
 
 def describe_file(path: Path) -> DetectorManifest:
-    """Return the manifest of a released file without one: SBI's ``.tar`` or GenD's safetensors.
+    """Return the manifest of a released file without one.
 
-    Raises ``ValueError`` for any other file: its manifest must say how to use it.
+    Known by themselves are SBI's ``.tar``, GenD's safetensors and Lightning checkpoints, and
+    FSFM's detector of four classes. Raises ``ValueError`` for any other file: its manifest must say
+    how to use it.
     """
     if path.suffix == ".tar":
         manifest = SBI.manifest
-    elif any(name.startswith("feature_extractor.") for name in read_checkpoint(path).state):
-        manifest = GEND.manifest
     else:
-        raise ValueError(
-            f"{path}: whose weights these are cannot be seen; write a detector.json beside them "
-            "(docs/weights.md)"
-        )
+        checkpoint = read_checkpoint(path)
+        if any(name.startswith("feature_extractor.") for name in checkpoint.state):
+            manifest = _describe_gend(checkpoint)
+        elif has_four_classes(checkpoint):
+            manifest = RELEASED["fsfm_unified"].manifest
+        else:
+            raise ValueError(
+                f"{path}: whose weights these are cannot be seen; write a detector.json beside "
+                "them (docs/weights.md)"
+            )
     return replace(manifest, weights=replace(manifest.weights, file=path.name))
+
+
+def has_four_classes(checkpoint: Checkpoint) -> bool:
+    """Return True for a ViT of FSFM's code with a head of four classes."""
+    head = checkpoint.state.get("head.bias")
+    return "fc_norm.weight" in checkpoint.state and head is not None and len(head) == 4
+
+
+def _describe_gend(checkpoint: Checkpoint) -> DetectorManifest:
+    """Describe a GenD file: the published one, or a training checkpoint, whose input may differ."""
+    if not checkpoint.args:
+        return GEND.manifest
+    manifest = GEND_TRAINING.manifest
+    tower = "feature_extractor.vision_model.embeddings"
+    patches = checkpoint.state.get(f"{tower}.patch_embedding.weight")
+    positions = checkpoint.state.get(f"{tower}.position_embedding.weight")
+    if patches is None or positions is None or manifest.view is None:
+        return manifest  # another encoder, which its loader refuses
+    side = patches.shape[-1] * math.isqrt(len(positions) - 1)
+    return replace(manifest, view=replace(manifest.view, size=side, resize=side))

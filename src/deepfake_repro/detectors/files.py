@@ -21,7 +21,7 @@ ALLOWED = (argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors of a file, and its settings where it has any (``args`` of FSFM)."""
+    """Tensors of a file, and its settings: ``args`` of FSFM, ``hyper_parameters`` of Lightning."""
 
     name: str
     state: State
@@ -35,7 +35,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     other file, and for one that would have to execute code.
     """
     content = _read(path)
-    args = content.get("args")
     tensors = content
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), Mapping):
@@ -47,8 +46,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     }
     if not state:
         raise ValueError(f"{path.name}: contains no tensors; it is not a checkpoint")
-    settings = vars(args) if isinstance(args, argparse.Namespace) else {}
-    return Checkpoint(path.name, state, settings)
+    return Checkpoint(path.name, state, _settings(content))
+
+
+def _settings(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of its training that a file states; empty if it states none."""
+    args = content.get("args")
+    if isinstance(args, argparse.Namespace):
+        return vars(args)
+    stated = content.get("hyper_parameters")
+    return stated if isinstance(stated, Mapping) else {}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..project.provenance import file_digest
+from ..training import checkpoints
 from ..training.detector import Detector
 from .files import Checkpoint, read_checkpoint
-from .manifest import ONNX, PYTHON, DetectorManifest
+from .manifest import ONNX, PYTHON, ROW, DetectorManifest
 from .networks import cnns, vits
 from .scorers import NetworkScorer, OnnxScorer, PythonScorer, Scorer
 from .views import view_transform
@@ -70,14 +71,37 @@ def _scorer(path: Path, manifest: DetectorManifest) -> Scorer:
         return PythonScorer(path)
     if manifest.network == ONNX:
         return OnnxScorer(path, manifest)
+    if manifest.network == ROW:
+        return _row(path, manifest)
     if manifest.network not in NETWORKS:
-        known = ", ".join([*NETWORKS, PYTHON, ONNX])
+        known = ", ".join([*NETWORKS, ROW, PYTHON, ONNX])
         raise ValueError(f"{manifest.name}: network {manifest.network!r} is unknown; use {known}")
     checkpoint = read_checkpoint(path)
     _check_normalisation(checkpoint, manifest)
     assert manifest.view is not None
     detector = NETWORKS[manifest.network](checkpoint, manifest.classes)
     return NetworkScorer(detector, view_transform(manifest.view))
+
+
+def _row(path: Path, manifest: DetectorManifest) -> Scorer:
+    """Load a row of the pipeline as ``export-model`` writes it; its manifest says how to use it."""
+    check_row(manifest)
+    assert manifest.view is not None
+    if not (path.parent / "model.json").is_file():
+        raise FileNotFoundError(
+            f"{path.parent}: model.json is not here; make the folder by export-model"
+        )
+    detector, _ = checkpoints.load(path.parent)
+    return NetworkScorer(detector, view_transform(manifest.view))
+
+
+def check_row(manifest: DetectorManifest) -> None:
+    """Raise ``ValueError`` if the manifest of a row says what its weights are not."""
+    if manifest.classes[0] != "real" or manifest.weights.file != "model.safetensors":
+        raise ValueError(
+            f"{manifest.name}: the first class of a row is 'real' and its file model.safetensors: "
+            "correct detector.json"
+        )
 
 
 def _check_normalisation(checkpoint: Checkpoint, manifest: DetectorManifest) -> None:

@@ -1,7 +1,8 @@
 """A detector from outside, or its predictions alone, as a row beside those of a profile.
 
 The row is scored on the same crops and test sets as ours and compared with each of them, paired
-over videos. Table 3 stays as it is: everything goes to ``results/<profile>/outside/<name>``.
+over videos. Everything goes to ``results/<profile>/outside/<name>``; the report shows the rows of
+``data/detectors.yaml`` below ours (``report.beside``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..training.loading import CROP_KEY, positions
 from .aggregation import AGGREGATIONS, select_faces
 from .loading import LoadedDetector, load_detector
 from .manifest import DetectorManifest
+from .recropping import recrop
 
 AT_ONCE = 64
 """Crops that a detector gets in one call."""
@@ -43,21 +45,25 @@ def evaluate_detector(
     as_stored: bool = False,
     name: str = "",
     parent: Path | None = None,
+    anew: bool = False,
 ) -> Path:
     """Score the crops of ``profile`` with the detector in ``folder``; return the row's folder.
 
     ``as_stored``: take the stored crops although the manifest wants other ones; ``name``: of the
     row, by default the folder's; ``parent``: where its folder is made, by default
-    ``results/<profile>/outside``. Raises ``ValueError`` if the store cannot serve the manifest's
-    recipe.
+    ``results/<profile>/outside``; ``anew``: crop the videos by the manifest's recipe instead of
+    taking stored crops. Raises ``ValueError`` if the store cannot serve the manifest's recipe.
     """
     loaded = load_detector(folder)
     options = load().profile(profile)
     paths = profile_paths(profile)
-    if not as_stored:
-        check_store(loaded.manifest, options.crops, profile)
-    store = CropStore(paths.crops)
     index = pd.read_parquet(paths.index)
+    if anew:
+        store = CropStore(recrop(loaded.manifest, options.crops, index, paths))
+    else:
+        if not as_stored:
+            check_store(loaded.manifest, options.crops, profile)
+        store = CropStore(paths.crops)
     crops = {
         name: _predictions(loaded, store, rows, name)
         for name, rows in crops_of_sets(index, store).items()
@@ -118,8 +124,9 @@ def check_store(manifest: DetectorManifest, options: CropOptions, profile: str) 
     raise ValueError(
         f"{manifest.name} wants {manifest.crop.shape} crops of margin {manifest.crop.margin:g} and "
         f"size {manifest.crop.size or 'as in the frame'}, the store of profile {profile} has "
-        f"stretched ones of margin {options.margin:g} and size {options.size}: give --as-stored to "
-        "evaluate it on those nevertheless, or leave out 'crop'"
+        f"stretched ones of margin {options.margin:g} and size {options.size}: give --recrop to "
+        "cut the videos by its recipe, --as-stored to take those crops nevertheless, or leave out "
+        "'crop'"
     )
 
 

@@ -72,6 +72,7 @@ class OnnxScorer:
 
     Its first output is taken, or the one named ``logits``, ``probabilities`` or ``p_fake``. Logits
     go through softmax (one alone: the logistic function) and are told from probabilities by name.
+    An output named ``embedding`` gives the embeddings.
     """
 
     def __init__(self, path: Path, manifest: DetectorManifest) -> None:
@@ -87,15 +88,20 @@ class OnnxScorer:
         outputs = [output.name for output in self.session.get_outputs()]
         named = [name for name in ("p_fake", "probabilities", "logits") if name in outputs]
         self.output = named[0] if named else outputs[0]
+        self.embedding = [name for name in outputs if name == "embedding"]
         self.input = self.session.get_inputs()[0].name
 
     def __call__(self, crops: Sequence[np.ndarray]) -> Scores:
         """Score crops, averaged over views; ``ValueError`` for outputs of another shape."""
         views = torch.stack([self.transform(crop) for crop in crops])
-        (values,) = self.session.run([self.output], {self.input: views.flatten(0, 1).numpy()})
+        inputs = {self.input: views.flatten(0, 1).numpy()}
+        values, *embeddings = self.session.run([self.output, *self.embedding], inputs)
         values = np.asarray(values, np.float64).reshape(len(views) * views.shape[1], -1)
         by_view = self._of_classes(values).reshape(len(crops), views.shape[1])
-        return Scores(_checked(by_view.mean(1), len(crops), f"{self.path.name}"), None)
+        scores = _checked(by_view.mean(1), len(crops), f"{self.path.name}")
+        if not embeddings:
+            return Scores(scores, None)
+        return Scores(scores, embeddings[0].reshape(*views.shape[:2], -1).mean(1))
 
     def _of_classes(self, values: np.ndarray) -> np.ndarray:
         """Turn outputs ``[N, C]`` into P(fake) ``[N]``."""

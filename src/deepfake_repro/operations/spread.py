@@ -1,8 +1,9 @@
 """Cells of the tracked results, and how far the same cell lies apart on other machines and seeds.
 
-A cell is one value of ``scores.json`` (AUC or balanced accuracy of a test set), the probability of
-one video, or a line of a table that no arithmetic may change. A tolerance is made such that an
-honest run with another machine or seed exceeds it in any cell with a probability of about 5 %.
+A cell is one value of ``scores.json`` (AUC, balanced accuracy or one of ``FIELD_NAMES`` of a test
+set), the probability of one video, or a line of a table that no arithmetic may change. A tolerance
+is made such that an honest run with another machine or seed exceeds it in any cell with a
+probability of about 5 %.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from ..project.layout import TITLES
+from ..evaluation.field_metrics import FRAME_AUC, field_metrics
+from ..project.layout import TITLES, Layout
 from ..project.vocabulary import METRICS
 
 PROBABILITY = "p_fake"
@@ -24,6 +27,10 @@ EXACT = "exact"
 KEY = ["file", "metric", "set", "item"]
 MACHINES = "machines.csv"
 """Results of emulated machines; of ``p_fake`` the root mean square difference per test set."""
+HALF_UNIT = 5e-5
+"""Half of the last decimal of ``p_fake`` in ``videos.csv``, where unequal scores may be equal."""
+ROUNDING = 0.01
+"""Last decimal of a metric in ``scores.json``, percent."""
 RISK = 0.05
 """Probability that an honest run has any cell outside, per metric."""
 
@@ -75,10 +82,34 @@ def _cells(path: Path) -> Iterator[tuple[str, str, str, object]]:
 
 def _scores(path: Path) -> Iterator[tuple[str, str, str, float]]:
     scores = json.loads(path.read_text(encoding="utf-8"))
-    for metric in METRICS:
-        for name, value in scores[metric].items():
+    metrics = {metric: scores[metric] for metric in METRICS} | scores.get("further", {})
+    for metric, values in metrics.items():
+        for name, value in values.items():
             if value is not None:
                 yield metric, name, "", value
+
+
+def derived_bounds(videos: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Compute between which values the metrics of ``FIELD_NAMES`` of ``videos`` must be.
+
+    ``videos``: a ``videos.csv``, whose scores are rounded: of two equal ones, either may be higher.
+    Columns ``metric, set, low, high``, percent; without the frame AUC, which needs the frames.
+    """
+    is_fake = videos["label"] == 1
+    towards_truth = np.where(is_fake, HALF_UNIT, -HALF_UNIT)
+    # Equal fakes share one threshold, which raises the average precision: the worst has none.
+    apart = np.where(is_fake, np.arange(len(videos)) * 1e-3 * HALF_UNIT / len(videos), 0)
+    best = field_metrics(videos.assign(p_fake=videos["p_fake"] + towards_truth), None, layout)
+    worst = field_metrics(
+        videos.assign(p_fake=videos["p_fake"] - towards_truth + apart), None, layout
+    )
+    records = [
+        (metric, name, *sorted((value, worst[metric][name])))
+        for metric, values in best.items()
+        for name, value in values.items()
+    ]
+    table = pd.DataFrame(records, columns=["metric", "set", "low", "high"])
+    return table.assign(low=table["low"] - ROUNDING, high=table["high"] + ROUNDING)
 
 
 def differences(results: Path, studies: list[Path]) -> pd.DataFrame:
@@ -141,7 +172,8 @@ def tolerances(found: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
 
     It is pooled over rows and test sets, apart for averages over test sets: the largest difference
     that was seen, or the two-sided Student quantile times their root mean square, at a risk shared
-    by all cells of the metric (Bonferroni).
+    by all cells of the metric (Bonferroni). A frame AUC without a spread of its own is held to that
+    of the AUC.
     """
     counts = cells["metric"].value_counts()
     pools = found.groupby([found["metric"], _is_average(found["set"])])["difference"]
@@ -154,7 +186,9 @@ def tolerances(found: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
         for pool, differences in pools
         if pool[0] in counts
     }
-    pool_of_cell = zip(cells["metric"], _is_average(cells["set"]), strict=True)
+    of_frames = FRAME_AUC not in set(found["metric"])
+    metrics = cells["metric"].replace({FRAME_AUC: "auc"} if of_frames else {})
+    pool_of_cell = zip(metrics, _is_average(cells["set"]), strict=True)
     return pd.Series([known.get(pool, 0.0) for pool in pool_of_cell], index=cells.index)
 
 

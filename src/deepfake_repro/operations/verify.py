@@ -12,10 +12,21 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from ..evaluation.field_metrics import FIELD_NAMES, FRAME_AUC
+from ..project.layout import Layout
 from ..project.params import Params, load
 from ..project.provenance import has_history
 from .committed import extract_committed
-from .spread import EXACT, KEY, MACHINES, differences, is_cells, read_cells, tolerances
+from .spread import (
+    EXACT,
+    KEY,
+    MACHINES,
+    derived_bounds,
+    differences,
+    is_cells,
+    read_cells,
+    tolerances,
+)
 
 IDENTICAL, WITHIN, OUTSIDE = "identical", "within", "outside"
 STATES = (IDENTICAL, WITHIN, OUTSIDE)
@@ -32,7 +43,8 @@ class Verdict:
     ``cells``: file, metric, set, item, committed, yours, tolerance and state of each cell;
     ``files``: number of tracked files; ``changed``: other files that differ, which follow from the
     cells; ``missing``: tracked files that the run lacks; ``spread_known``: False if no other
-    machine or seed is on record, so that every difference counts as outside.
+    machine or seed is on record, so that every difference counts as outside; ``derived``: metrics
+    without a spread of their own, which must follow from the run's videos.
     """
 
     profile: str
@@ -42,6 +54,7 @@ class Verdict:
     changed: list[str]
     missing: list[str]
     spread_known: bool
+    derived: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
@@ -70,6 +83,9 @@ class Verdict:
         """Format the table, what is outside, and one sentence that says what it means."""
         table = self.table().to_string(float_format="{:.4g}".format, na_rep="-")
         parts = [f"verify: results of {self.profile} beside those of {self.revision}", table]
+        if self.derived:
+            names = ", ".join(self.derived)
+            parts.append(f"{names}: no spread is on record; they must follow from your videos.csv")
         outside = self.cells[self.cells["state"] == OUTSIDE]
         if len(outside):
             shown = outside.drop(columns="state").head(SHOWN)
@@ -145,7 +161,12 @@ def _compare(params: Params, committed: Path, profile: str, revision: str, yours
     found = differences(results, unchanged)
     names = [name for name in tracked if is_cells(name)]
     cells = _with_states(read_cells(results, names), read_cells(yours, names), found)
-    return Verdict(profile, revision, cells, len(tracked), changed, missing, len(found) > 0)
+    present = set(cells["metric"])
+    known = {*found["metric"], FRAME_AUC}
+    derived = tuple(name for name in FIELD_NAMES if name in present - known and len(found))
+    cells = _with_derived(cells, derived, yours, params.profile(profile).layout)
+    spread_known = len(found) > 0
+    return Verdict(profile, revision, cells, len(tracked), changed, missing, spread_known, derived)
 
 
 def _tracked(results: Path) -> list[str]:
@@ -172,4 +193,29 @@ def _with_states(committed: pd.DataFrame, yours: pd.DataFrame, found: pd.DataFra
     cells["state"] = OUTSIDE
     cells.loc[is_within, "state"] = WITHIN
     cells.loc[is_same, "state"] = IDENTICAL
+    return cells
+
+
+def _with_derived(
+    cells: pd.DataFrame, derived: tuple[str, ...], yours: Path, layout: Layout
+) -> pd.DataFrame:
+    """Judge the cells of the metrics ``derived`` that differ by the videos of their run.
+
+    They are within if they are what these videos give; whether the videos' scores are within is
+    judged cell by cell. Without the videos a difference stays outside.
+    """
+    cells = cells.copy()
+    differs = cells["metric"].isin(derived) & (cells["state"] != IDENTICAL)
+    for file, of_run in cells[differs].groupby("file"):
+        videos = (yours / str(file)).with_name("videos.csv")
+        if not videos.is_file():
+            continue
+        bounds = derived_bounds(pd.read_csv(videos), layout)
+        judged = of_run.reset_index().merge(bounds, on=["metric", "set"]).set_index("index")
+        committed = pd.to_numeric(judged["committed"], errors="coerce")
+        value = pd.to_numeric(judged["yours"], errors="coerce")
+        furthest = pd.concat([judged["high"] - committed, committed - judged["low"]], axis=1)
+        is_given = value.between(judged["low"], judged["high"]) & committed.notna()
+        cells.loc[judged.index, "tolerance"] = furthest.max(axis=1).clip(lower=0)
+        cells.loc[judged.index, "state"] = is_given.map({True: WITHIN, False: OUTSIDE})
     return cells

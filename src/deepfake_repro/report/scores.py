@@ -11,7 +11,12 @@ from typing import Any
 import pandas as pd
 
 from ..project.vocabulary import METRIC_NAMES
-from .drawing.palette import row_names
+from .drawing.palette import row_name, row_names
+
+OUTSIDE = "outside/"
+"""Prefix of the keys of rows of outside detectors (``outside``), which come after ours."""
+TITLE = "title"
+"""Key of the name of an outside detector in its row."""
 
 
 def read_published(folder: Path) -> dict[str, dict]:
@@ -95,11 +100,21 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def in_order(rows: Iterable[str]) -> list[str]:
-    """Sort rows as Table 3 does; ``ValueError`` for a row that ``params.yaml`` does not have."""
-    keys = set(rows)
-    unknown = sorted(keys.difference(row_names()))
+    """Sort rows as Table 3 does, those of outside detectors last in their order.
+
+    Raises ``ValueError`` for any other row that ``params.yaml`` does not have.
+    """
+    keys = dict.fromkeys(rows)
+    outside = [key for key in keys if key.startswith(OUTSIDE)]
+    unknown = sorted(set(keys).difference(row_names(), outside))
     if unknown:
         raise ValueError(
             f"row {unknown[0]!r} is not a row of Table 3: use one of {', '.join(row_names())}"
         )
-    return [row for row in row_names() if row in keys]
+    return [*(row for row in row_names() if row in keys), *outside]
+
+
+def printed_name(row: str, rows: Mapping[str, Mapping]) -> str:
+    """Return the printed name of one of ``rows``, marked if it is of an outside detector."""
+    title = rows.get(row, {}).get(TITLE)
+    return f"*{title}, outside*" if title else row_name(row)

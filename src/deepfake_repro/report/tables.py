@@ -18,7 +18,7 @@ from ..project.vocabulary import (
     method_of,
 )
 from .drawing.palette import row_name
-from .scores import in_order
+from .scores import TITLE, in_order, printed_name
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 LEGEND = (
@@ -74,14 +74,14 @@ def table3(
     """Format Table 3 as Markdown: one table per scenario, each cell AUC / balanced accuracy.
 
     ``rows``: content of ``scores.json`` by row key, percent, printed in the paper's order with one
-    decimal; a missing cell is a dash; ``controls``: the same of features without training, by name,
-    printed below; ``notes`` are lines under the table. Raises ``ValueError`` for a row key without
-    a name.
+    decimal; a missing cell is a dash; rows of outside detectors come last and are marked;
+    ``controls``: the same of features without training, by name, printed below; ``notes`` are lines
+    under the table. Raises ``ValueError`` for a row key without a name.
     """
     parts = []
     for title, sets in layout.groups.items():
         lines = _head("AUC / bACC (%)", sets)
-        lines += [_line(row_name(row), _both(rows[row], sets)) for row in in_order(rows)]
+        lines += [_line(printed_name(row, rows), _both(rows[row], sets)) for row in in_order(rows)]
         for name, cells in (controls or {}).items():
             lines.append(_line(f"*{name}, untrained*", _both(cells, sets)))
         parts.append("\n".join([f"**{title}**", "", *lines, *_counts(rows, sets)]))
@@ -110,7 +110,7 @@ def comparison_markdown(
             lines = _head(title, sets)
             for row in in_order(table["row"]):
                 texts = [_cell_text(cells.get((row, metric, key))) for key in sets]
-                lines.append(_line(row_name(row), texts))
+                lines.append(_line(printed_name(row, rows), texts))
             lines += [*_counts(rows, sets), *_visible(visible, metric, sets)]
             parts.append("\n".join([f"**{scenario}, {_short(title)}**", "", *lines]))
     return "\n\n".join(parts) + "\n" + _below(notes)
@@ -335,8 +335,20 @@ def _visible(visible: pd.DataFrame | None, metric: str, sets: Iterable[str]) -> 
 def _counts(rows: Mapping[str, Mapping], keys: Iterable[str]) -> list[str]:
     """Count the videos with and without a score, and their independent sources, per column.
 
-    All rows see the same videos: the highest count of any row is printed.
+    All rows see the same videos: the highest count of any row is printed. Predictions of somebody's
+    code may lack some: an outside row of other counts has lines of its own.
     """
+    ours = {row: cells for row, cells in rows.items() if TITLE not in cells} or rows
+    lines = _count_lines(ours, keys)
+    for cells in rows.values():
+        if TITLE in cells:
+            own = _count_lines({"": cells}, keys)
+            title = cells[TITLE]
+            lines += [line.replace("* |", f", {title}* |", 1) for line in own if line not in lines]
+    return lines
+
+
+def _count_lines(rows: Mapping[str, Mapping], keys: Iterable[str]) -> list[str]:
     counts = [row["videos"] for row in rows.values() if row.get("videos")]
     known = {key for count in counts for key in count["scored"]}
     lines = []

@@ -95,6 +95,8 @@ def score_to(
     models = [read_model(one) for one in chosen]
     for model in models:
         model.to_accelerator()
+    if weights is None:
+        print(f"detector: {printable(models[0].recipe.name)}, the best here", file=sys.stderr)
     options = Options(limits or Limits(), jobs, stress, video)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "model_card.md", "\n".join(model_card(model) for model in models))

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
+import pandas as pd
+
+from ..project.layout import SET_NAMES, Layout
+from ..project.params import load
+from ..project.vocabulary import MISSING
 from ..training.manifest import Manifest
 from .calibration import operating_points_table
 from .model import Model
+
+CHANCE = 50.0
+"""AUC of a coin, in percent."""
+MINIATURES = "miniatures"
+"""Scenario of a profile of real faces that is tested on the demo's corpora, too."""
 
 _DEMO_ONLY = """
 **Trained on the demo alone**: synthetic people and home-made manipulations. It knows nothing of \
@@ -93,11 +105,9 @@ def _training_rows(model: Model) -> list[tuple[str, object]]:
 
 def _test_results(model: Model) -> str:
     """Tabulate AUC and balanced accuracy of the run in ``results/<profile>/runs``, if any."""
-    folder = model.folder.absolute()
-    path = folder.parents[1] / "runs" / folder.name / "scores.json"
-    if not path.is_file():
+    scores = _scores(model)
+    if not scores:
         return "None stored with these weights.\n"
-    scores = json.loads(path.read_text(encoding="utf-8"))
     lines = [
         "| test set | AUC (%) | balanced accuracy at 0.5 (%) |",
         "| --- | ---: | ---: |",
@@ -105,3 +115,56 @@ def _test_results(model: Model) -> str:
     for name, area in scores["auc"].items():
         lines.append(f"| {name} | {area} | {scores['bacc'][name]} |")
     return "\n".join(lines) + "\n"
+
+
+def _scores(model: Model) -> Mapping[str, Any]:
+    """Read ``scores.json`` of a row of the pipeline; empty if there is none."""
+    folder = model.folder.absolute()
+    path = folder.parents[1] / "runs" / folder.name / "scores.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def describe_tests(model: Model) -> list[tuple[str, str]]:
+    """Say how a row of the pipeline did on its test sets: (scenario, numbers), none if unknown.
+
+    The first scenario is what it was trained for; the others say how it does elsewhere. A scenario
+    whose interval reaches 50 % is named as chance.
+    """
+    scores = _scores(model)
+    if not scores or model.profile not in load().profiles:
+        return []
+    layout = load().profile(model.profile).layout
+    scenarios = [key for key in layout.table if key in scores["auc"]]
+    return [(layout.scenarios[key], _numbers(model, scores, layout, key)) for key in scenarios]
+
+
+def _numbers(model: Model, scores: Mapping[str, Any], layout: Layout, key: str) -> str:
+    """Write the AUC of one scenario with its interval, and what it was measured on."""
+    sets = layout.table[key]
+    names = ", ".join(SET_NAMES.get(name, name) for name in sets)
+    made = "miniatures of " if model.of_miniatures or key == MINIATURES else ""
+    files = sum(scores["videos"]["scored"].get(name, 0) for name in sets)
+    area = scores["auc"][key]
+    low, high = _interval(model, key) or (area, area)
+    if not low <= area <= high:  # of the mean over seeds, and this seed is far from it
+        low = high = area
+    within = f" [{low:.0f}–{high:.0f}]" if low < high else ""
+    chance = "; that is no better than chance" if low <= CHANCE else ""
+    return (
+        f"{made}{names}, {files} files: AUC {area:.1f} %{within}, balanced accuracy "
+        f"{scores['bacc'][key]:.1f} % at 0.5{chance}"
+    )
+
+
+def _interval(model: Model, key: str) -> tuple[float, float] | None:
+    """Read the 95 % interval of a row's AUC from its profile's report; None if it is not there."""
+    path = model.folder.absolute().parents[1] / "report" / "intervals.csv"
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, na_values=MISSING)
+    cell = table[
+        (table["row"] == model.folder.name.rpartition("-")[0])
+        & (table["metric"] == "auc")
+        & (table["set"] == key)
+    ]
+    return (cell["low"].item(), cell["high"].item()) if len(cell) == 1 else None

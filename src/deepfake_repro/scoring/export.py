@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from ..detectors.manifest import Weights
+from ..detectors.manifest import ONNX, Weights
 from ..project.provenance import file_digest
 from ..training import checkpoints
 from .card import model_card
@@ -61,23 +61,48 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
     ``read_model``. Returns the files. Raises ``ValueError`` if ``out`` is not empty, or if a
     probability of ONNX Runtime differs from PyTorch's by more than ``TOLERANCE``.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty: give a new folder")
-    model = read_model(weights)
-    if model.manifest is None or model.detector is None:
-        raise ValueError(f"{model.recipe.name}: only networks of this pipeline are exported")
+    model = _exportable(weights, out)
+    assert model.manifest is not None and model.detector is not None
     manifest = replace(model.manifest, trained_by=model.profile, weights_sha256=model.digest)
     checkpoints.save(model.detector, out, manifest)
     exported = Weights("model.safetensors", file_digest(out / "model.safetensors"), "export-model")
     replace(model.recipe, weights=exported).write(out)
 
-    provenance = model.folder / "provenance.json"
-    if provenance.is_file():
-        shutil.copyfile(provenance, out / "provenance.json")
-    if model.calibration:
-        calibration = {**model.calibration, "weights": file_digest(out / "model.safetensors")}
-        (out / "calibration.json").write_text(json.dumps(calibration) + "\n")
+    _write_checked_onnx(model, out)
+    _write_records(model, out, exported.sha256)
+    return sorted(out.iterdir())
 
+
+def export_onnx(weights: Path | None, out: Path) -> list[Path]:
+    """Write a folder that is a detector of the network ``onnx``: it needs no PyTorch model.
+
+    ``model.onnx`` normalises its inputs itself, so the view of ``detector.json`` does not. Other
+    files, arguments and errors as for :func:`export_model`.
+    """
+    model = _exportable(weights, out)
+    out.mkdir(parents=True, exist_ok=True)
+    file = _write_checked_onnx(model, out)
+    recipe = model.recipe
+    assert recipe.view is not None
+    exported = Weights(file.name, file_digest(file), "export-model")
+    view = replace(recipe.view, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    replace(recipe, network=ONNX, weights=exported, view=view).write(out)
+    _write_records(model, out, exported.sha256)
+    return sorted(out.iterdir())
+
+
+def _exportable(weights: Path | None, out: Path) -> Model:
+    """Read a row of this pipeline; ``ValueError`` for others and if ``out`` is not empty."""
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty: give a new folder")
+    model = read_model(weights)
+    if model.manifest is None or model.detector is None:
+        raise ValueError(f"{model.recipe.name}: only networks of this pipeline are exported")
+    return model
+
+
+def _write_checked_onnx(model: Model, out: Path) -> Path:
+    """Write ``model.onnx``; ``ValueError`` if it computes something else than PyTorch."""
     onnx = out / "model.onnx"
     write_onnx(model, onnx)
     difference = onnx_difference(model, onnx)
@@ -85,8 +110,18 @@ def export_model(weights: Path | None, out: Path) -> list[Path]:
         raise ValueError(
             f"model.onnx: differs from PyTorch by {difference:.1e} in probability; do not use it"
         )
+    return onnx
+
+
+def _write_records(model: Model, out: Path, digest: str) -> None:
+    """Write provenance, calibration (for weights of ``digest``) and model card."""
+    provenance = model.folder / "provenance.json"
+    if provenance.is_file():
+        shutil.copyfile(provenance, out / "provenance.json")
+    if model.calibration:
+        calibration = {**model.calibration, "weights": digest}
+        (out / "calibration.json").write_text(json.dumps(calibration) + "\n")
     (out / "MODEL_CARD.md").write_text(model_card(model), encoding="utf-8")
-    return sorted(out.iterdir())
 
 
 def write_onnx(model: Model, path: Path) -> None:

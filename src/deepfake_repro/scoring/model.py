@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ..detectors.catalogue import RELEASED, describe_file
-from ..detectors.loading import LoadedDetector, load_detector, load_weights
+import numpy as np
+
+from ..detectors.catalogue import RELEASED, describe_file, has_four_classes
+from ..detectors.files import Checkpoint
+from ..detectors.loading import LoadedDetector, check_row, load_detector, load_weights
 from ..detectors.manifest import FILE, DetectorManifest, Weights, manifest_of_row
 from ..detectors.scorers import NetworkScorer, Scorer
 from ..detectors.views import view_transform
-from ..project.params import CropOptions, load
+from ..evaluation.metrics import auc
+from ..project.params import CropOptions, load, root
 from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
@@ -90,17 +95,44 @@ class Model:
 
 
 def default_weights() -> Path:
-    """Return the folder of the demo's first row in ``run.calibrate``."""
-    run = load().run
-    return profile_paths("demo").weights(run.calibrate[0], run.seeds[0])
+    """Return the folder of the detector that scores if the user names none.
+
+    A row that has seen real faces comes first: of the profiles that train on more than miniatures
+    the last in ``params.yaml`` (``paper`` before ``open``), and there the calibrated row with the
+    highest AUC on its validation videos. Without any it is the demo's first row in
+    ``run.calibrate``.
+    """
+    params = load()
+    rows = list(calibrated_rows(root()))
+    for profile in reversed(list(params.profiles)):
+        of_profile = [row for row in rows if row.parent.parent.name == profile]
+        if of_profile and profile not in params.miniatures:
+            return max(of_profile, key=_validation_auc)
+    return profile_paths("demo").weights(params.run.calibrate[0], params.run.seeds[0])
+
+
+def calibrated_rows(base: Path) -> Iterator[Path]:
+    """Yield the folders of the pipeline's rows that have weights and error rates, sorted."""
+    for file in sorted((base / "results").glob("*/weights/*/model.safetensors")):
+        if any(path.is_file() for path in _calibration_files(file.parent)):
+            yield file.parent
+
+
+def _validation_auc(folder: Path) -> float:
+    """Return the AUC of a calibrated row on its validation videos."""
+    stored = next(path for path in _calibration_files(folder) if path.is_file())
+    scores = read_calibration(stored)["scores"]
+    labels = np.repeat([0, 1], [len(scores["real"]), len(scores["fake"])])
+    return auc(labels, np.concatenate([scores["real"], scores["fake"]]))
 
 
 def read_model(weights: Path | None = None) -> Model:
     """Read a detector from its folder, or from a released file.
 
     ``weights``: a folder of the pipeline or of ``export-model``; one with a ``detector.json``; an
-    FSFM ``.pth``; SBI's ``.tar``; GenD's folder. None reads the demo's model. The calibration is
-    read from ``calibration.json`` in the folder, else from ``results/<profile>/calibration``.
+    FSFM ``.pth``; SBI's ``.tar``; GenD's folder or ``.ckpt``. None reads that of
+    :func:`default_weights`. The calibration is read from ``calibration.json`` in the folder, else
+    from ``results/<profile>/calibration``.
     Raises ``FileNotFoundError`` and ``ValueError`` naming the culprit.
     """
     folder = default_weights() if weights is None else Path(weights)
@@ -120,6 +152,8 @@ def read_model(weights: Path | None = None) -> Model:
         )
     if not (folder / "model.json").is_file():
         return _outside(load_weights(file, describe_file(file)))
+    if described:
+        check_row(described)
     detector, manifest = checkpoints.load(folder)
     digest = file_digest(file)
     calibration = _calibration_of(folder, digest)
@@ -127,7 +161,7 @@ def read_model(weights: Path | None = None) -> Model:
 
 
 def _outside(loaded: LoadedDetector) -> Model:
-    """Wrap a detector that this pipeline did not train."""
+    """Wrap a detector that is more than a row: of somebody else, or a row as ONNX."""
     calibration = _calibration_of(loaded.folder, loaded.digest)
     network = loaded.scorer.detector if isinstance(loaded.scorer, NetworkScorer) else None
     return Model(
@@ -135,7 +169,8 @@ def _outside(loaded: LoadedDetector) -> Model:
         None,
         loaded.folder,
         loaded.digest,
-        calibration=calibration,
+        _trained_by(loaded.folder),
+        calibration,
         described=loaded.manifest,
         scorer_of_others=loaded.scorer,
     )
@@ -143,11 +178,7 @@ def _outside(loaded: LoadedDetector) -> Model:
 
 def _calibration_of(folder: Path, digest: str) -> Calibration | None:
     """Read the calibration of the weights in ``folder``; None if there is none."""
-    candidates = (
-        folder / "calibration.json",
-        folder.absolute().parent.parent / "calibration" / f"{folder.name}.json",
-    )
-    for path in candidates:
+    for path in _calibration_files(folder):
         if not path.is_file():
             continue
         calibration = read_calibration(path)
@@ -158,6 +189,12 @@ def _calibration_of(folder: Path, digest: str) -> Calibration | None:
             )
         return calibration
     return None
+
+
+def _calibration_files(folder: Path) -> tuple[Path, Path]:
+    """Return where the calibration of weights may be: beside them, or among the results."""
+    of_results = folder.absolute().parent.parent / "calibration" / f"{folder.name}.json"
+    return folder / "calibration.json", of_results
 
 
 def _trained_by(folder: Path) -> str:
@@ -176,6 +213,12 @@ def _read_finetuned_fsfm(file: Path) -> Model:
     recipe = load().profile("paper").train
     classes = ("REAL", "FAKE")
     network = checkpoints.fsfm_network(file) or (recipe.architecture, recipe.depth)
+    state, norm = checkpoints._read_fsfm(file)
+    if has_four_classes(Checkpoint(file.name, state)):
+        unified = describe_file(file)
+        assert unified.view is not None
+        view = replace(unified.view, mean=norm.mean, std=norm.std)
+        return _outside(load_weights(file, replace(unified, view=view)))
     architecture, depth = network
     detector = build_detector(architecture, len(classes), depth=depth, input_size=recipe.input_size)
     norm = checkpoints.load_finetuned_fsfm(detector, file)

@@ -18,6 +18,7 @@ from ..crops.store import Row
 from ..detectors.manifest import DetectorManifest
 from ..report.pages.html import page, render
 from .calibration import Calibration, format_share, measured_on
+from .card import describe_tests
 from .clips.stress import SECONDS
 from .model import Model
 from .pages import templates
@@ -144,6 +145,7 @@ def _numbers(scored: Scored, model: Model) -> list[tuple[str, str]]:
         ("highest mean of one person (track)", f"{scored.highest_track:.3f}"),
         ("faces scored", faces),
         *_detector_rows(model.recipe, model.calibration),
+        *((f"tested {scenario}", numbers) for scenario, numbers in describe_tests(model)),
     ]
 
 

@@ -119,9 +119,9 @@ def score_videos(
 ) -> Iterator[Scored]:
     """Score files, folders and patterns one after another; the model is read once.
 
-    ``weights``: as for ``read_model``, by default the demo's. A file that cannot be scored gives an
-    item whose ``skipped`` says why; ``FileNotFoundError`` and ``ValueError`` are for paths and
-    weights.
+    ``weights``: as for ``read_model``, which chooses the default. A file that cannot be scored
+    gives an item whose ``skipped`` says why; ``FileNotFoundError`` and ``ValueError`` are for paths
+    and weights.
     """
     model = weights if isinstance(weights, Model) else read_model(weights)
     model.to_accelerator()

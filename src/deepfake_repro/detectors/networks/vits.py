@@ -41,14 +41,39 @@ _SVD = ("U_r", "S_r", "V_r")
 """What Effort's training keeps beside a weight; no part of the network."""
 
 
+GEND_HEADS: dict[str, type[Detector]] = {"LinearNorm": SphereDetector, "linear": Detector}
+"""Heads of GenD by their name in a checkpoint of Lightning: on the unit sphere, or not."""
+
+
 def load_gend_clip(checkpoint: Checkpoint, classes: Sequence[str]) -> Detector:
-    """Load GenD's CLIP ViT: the class token on the unit sphere, a linear head (paper B)."""
+    """Load GenD's CLIP ViT: the class token on the unit sphere, a linear head (paper B).
+
+    The published file states no settings; a checkpoint of Lightning names its head, and is refused
+    if its inputs were prepared in a way that no manifest describes.
+    """
     what = "a GenD checkpoint with a CLIP encoder"
+    kind = _gend_head(checkpoint, what)
     tower = stripped(checkpoint.state, "feature_extractor.vision_model.")
     head = stripped(checkpoint.state, "model.linear.")
     known = ("feature_extractor.vision_model.", "feature_extractor.visual_projection.", "model.")
     _refuse_others(checkpoint, known, what)
-    return _clip(checkpoint, tower, head, classes, what, SphereDetector)
+    return _clip(checkpoint, tower, head, classes, what, kind)
+
+
+def _gend_head(checkpoint: Checkpoint, what: str) -> type[Detector]:
+    """Return the kind of detector that the settings of a GenD checkpoint ask for."""
+    head = checkpoint.args.get("head", "LinearNorm")
+    if head not in GEND_HEADS:
+        known = ", ".join(GEND_HEADS)
+        raise ValueError(f"{checkpoint.name}: not {what}: head {head!r} is unknown; known: {known}")
+    prepared = checkpoint.args.get("custom_preprocessing") or {}
+    changed = [key for key, value in prepared.items() if value not in (None, False, 1.0)]
+    if changed:
+        raise ValueError(
+            f"{checkpoint.name}: its inputs were prepared by custom_preprocessing.{changed[0]} = "
+            f"{prepared[changed[0]]}, which no manifest describes"
+        )
+    return GEND_HEADS[head]
 
 
 def load_deepfakebench_clip(checkpoint: Checkpoint, classes: Sequence[str]) -> Detector:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...detectors.manifest import FILE, PYTHON, DetectorManifest
 from ...operations.weights import DETECTORS
 from ...project.vocabulary import ROW_NAMES
+from ..model import calibrated_rows
 
 LIMIT = 200 * 2**20
 """Bytes of an uploaded file at most: browser, server and kernel each hold it in memory."""
@@ -22,7 +23,7 @@ def find_detectors(base: Path, named: Iterable[Path] = ()) -> dict[str, Path]:
     Python file is left out unless named: reading it would run it. ``FileNotFoundError`` says what
     to do if there is none.
     """
-    folders = [*map(_existing, named), *_calibrated_rows(base), *_released(base)]
+    folders = [*map(_existing, named), *calibrated_rows(base), *_released(base)]
     if not folders:
         raise FileNotFoundError(
             f"{base}: no detector here; run dvc repro calibrate or deepfake-repro weights list"
@@ -38,15 +39,6 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such detector; give its folder or its file")
     return path
-
-
-def _calibrated_rows(base: Path) -> Iterator[Path]:
-    """Yield the rows of the pipeline that have weights and error rates."""
-    for file in sorted((base / "results").glob("*/weights/*/model.safetensors")):
-        folder = file.parent
-        beside = folder.parent.parent / "calibration" / f"{folder.name}.json"
-        if beside.is_file() or (folder / "calibration.json").is_file():
-            yield folder
 
 
 def _released(base: Path) -> Iterator[Path]:

@@ -1,0 +1,1 @@
+"""Rows that are not the papers's, shown beside them."""
