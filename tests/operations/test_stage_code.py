@@ -123,8 +123,8 @@ REACHED = {
         "score_own",
     }
     | {name for name in TRAINING if name.startswith(("train_sbi", "train_lnclip"))},
-    "face detector": {"crops", "crops_own"},
-    "scoring stage": {"evaluate", "score", "score_own"},
+    "face detector": {"crops", "crops_own", "evaluate"},  # evaluate --recrop
+    "scoring stage": {"controls", "evaluate", "score", "score_own"},
     "sampling": {"sample"},
     "threads": set(CODES),
     "a figure": {"audit", "labels", "report"},

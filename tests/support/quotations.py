@@ -23,6 +23,7 @@ SHORTEST = 3  # words; shorter ones are names
 TITLES = (
     "which margin makes this triplet easy",
     "write semi-hard mining and train a row with it",
+    "AUC 94 on 4,000 unseen pictures, interval ± 0.8",
 )
 """In quotation marks, but of this course."""
 

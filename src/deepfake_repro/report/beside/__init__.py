@@ -1,1 +1,1 @@
-"""Rows that are not the papers's, shown beside them."""
+"""Rows that are not the paper's, shown beside them."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from ...detectors.manifest import FILE, DetectorManifest
 from ...evaluation import statistics
 from ...project.layout import PAPER, Layout
 from ...project.params import read_yaml
@@ -18,6 +17,8 @@ from ...project.recipes import Scoring
 from ..scores import OUTSIDE, TITLE
 
 DETECTORS = Path("data", "detectors.yaml")
+MANIFEST = "detector.json"
+"""Written by ``evaluate`` beside the scores; read as it is, because checking it loads PyTorch."""
 _MARKUP = r"[\s|*_`<>\[\]\\]+"
 """What a name may not bring into a cell of a table."""
 
@@ -46,11 +47,11 @@ def read_outside(folder: Path, names: Collection[str]) -> dict[str, dict[str, An
     for name in names:
         scores = folder / name / "scores.json"
         if scores.is_file():
-            manifest = DetectorManifest.read(scores.parent)
+            manifest = json.loads((scores.parent / MANIFEST).read_text(encoding="utf-8"))
             rows[OUTSIDE + name] = {
                 **json.loads(scores.read_text(encoding="utf-8")),
-                TITLE: re.sub(_MARKUP, " ", manifest.name).strip() or name,
-                FILE: manifest,
+                TITLE: re.sub(_MARKUP, " ", manifest["name"]).strip() or name,
+                MANIFEST: manifest,
             }
     return rows
 
@@ -94,12 +95,12 @@ def outside_notes(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _note(row: Mapping[str, Any]) -> str:
-    manifest: DetectorManifest = row[FILE]
+    manifest = row[MANIFEST]
     facts = {
-        "trained on": manifest.trained_on or "unknown data",
-        "licence of the weights:": manifest.weights.licence or "unknown",
-        "score of a video:": manifest.aggregation,
-        "paper:": manifest.paper,
+        "trained on": manifest.get("trained_on") or "unknown data",
+        "licence of the weights:": manifest["weights"].get("licence") or "unknown",
+        "score of a video:": manifest.get("aggregation", "mean"),
+        "paper:": manifest.get("paper", ""),
     }
     words = [re.sub(_MARKUP, " ", f"{name} {text}") for name, text in facts.items() if text]
     return (
