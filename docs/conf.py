@@ -43,6 +43,7 @@ REPORT += [
     "results/benchmarks/README",
     "results/studies/README",
 ]
+REPORT += [f"results/open/report/{name}" for name in ("table3", "comparison", "claims", "cards")]
 REPORT += ["results/published/README", "results/published/table3", "results/demo/lessons/README"]
 GUIDES = [
     f"docs/{name}"
