@@ -287,7 +287,7 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     rf"(deepfake-repro|python -m deepfake_repro) ({UNDERSTOOD})( .*)?": understood,
     r"torchrun .* -m deepfake_repro .*": distributes,
     r"make .*": makes,
-    r"dvc repro --(single-item|force) \S+": names_a_stage,
+    r"dvc repro (--(single-item|force) \S+|code)": names_a_stage,
     r"dvc (push|pull) \S+ \S+": names_a_stage,
     r"dvc remote add --default \S+ \S+": adds_a_remote,
     r"(PYTHONPATH=src )?dvc (checkout|(exp|metrics|plots) diff|queue (start|status))": offers,
