@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
 
 from deepfake_repro.scoring.calibration import verdict
@@ -22,7 +20,14 @@ from deepfake_repro.scoring.pages.templates import STYLE
 from deepfake_repro.scoring.results import FileResults, Result
 from deepfake_repro.scoring.score import Moment, Portrait, Scored
 from support import scoring_model
-from support.browser import Seen, keep_screenshot, needs_browser, new_page, watch_offline
+from support.browser import (
+    Seen,
+    keep_screenshot,
+    needs_browser,
+    new_page,
+    take_picture,
+    watch_offline,
+)
 
 EVIL = Path("x<script>alert(1) \"'onload=alert(1) <img src=x.png>.mp4")
 
@@ -182,7 +187,7 @@ def test_a_framed_page_is_in_a_picture_of_the_whole_notebook_and_runs_no_script(
     with new_page(tmp_path, color_scheme=scheme, viewport={"width": 400, "height": 600}) as page:
         page.goto(notebook.as_uri())
         box = page.locator("iframe").bounding_box()
-        picture = PIL.Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        picture = take_picture(page, full_page=True)
         assert page.title() == "notebook"
     column = int(box["x"]) + 100
     assert picture.getpixel((column, int(box["y"]) + 60)) == (0, 170, 0)

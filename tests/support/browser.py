@@ -5,6 +5,7 @@ Set BROWSER_LOG to a folder to keep screenshots of each test, for a person to lo
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import PIL.Image
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Error, Page, Route, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -29,6 +31,8 @@ FLAGS = (
 )
 PATIENCE = 240_000
 """Milliseconds for a start or a whole run on a slow, busy machine: a limit, not a measure."""
+TRIES = 5
+"""Screenshots until a browser's failure to take one counts."""
 
 needs_browser = pytest.mark.skipif(
     BROWSER is None, reason=f"no browser installed: none of {', '.join(NAMES)} is in the path"
@@ -76,10 +80,27 @@ def watch_offline(page: Page) -> Seen:
     return seen
 
 
+def take_picture(page: Page, **options: object) -> PIL.Image.Image:
+    """Take a screenshot in RGB; a busy machine's browser may need several tries.
+
+    ``options``: those of Playwright's ``Page.screenshot``, such as ``full_page``.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return _picture(page, options)
+        except Error:
+            page.wait_for_timeout(1000)
+    return _picture(page, options)
+
+
+def _picture(page: Page, options: dict[str, object]) -> PIL.Image.Image:
+    return PIL.Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB")
+
+
 def keep_screenshot(page: Page, name: str) -> None:
     """Write a screenshot to the folder BROWSER_LOG, if one is named."""
     if folder := os.environ.get("BROWSER_LOG"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
+        take_picture(page).save(Path(folder) / f"{name}.png")
 
 
 def outside(page: Page, main: str) -> list[str]:
