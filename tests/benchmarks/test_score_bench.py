@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 
 from benchmarks.recording import record
-from deepfake_repro.training.detector import build_detector
 from support import scoring_model
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).resolve().parents[2]
+DEMO_DEPTH = 3
 
 
 def film(path: Path, tile: np.ndarray, seconds: int) -> Path:
@@ -70,14 +70,8 @@ def scored(clip: Path, weights: Path, out: Path) -> tuple[float, float, int]:
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024
 
 
-def test_a_minute_of_720p(
-    tile: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(scoring_model.MANIFEST, "depth", 3)  # the demo network's size
-    monkeypatch.setattr(
-        scoring_model, "build_detector", lambda *a, **k: build_detector(*a, **k | {"depth": 3})
-    )
-    weights = scoring_model.make(tmp_path / "weights" / "tiny-0")
+def test_a_minute_of_720p(tile: np.ndarray, tmp_path: Path) -> None:
+    weights = scoring_model.make(tmp_path / "weights" / "tiny-0", DEMO_DEPTH)
     results = {}
     for seconds in (60, 180):
         clip = film(tmp_path / f"{seconds}.mp4", tile, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,11 @@ def validation_videos(reals: int = 10, fakes: int = 20) -> pd.DataFrame:
     return pd.DataFrame({"label": labels, "p_fake": scores, "dataset": "ffpp"})
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, depth: int = 1) -> Path:
     """Write weights, manifest, provenance and calibration to ``folder`` and return it."""
     torch.manual_seed(0)
-    network = build_detector(MANIFEST.architecture, 3, depth=1, input_size=112, head_std=0.5)
-    checkpoints.save(network, folder, MANIFEST)
+    network = build_detector(MANIFEST.architecture, 3, depth=depth, input_size=112, head_std=0.5)
+    checkpoints.save(network, folder, replace(MANIFEST, depth=depth))
     (folder / "provenance.json").write_text(
         json.dumps({"data": {"data/samples/demo/train.parquet": "0"}, "seed": 0})
     )
