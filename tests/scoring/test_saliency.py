@@ -72,7 +72,17 @@ def test_maps_are_placed_where_the_views_came_from(
         "rollout",
         lambda encoder, images: torch.nn.functional.avg_pool2d(images.mean(1), 14),
     )
-    heat = saliency.saliency(vit, crop, views, 56, NORM)
+    (heat,) = saliency.saliency(vit, [crop], views, 56, NORM)
     assert heat.shape == (128, 128) and heat.min() == 0 and heat.max() == 1
     rows, columns = np.nonzero(heat > 0.6)
     assert abs(rows.mean() - 80) < 8 and abs(columns.mean() - 48) < 8
+
+
+@pytest.mark.parametrize("views", ["windows", "fsfm"])
+def test_the_map_of_a_crop_does_not_depend_on_those_beside_it(vit: Detector, views: str) -> None:
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (side, side, 3), np.uint8) for side in (64, 128, 96)]
+    together = saliency.saliency(vit, crops, views, 56, NORM)
+    for crop, heat in zip(crops, together, strict=True):
+        (alone,) = saliency.saliency(vit, [crop], views, 56, NORM)
+        assert heat == pytest.approx(alone, abs=1e-5)

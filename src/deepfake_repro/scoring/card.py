@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..project.layout import SET_NAMES, Layout
-from ..project.params import load
+from ..project.params import current
 from ..project.vocabulary import MISSING
 from ..training.manifest import Manifest
 from .calibration import operating_points_table
@@ -131,9 +131,9 @@ def describe_tests(model: Model) -> list[tuple[str, str]]:
     whose interval reaches 50 % is named as chance.
     """
     scores = _scores(model)
-    if not scores or model.profile not in load().profiles:
+    if not scores or model.profile not in current().profiles:
         return []
-    layout = load().profile(model.profile).layout
+    layout = current().profile(model.profile).layout
     scenarios = [key for key in layout.table if key in scores["auc"]]
     return [(layout.scenarios[key], _numbers(model, scores, layout, key)) for key in scenarios]
 

@@ -18,7 +18,7 @@ from ..detectors.manifest import FILE, DetectorManifest, Weights, manifest_of_ro
 from ..detectors.scorers import NetworkScorer, Scorer
 from ..detectors.views import view_transform
 from ..evaluation.metrics import auc
-from ..project.params import CropOptions, load, root
+from ..project.params import CropOptions, current, root
 from ..project.paths import profile_paths
 from ..project.provenance import file_digest
 from ..training import checkpoints
@@ -51,7 +51,7 @@ class Model:
     @property
     def of_miniatures(self) -> bool:
         """True if trained on embedded miniatures only, that is on synthetic people."""
-        return self.profile in load().miniatures
+        return self.profile in current().miniatures
 
     @cached_property
     def recipe(self) -> DetectorManifest:
@@ -63,7 +63,7 @@ class Model:
 
     @property
     def _base_crops(self) -> CropOptions:
-        return load().profile(self.profile or "demo").crops
+        return current().profile(self.profile or "demo").crops
 
     @property
     def crops(self) -> CropOptions:
@@ -83,7 +83,7 @@ class Model:
         """Move the network to where its profile computes: a GPU, where there is one."""
         if self.detector is None:
             return
-        chosen = load().profile(self.profile or "demo").accelerator
+        chosen = current().profile(self.profile or "demo").accelerator
         decided = chosen == "auto" or "LT_ACCELERATOR" in os.environ
         self.detector.to(accelerator() if decided else chosen)
 
@@ -102,7 +102,7 @@ def default_weights() -> Path:
     highest AUC on its validation videos. Without any it is the demo's first row in
     ``run.calibrate``.
     """
-    params = load()
+    params = current()
     rows = list(calibrated_rows(root()))
     for profile in reversed(list(params.profiles)):
         of_profile = [row for row in rows if row.parent.parent.name == profile]
@@ -210,7 +210,7 @@ def _trained_by(folder: Path) -> str:
 
 
 def _read_finetuned_fsfm(file: Path) -> Model:
-    recipe = load().profile("paper").train
+    recipe = current().profile("paper").train
     classes = ("REAL", "FAKE")
     network = checkpoints.fsfm_network(file) or (recipe.architecture, recipe.depth)
     state, norm = checkpoints._read_fsfm(file)

@@ -8,6 +8,7 @@ residual path. It shows where the embedding was gathered from, not why a face go
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -81,24 +82,39 @@ def method(detector: Detector) -> str:
 
 
 def saliency(
-    detector: Detector, image: np.ndarray, views: str, size: int, norm: Normalisation
-) -> np.ndarray:
-    """Compute the heat map ``[H, W]`` in [0, 1] of a crop uint8 ``[H, W, 3]``, averaged over views.
+    detector: Detector, crops: Sequence[np.ndarray], views: str, size: int, norm: Normalisation
+) -> list[np.ndarray]:
+    """Compute heat maps ``[H, W]`` in [0, 1] of crops uint8 ``[H, W, 3]``, averaged over views.
 
     ``views``, ``size``, ``norm``: as for ``evaluation_transform``. Pixels outside all views are 0.
     """
     device = next(detector.parameters()).device
-    inputs = evaluation_transform(views, size, norm)(image).to(device)
-    if isinstance(detector.encoder, VisionTransformer):
-        patches = rollout(detector.encoder, inputs)[:, None]
-        heat = nn.functional.interpolate(patches, inputs.shape[-2:], mode="bilinear")[:, 0]
-    else:
-        heat = nn.functional.avg_pool2d(gradient(detector, inputs), 9, 1, 4)
+    transform = evaluation_transform(views, size, norm)
+    inputs = [transform(crop) for crop in crops]
+    heat = _heat(detector, torch.cat(inputs).to(device)).cpu()
+    by_crop = heat.split([len(views_of_crop) for views_of_crop in inputs])
+    where = evaluation_transform(views, size, UNCHANGED)
+    return [
+        _placed(heat_of_crop.numpy(), _origin(where, crop.shape), crop.shape[:2])
+        for heat_of_crop, crop in zip(by_crop, crops, strict=True)
+    ]
 
-    pixels = _origin(evaluation_transform(views, size, UNCHANGED), image.shape)
-    total = np.zeros(image.shape[:2])
-    count = np.zeros(image.shape[:2])
-    np.add.at(total, pixels, heat.cpu().numpy())
+
+def _heat(detector: Detector, inputs: torch.Tensor) -> torch.Tensor:
+    """Compute the heat ``[V, S, S]`` of views ``[V, 3, S, S]``."""
+    if not isinstance(detector.encoder, VisionTransformer):
+        return nn.functional.avg_pool2d(gradient(detector, inputs), 9, 1, 4)
+    patches = rollout(detector.encoder, inputs)[:, None]
+    return nn.functional.interpolate(patches, inputs.shape[-2:], mode="bilinear")[:, 0]
+
+
+def _placed(
+    heat: np.ndarray, pixels: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]
+) -> np.ndarray:
+    """Average the heat of all views in the crop that they came from, and scale it to [0, 1]."""
+    total = np.zeros(shape)
+    count = np.zeros(shape)
+    np.add.at(total, pixels, heat)
     np.add.at(count, pixels, 1)
     mean = total / count.clip(1)
     seen = mean[count > 0]

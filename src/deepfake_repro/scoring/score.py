@@ -282,13 +282,10 @@ def _conclude(scored: Scored, model: Model) -> None:
     manifest = model.manifest
     if manifest is None or model.detector is None or model.described:
         return  # heat maps are drawn for our own networks only
+    images = [moment.image for moment in scored.moments]
+    maps = saliency(model.detector, images, manifest.views, manifest.input_size, model.norm)
     scored.moments = [
-        moment._replace(
-            heat=saliency(
-                model.detector, moment.image, manifest.views, manifest.input_size, model.norm
-            )
-        )
-        for moment in scored.moments
+        moment._replace(heat=heat) for moment, heat in zip(scored.moments, maps, strict=True)
     ]
 
 
