@@ -271,3 +271,22 @@ def test_cheap_commands_do_not_load_torch() -> None:
         check=False,
     )
     assert result.stdout == "False\n", result.stderr
+
+
+def test_notebooks_are_checked_without_the_library_that_takes_long_to_load() -> None:
+    """Every stage reads a notebook; ``jsonschema`` works without what it does not need there."""
+    lines = (
+        "import sys",
+        "from deepfake_repro.cli import main",
+        "main(['weights', 'list'])",
+        "import nbformat",
+        "nbformat.validate(nbformat.v4.new_notebook())",
+        "assert 'rfc3987_syntax.syntax_helpers' not in sys.modules",
+        "assert 'jsonschema' in sys.modules",
+    )
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src"},
+        check=True,
+    )
