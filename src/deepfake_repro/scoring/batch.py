@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +122,14 @@ def _in_parallel(
     """Yield (file, its record) as they are finished; print a line about each.
 
     Threads wait for their decoding processes. If one raises, which no content of a file can cause,
-    or at Ctrl-C, the processes are ended at once.
+    or at Ctrl-C, the processes are ended at once. The code is hashed while they start.
     """
-    code = code_digest(score_to)
-    with _shared_cores(options.jobs), ThreadPoolExecutor(options.jobs) as threads:
+    with (
+        _shared_cores(options.jobs),
+        ThreadPoolExecutor(1) as beside,
+        ThreadPoolExecutor(options.jobs) as threads,
+    ):
+        code = beside.submit(code_digest, score_to)
         futures = {
             threads.submit(_scored_once, file, models, options, out, code): file for file in files
         }
@@ -176,7 +180,7 @@ def _line(name: str, record: Record) -> str:
 
 
 def _scored_once(
-    file: Path, models: Sequence[Model], options: Options, out: Path, code: str
+    file: Path, models: Sequence[Model], options: Options, out: Path, code: Future[str]
 ) -> Record:
     """Return the record of one file: the stored one if nothing has changed, else a new one.
 
@@ -184,16 +188,15 @@ def _scored_once(
     """
     path = out / f"{slug(file)}.json"
     status = file.stat() if file.exists() else None
-    state = fingerprint(
+    known = (
         *(_identity(model) for model in models),
         options.limits,
         (options.stress, options.video),
-        code,
         str(file.absolute()),
         status and (status.st_size, status.st_mtime_ns),
     )
     stored = _stored(path)
-    if stored.get("state") == state:
+    if stored and stored.get("state") == fingerprint(*known, code.result()):
         return stored
 
     results = [Result(score_video(file, model, options.limits, out), model) for model in models]
@@ -206,7 +209,7 @@ def _scored_once(
         "agreement": found.agreement,
         "signals": found.signals,
         "stress": found.stress,
-        "state": state,
+        "state": fingerprint(*known, code.result()),
     }
     _write(out / f"{slug(file)}.html", file_page(found))
     _write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
