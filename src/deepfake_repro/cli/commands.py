@@ -31,13 +31,13 @@ class Commands:
     def add_for_profile(self, name: str, run: Command, what: str) -> argparse.ArgumentParser:
         """Add a command with the option ``--profile``."""
         command = self.add(name, run, what)
-        command.add_argument("--profile", required=True, help="demo, smoke or paper")
+        command.add_argument("--profile", required=True, help="demo, smoke, open or paper")
         return command
 
     def add_for_run(self, name: str, run: Command, what: str) -> argparse.ArgumentParser:
         """Add a command with the arguments profile, row and seed."""
         command = self.add(name, run, what)
-        command.add_argument("profile", help="demo, smoke or paper")
+        command.add_argument("profile", help="demo, smoke, open or paper")
         command.add_argument("variant", help="row of Table 3, such as fsfm_ba")
         command.add_argument("seed", type=int)
         return command

@@ -147,7 +147,7 @@ def audit_notes(audit: pd.DataFrame) -> list[str]:
     return [
         f"**Shortcut audit: properties besides the face tell real from fake with an AUC above "
         f"{LIMIT}.** {'; '.join(parts)}. A result on such a corpus may rest on them and not on the "
-        "face."
+        "face; with a handful of reals such values come by chance, too."
     ]
 
 
