@@ -158,6 +158,7 @@ def _rehearse(chosen: argparse.Namespace) -> None:
 
 def _study(chosen: argparse.Namespace) -> None:
     from ..operations.studies import run_study
+    from ..report.beside.studies import write_studies_page
 
     params = load()
     of_run = [
@@ -165,6 +166,7 @@ def _study(chosen: argparse.Namespace) -> None:
     ]
     for name in chosen.names or of_run:
         print(run_study(root(), name, chosen.jobs))
+    print(write_studies_page(root()))
 
 
 def _machines(chosen: argparse.Namespace) -> None:

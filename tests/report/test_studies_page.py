@@ -1,0 +1,49 @@
+"""The page of the side studies: the committed one is current, its cells are the studies' means."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from deepfake_repro.report.beside.studies import studies_page, write_studies_page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_committed_page_is_that_of_the_committed_results() -> None:
+    page = ROOT / "results" / "studies" / "README.md"
+    assert page.read_text() == studies_page(ROOT), "run deepfake-repro study, which writes it"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A checkout in which no study has run."""
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "results" / "studies").mkdir(parents=True)
+    return tmp_path
+
+
+def test_cells_are_means_and_deviations_over_seeds(base: Path) -> None:
+    for seed, (auc, bacc) in enumerate([(80.0, 70.0), (90.0, 75.0), (100.0, 80.0)]):
+        folder = base / "results" / "studies" / "start_over_seeds" / "default" / f"fsfm-{seed}"
+        folder.mkdir(parents=True)
+        scores = {"auc": {"in_distribution": auc}, "bacc": {"in_distribution": bacc}}
+        (folder / "scores.json").write_text(json.dumps(scores))
+    page = write_studies_page(base).read_text()
+    assert "| default | FSFM | 90.0 ± 10.0 / 75.0 | — | — |" in page
+    assert page.count("Not run.") == page.count("\n## ") - 1
+
+
+def test_a_curve_has_one_column_per_method_and_number_of_pictures(base: Path) -> None:
+    folder = base / "results" / "studies" / "pretraining_length" / "epochs_8"
+    folder.mkdir(parents=True)
+    rows = [("fsfm", "linear", 1000, 0, 90.0), ("fsfm", "linear", 1000, 1, 91.0)]
+    table = pd.DataFrame(rows, columns=["start", "method", "pictures", "seed", "auc"])
+    table.to_csv(folder / "curve.csv", index=False)
+    lines = studies_page(base).splitlines()
+    head = lines.index("| option | row | linear, 1000 pictures |")
+    assert lines[head + 2] == "| epochs_8 | FSFM | 90.5 |"
