@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +91,24 @@ def project(tmp_path: Path) -> Path:
     )
     parallel.dvc(tmp_path, "init", "--no-scm", "--quiet")
     return tmp_path
+
+
+def test_after_an_interrupt_no_waiting_task_is_started() -> None:
+    """Ctrl-C ends what runs; what has not begun must not begin."""
+    begun = []
+
+    def run(name: str) -> bool:
+        begun.append(name)
+        time.sleep(0.3)
+        return True
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    tasks = {str(number): Task([], set()) for number in range(6)}
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(tasks, run, 2, interrupt)
+    assert len(begun) <= 4
 
 
 def test_what_failed_is_named_with_its_output_and_the_next_run_does_only_the_rest(

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from dask import config
 from distributed import LocalCluster
+from filelock import FileLock
 
 from deepfake_repro.operations import parallel
 from deepfake_repro.operations.parallel import Task
@@ -40,6 +42,10 @@ stages:
     cmd: cat ${item.variant}.weights > results/${item.variant}.json
     deps: ["${item.variant}.weights"]
     metrics: [{"results/${item.variant}.json": {cache: false}}]
+  audit:
+    cmd: cat sample.txt > results/audit
+    deps: [sample.txt]
+    outs: [{results/audit: {cache: false}}]
   report:
     cmd: cat results/a.json results/b.json > results/report
     deps: [results/a.json, results/b.json]
@@ -70,9 +76,8 @@ Path(f"{{row}}.weights").write_text(f"{{value}}\\n")
 """
 
 
-def trained() -> str:
-    """What an undisturbed training writes."""
-    value = 7
+def trained(value: int = 7) -> str:
+    """What an undisturbed training writes for a sample."""
     for _ in range(STEPS):
         value = value * 31 % 1009
     return f"{value}\n"
@@ -133,9 +138,11 @@ def ended(process: psutil.Process) -> bool:
     return False
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_killed_worker_costs_at_most_a_step_and_the_lock_is_whole(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str], jobs: int
 ) -> None:
+    """Beside another worker, and as the only one, whose successor has another address."""
     trainers = []
 
     def kill() -> None:
@@ -146,7 +153,7 @@ def test_a_killed_worker_costs_at_most_a_step_and_the_lock_is_whole(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    assert run_rows(project, jobs=2) == 0
+    assert run_rows(project, jobs=jobs) == 0
     killer.join()
     assert ended(trainers[0])  # with its worker
     for row in "ab":
@@ -185,10 +192,45 @@ def test_a_failed_row_is_named_and_others_are_done(
     assert "failed: smoke-b-0; fix it" in printed.err
     assert (project / "results" / "a.json").read_text() == trained()
     assert not (project / "results" / "report").exists()
+    assert (project / "results" / "audit").read_text() == "7\n", "it needs no row"
     with pytest.raises(ValueError, match="unknown row 'c'; run has a, b"):
         run_rows(project, ["c"])
     assert run_rows(project, ["a"]) == 0  # up to date: no worker is started
     assert len(journal(project, "a")) == STEPS
+
+
+def test_two_checkouts_on_one_scheduler_get_each_their_own_row(
+    project: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(project, tmp_path / "other")
+    pipeline = other / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("echo 7", "echo 8"))
+    commit(other)
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        protocol="tcp://",
+        host="127.0.0.1",
+        dashboard_address=None,
+    ) as local:
+
+        def run(base: Path) -> int:
+            return run_rows(base, ["a"], scheduler=local.scheduler_address)
+
+        with ThreadPoolExecutor(2) as threads:
+            assert list(threads.map(run, [project, other])) == [0, 0]
+    assert (project / "results" / "a.json").read_text() == trained(7)
+    assert (other / "results" / "a.json").read_text() == trained(8)
+
+
+def test_a_second_run_in_a_checkout_is_refused(project: Path) -> None:
+    """It would remove the clones of the first."""
+    (project / ".scratch").mkdir(exist_ok=True)
+    with (
+        FileLock(project / ".scratch" / "rows.lock"),
+        pytest.raises(ValueError, match="^rows runs in this checkout already"),
+    ):
+        run_rows(project, ["a"], jobs=1)
 
 
 def test_no_scheduler_at_the_address_is_one_line() -> None:

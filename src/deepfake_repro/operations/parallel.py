@@ -153,7 +153,8 @@ def run_tasks(
     sorter.prepare()
     failed: set[str] = set()
     running: dict[Future[bool], str] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         while sorter.is_active():
             for name in sorter.get_ready():
                 if tasks[name].needs & failed:
@@ -168,6 +169,8 @@ def run_tasks(
                     failed.add(name)
                 sorter.done(name)
             watch()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interrupt, start none of those that wait
     return [name for name in tasks if name in failed]
 
 

@@ -35,7 +35,7 @@ class Row:
 def read_rows(base: Path, tasks: Mapping[str, Task], share: int) -> tuple[list[Row], Path]:
     """Read the rows behind ``tasks`` (name -> stages); return them and the folder of DVC's cache.
 
-    ``share``: threads for each row of a profile that sets none.
+    ``share``: threads for each row of a profile that sets none; 0 leaves it to the worker.
     """
     params = load(base / "params.yaml")
     with Repo(str(base)) as repo:
@@ -81,4 +81,4 @@ def _container(path: str, outputs: Iterable[str]) -> str:
 
 def _threads(params: Params, name: str, share: int) -> dict[str, str]:
     profile = params.profile(name.partition("-")[0])
-    return {} if profile.cpu.threads else dict.fromkeys(THREADS, str(share))
+    return {} if profile.cpu.threads or not share else dict.fromkeys(THREADS, str(share))

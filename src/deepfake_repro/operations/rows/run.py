@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from distributed import Client, Future, KilledWorker, wait
 from distributed.comm import CommClosedError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from filelock import FileLock, Timeout
 
 from ...project.files import replacing
 from ..clones import require_committed
@@ -47,15 +50,8 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as of a shell."""
 PATIENCE = 1.0
 """Seconds between two looks at the rows."""
-
-FAILURES = (
-    ValueError,
-    OSError,
-    ImportError,  # a worker without this package
-    subprocess.CalledProcessError,
-    DvcException,
-)
-"""What ends a row, but no other."""
+CLEAR = (ValueError, OSError, subprocess.CalledProcessError, DvcException)
+"""Errors whose message says enough without their name."""
 
 
 def run_rows(
@@ -79,21 +75,38 @@ def run_rows(
             return 1
         changed = _changed(base, stages)
     outdated = {name: task for name, task in chosen.items() if changed & set(task.stages)}
-    rows, cache = read_rows(base, outdated, max((os.cpu_count() or 1) // workers, 1))
-    commit = _git(base, "rev-parse", "HEAD")
-    if rows:
-        address = scheduler_address(scheduler)
-        try:
-            failed = run_on(address, min(workers, len(rows)), Checkout(base, commit, cache), rows)
-        except KeyboardInterrupt:
-            print("interrupted: rerun to resume", file=sys.stderr)
-            return INTERRUPTED
-        if failed:
-            print(f"failed: {', '.join(failed)}; fix it and rerun to resume", file=sys.stderr)
-            return 1
-    if wanted:
-        return 0
-    return run_graph(base, _part(graph, set(graph) - before - stages), workers)
+    try:
+        failed = _run_outdated(base, outdated, workers, scheduler_address(scheduler))
+    except KeyboardInterrupt:
+        print("interrupted: rerun to resume", file=sys.stderr)
+        return INTERRUPTED
+    lost = {stage for name in failed for stage in chosen[name].stages}
+    after = set() if wanted else _without(graph, lost) - before - stages
+    code = run_graph(base, _part(graph, after), workers) if after else 0
+    if failed:
+        print(f"failed: {', '.join(failed)}; fix it and rerun to resume", file=sys.stderr)
+        return 1
+    return code
+
+
+def _run_outdated(
+    base: Path, outdated: Mapping[str, Task], workers: int, address: str
+) -> list[str]:
+    """Run these rows, ``workers`` at a time or on those of a scheduler; return those that failed.
+
+    On this machine rows share its cores; elsewhere the environment of a worker decides.
+    """
+    if not outdated:
+        return []
+    at_once = min(workers, len(outdated))
+    share = 0 if address else max((os.cpu_count() or 1) // at_once, 1)
+    rows, cache = read_rows(base, outdated, share)
+    return run_on(address, at_once, Checkout(base, _git(base, "rev-parse", "HEAD"), cache), rows)
+
+
+def _without(graph: Graph, lost: set[str]) -> set[str]:
+    """Return the stages of the graph that need none of those that are lost."""
+    return {stage for stage in graph if not lost & needed(graph, [stage]).keys()}
 
 
 def run_on(address: str, jobs: int, checkout: Checkout, rows: Sequence[Row]) -> list[str]:
@@ -103,12 +116,24 @@ def run_on(address: str, jobs: int, checkout: Checkout, rows: Sequence[Row]) -> 
     ends meanwhile.
     """
     try:
-        with connect(address, jobs) as client:
+        with _alone(checkout.base), connect(address, jobs) as client:
             return _Run(client, checkout, rows).to_end()
     except (CancelledError, CommClosedError):
         raise ValueError(
             f"the scheduler {address} is gone; start it again and rerun to resume"
         ) from None
+
+
+@contextmanager
+def _alone(base: Path) -> Iterator[None]:
+    """Keep other ``rows`` out of this checkout: each removes the clones that it finds there."""
+    lock = base / ".scratch" / "rows.lock"
+    lock.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(lock, blocking=False):
+            yield
+    except Timeout:
+        raise ValueError("rows runs in this checkout already; wait for its end") from None
 
 
 def _chosen(tasks: Mapping[str, Task], wanted: Sequence[str]) -> dict[str, Task]:
@@ -143,8 +168,10 @@ def _git(base: Path, *arguments: str) -> str:
 class _Run:
     """Rows under way on a cluster.
 
-    ``waiting``: rows not yet given to the scheduler, ``running``: those given to it;
-    ``reasons``: name -> why a row failed.
+    ``waiting``: rows not yet given to the scheduler, ``running``: those given to it; ``placed``:
+    name -> worker that it was meant for; ``movable``: keys that any other worker may take up;
+    ``run``: tells its keys from those of others on the scheduler; ``reasons``: name -> why a row
+    failed.
     """
 
     client: Client
@@ -153,6 +180,8 @@ class _Run:
     waiting: list[Row] = field(default_factory=list)
     running: dict[Future, Row] = field(default_factory=dict)
     placed: dict[str, str] = field(default_factory=dict)
+    movable: set[str] = field(default_factory=set)
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
     done: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -177,7 +206,7 @@ class _Run:
 
         A row that waited on a worker would count that worker's end as its own failure.
         """
-        under_way = {row.name: self.placed[row.name] for row in self.running.values()}
+        under_way = {str(future.key): self.placed[row.name] for future, row in self.running.items()}
         for address in free_workers(self.client, under_way)[: len(self.waiting)]:
             row = self.waiting.pop(0)
             future = self.client.submit(
@@ -185,7 +214,7 @@ class _Run:
                 row,
                 self.checkout,
                 pure=False,
-                key=row.name,
+                key=f"{row.name}-{self.run}",  # others may run this row on the same scheduler
                 workers=[address],
                 allow_other_workers=True,  # if this one is lost
             )
@@ -194,19 +223,40 @@ class _Run:
 
     def _take(self, row: Row, future: Future) -> None:
         """Take over the results of a finished row, or the reason of its failure."""
-        try:
-            take_over(self.checkout.base, row, future.result())
-        except KilledWorker:
+        error = future.exception()  # itself raises if the scheduler has ended
+        if error is None:
+            try:
+                take_over(self.checkout.base, row, future.result())
+                self.done.add(row.name)
+            except CLEAR as problem:
+                self.reasons[row.name] = str(problem)
+        elif isinstance(error, KilledWorker):
             self.reasons[row.name] = f"its workers died repeatedly: memory? ({self._log(row)})"
-        except FAILURES as error:
-            self.reasons[row.name] = str(error)
         else:
-            self.done.add(row.name)
+            name = "" if isinstance(error, CLEAR) else f"{type(error).__name__}: "
+            self.reasons[row.name] = f"{name}{error}"
 
     def _states(self) -> list[State]:
-        begun = {key for keys in self.client.processing().values() for key in keys}
-        begun |= {row.name for future, row in self.running.items() if future.done()}
+        placed = {str(key) for keys in self.client.processing().values() for key in keys}
+        self._free({str(future.key) for future in self.running} & placed - self.movable)
+        begun = {
+            row.name
+            for future, row in self.running.items()
+            if future.key in placed or future.done()
+        }
         return [self._state(row, row.name in begun) for row in self.rows]
+
+    def _free(self, keys: set[str]) -> None:
+        """Let rows that have a worker go to any other when it is lost.
+
+        A row that Dask cannot place at once waits for the address that it was submitted for, even
+        with ``allow_other_workers``; a restarted worker has another one.
+        """
+        if keys:
+            scheduler = self.client.scheduler
+            assert scheduler is not None
+            self.client.sync(scheduler.set_restrictions, worker=dict.fromkeys(keys))
+            self.movable |= keys
 
     def _state(self, row: Row, is_begun: bool) -> State:
         if row.name in self.reasons:
@@ -238,7 +288,7 @@ def take_over(base: Path, row: Row, outcome: Outcome) -> None:
         with replacing(base / path) as temporary:
             temporary.write_bytes(content)
     paths = [str(base / path) for path in sorted(set(row.cached) & _outputs(outcome))]
-    with Repo(str(base)) as repo:
+    with Repo(str(base), _wait_for_lock=True) as repo:
         with repo.lock:
             put_stages(base / "dvc.lock", outcome.entries)
         if paths:
