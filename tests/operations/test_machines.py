@@ -69,6 +69,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (base / ".gitignore").write_text(".scratch\nweights\n")
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(ROOT / name, base / name)
+    (base / ".dvc").mkdir()
     subprocess.run([*GIT, "init", "-q"], cwd=base, check=True)
     subprocess.run([*GIT, "add", "-A"], cwd=base, check=True)
     subprocess.run([*GIT, "commit", "-qm", "first"], cwd=base, check=True)

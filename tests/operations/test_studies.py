@@ -216,6 +216,13 @@ def test_a_study_of_starts_trains_no_row_and_keeps_the_curve(repository: Path, m
     assert not studies.is_current(repository, "pretraining_length")
 
 
+def test_clones_share_the_cache_where_it_was_moved_to(repository: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "large disk"
+    assert clones.cache_of(repository) == repository / ".dvc" / "cache"
+    clones.dvc(repository, "config", "--local", "cache.dir", str(moved))
+    assert clones.cache_of(repository) == moved
+
+
 def test_without_names_the_studies_are_those_of_the_run(monkeypatch) -> None:
     ran = []
     monkeypatch.setattr(studies, "run_study", lambda base, name, jobs=None: ran.append(name))

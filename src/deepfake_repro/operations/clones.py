@@ -12,6 +12,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from ..project.provenance import has_history
@@ -69,6 +70,12 @@ def clone_commit(base: Path, name: str, cache: Path) -> Path:
     _git(clone, "checkout", "--quiet", "--force", "--detach", commit)
     dvc(clone, "config", "--local", "cache.dir", str(cache))
     return clone
+
+
+def cache_of(base: Path) -> Path:
+    """Return the folder of DVC's cache, which users move to a large disk by ``cache.dir``."""
+    with Repo(str(base)) as repo:
+        return Path(repo.cache.local_cache_dir)
 
 
 def replace_params(clone: Path, values: Mapping[str, Any]) -> None:

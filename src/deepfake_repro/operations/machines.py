@@ -25,7 +25,7 @@ import pandas as pd
 
 from ..project.machine import AVX2, AVX2_OF_INTEL, THREADS, WITHOUT_AVX512, processor
 from ..project.params import load, read_yaml
-from .clones import SOURCE, clone_commit, dvc, require_committed
+from .clones import SOURCE, cache_of, clone_commit, dvc, require_committed
 from .spread import EXACT, KEY, MACHINES, PROBABILITY, read_cells
 from .studies import ingredients
 
@@ -151,7 +151,7 @@ def _run_machine(
 ) -> None:
     """Run rows as one machine, add each to the table when it is done, and report progress."""
     table = base / "results" / profile / MACHINES
-    clone = clone_commit(base, f"machine-{name}", base / ".dvc" / "cache")
+    clone = clone_commit(base, f"machine-{name}", cache_of(base))
     stages = read_yaml(clone / "dvc.lock")["stages"]
     variables = EMULATED[name].variables
     _fetch_data(clone, profile, rows, seed, stages)

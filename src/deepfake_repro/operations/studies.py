@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from ..project.params import Run, Study, load, read_yaml
-from .clones import clone_commit, dvc, replace_params, require_committed
+from .clones import cache_of, clone_commit, dvc, replace_params, require_committed
 from .parallel import run_pipeline
 
 KEPT = ("scores.json", "history.csv")
@@ -37,7 +37,7 @@ def run_study(base: Path, name: str, jobs: int | None = None) -> Path:
     out = base / "results" / "studies" / name
     for number, (option, values) in enumerate(study.options.items(), start=1):
         print(f"study {name}, option {number}/{len(study.options)}: {option}", flush=True)
-        clone = clone_commit(base, f"{name}-{option}", base / ".dvc" / "cache")
+        clone = clone_commit(base, f"{name}-{option}", cache_of(base))
         # The stages' files that are in git keep DVC from restoring a missing one from its cache.
         dvc(clone, "checkout", "--quiet")
         replace_params(clone, {**_rows_of(params.run, study), **values})
