@@ -161,12 +161,12 @@ def _compare(params: Params, committed: Path, profile: str, revision: str, yours
     found = differences(results, unchanged)
     names = [name for name in tracked if is_cells(name)]
     cells = _with_states(read_cells(results, names), read_cells(yours, names), found)
-    present = set(cells["metric"])
-    known = {*found["metric"], FRAME_AUC}
-    derived = tuple(name for name in FIELD_NAMES if name in present - known and len(found))
-    cells = _with_derived(cells, derived, yours, params.profile(profile).layout)
+    present = set(cells["metric"]) - {FRAME_AUC}
     spread_known = len(found) > 0
-    return Verdict(profile, revision, cells, len(tracked), changed, missing, spread_known, derived)
+    derived = tuple(name for name in FIELD_NAMES if name in present and spread_known)
+    cells = _with_derived(cells, derived, yours, params.profile(profile).layout)
+    unknown = tuple(name for name in derived if name not in set(found["metric"]))
+    return Verdict(profile, revision, cells, len(tracked), changed, missing, spread_known, unknown)
 
 
 def _tracked(results: Path) -> list[str]:
@@ -199,13 +199,13 @@ def _with_states(committed: pd.DataFrame, yours: pd.DataFrame, found: pd.DataFra
 def _with_derived(
     cells: pd.DataFrame, derived: tuple[str, ...], yours: Path, layout: Layout
 ) -> pd.DataFrame:
-    """Judge the cells of the metrics ``derived`` that differ by the videos of their run.
+    """Judge the cells of the metrics ``derived`` that are outside by the videos of their run.
 
     They are within if they are what these videos give; whether the videos' scores are within is
     judged cell by cell. Without the videos a difference stays outside.
     """
     cells = cells.copy()
-    differs = cells["metric"].isin(derived) & (cells["state"] != IDENTICAL)
+    differs = cells["metric"].isin(derived) & (cells["state"] == OUTSIDE)
     for file, of_run in cells[differs].groupby("file"):
         videos = (yours / str(file)).with_name("videos.csv")
         if not videos.is_file():
