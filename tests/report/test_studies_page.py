@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from deepfake_repro.project.params import load
 from deepfake_repro.report.beside.studies import studies_page, write_studies_page
+from deepfake_repro.report.scores import read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,3 +49,11 @@ def test_a_curve_has_one_column_per_method_and_number_of_pictures(base: Path) ->
     lines = studies_page(base).splitlines()
     head = lines.index("| option | row | linear, 1000 pictures |")
     assert lines[head + 2] == "| epochs_8 | FSFM | 90.5 |"
+
+
+def test_what_the_caveat_of_open_says_of_the_third_seed_is_so() -> None:
+    third = read_scores(ROOT / "results" / "studies" / "third_seed" / "default")
+    at_home = {row: scores["auc"]["openforensics"] for row, scores in third.items()}
+    assert at_home["fsfm_hphn"] > max(at_home["fsfm"], at_home["fsfm_ba"])
+    caveat = load(ROOT / "params.yaml").profile("open").report.caveat
+    assert "HP-HN is ahead of FSFM and of Batch All" in caveat
