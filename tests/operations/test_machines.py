@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.operations import clones, machines
+from deepfake_repro.operations.committed import extract_committed
 from deepfake_repro.project import params
 from deepfake_repro.project.machine import VARIABLES
+from deepfake_repro.project.provenance import has_history
+from deepfake_repro.project.vocabulary import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = params.load(ROOT / "params.yaml").run.variants[:2]
@@ -152,3 +155,28 @@ def test_every_machine_decides_every_variable() -> None:
     """One that it left out would be that of the pins, or of the user's shell."""
     for machine in machines.EMULATED.values():
         assert set(machine.variables) == set(VARIABLES)
+
+
+def test_what_is_said_of_another_makers_processor_is_in_the_table(tmp_path: Path) -> None:
+    """The sentence of REPRODUCIBILITY.md, on what is committed."""
+    if not has_history(ROOT):
+        pytest.skip("an archive without git history has no committed state beside its files")
+    paths = ("results/demo/machines.csv", "results/demo/runs", "REPRODUCIBILITY.md")
+    extract_committed(ROOT, "HEAD", tmp_path, *paths)
+    table = pd.read_csv(tmp_path / "results/demo/machines.csv")
+    moved: dict[str, list[float]] = {}
+    for cell in table[table["machine"] == "other_maker"].itertuples():
+        if cell.metric in METRICS:
+            file = tmp_path / f"results/demo/runs/{cell.row}-{cell.seed}/scores.json"
+            committed = json.loads(file.read_text())[cell.metric][cell.set]
+            moved.setdefault(cell.row, []).append(abs(cell.value - committed))
+    assert "all cells of nine rows came out the same" in (
+        tmp_path / "REPRODUCIBILITY.md"
+    ).read_text().replace("\n", " ")
+    assert len(moved) == 11
+    differing = {
+        row: [size for size in sizes if size] for row, sizes in moved.items() if any(sizes)
+    }
+    assert set(differing) == {"fsfm_dataset_ba", "sbi"}
+    assert len(differing["fsfm_dataset_ba"]) == 4 and max(differing["fsfm_dataset_ba"]) < 0.75
+    assert 9 < max(differing["sbi"]) < 10

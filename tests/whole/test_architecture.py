@@ -20,12 +20,8 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 MACHINE_FOLDERS = tuple(f"/{name}/" for name in ("home", "root", "tmp", "work", "mnt", "data"))
-LEFT_UNDONE = (
-    "TODO",
-    "FIXME",
-    "XXX",
-    "raise NotImplementedError",
-)  # in halves: this file is searched too
+LEFT_UNDONE = ("TODO", "FIXME", "XXX", "raise NotImplementedError")
+"""Words that no module of the package may contain."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -195,7 +195,9 @@ class _Run:
             self._submit()
             for future in _finished(list(self.running)):
                 self._take(self.running.pop(future), future)
-            display.show(self._states())
+            placed = {str(key) for keys in self.client.processing().values() for key in keys}
+            self._let_move(placed)
+            display.show(self._states(placed))
             replace_lost(self.client)
         for folder in clones.glob("*/"):  # of killed workers
             shutil.rmtree(folder, ignore_errors=True)
@@ -236,9 +238,7 @@ class _Run:
             name = "" if isinstance(error, CLEAR) else f"{type(error).__name__}: "
             self.reasons[row.name] = f"{name}{error}"
 
-    def _states(self) -> list[State]:
-        placed = {str(key) for keys in self.client.processing().values() for key in keys}
-        self._free({str(future.key) for future in self.running} & placed - self.movable)
+    def _states(self, placed: set[str]) -> list[State]:
         begun = {
             row.name
             for future, row in self.running.items()
@@ -246,12 +246,13 @@ class _Run:
         }
         return [self._state(row, row.name in begun) for row in self.rows]
 
-    def _free(self, keys: set[str]) -> None:
-        """Let rows that have a worker go to any other when it is lost.
+    def _let_move(self, placed: set[str]) -> None:
+        """Let rows that have a worker, by key, go to any other when it is lost.
 
         A row that Dask cannot place at once waits for the address that it was submitted for, even
         with ``allow_other_workers``; a restarted worker has another one.
         """
+        keys = {str(future.key) for future in self.running} & placed - self.movable
         if keys:
             scheduler = self.client.scheduler
             assert scheduler is not None
