@@ -10,22 +10,31 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
 from dask import config
 from distributed import LocalCluster
+from dvc.repo import Repo
 from filelock import FileLock
 
 from deepfake_repro.operations import parallel
 from deepfake_repro.operations.parallel import Task
-from deepfake_repro.operations.rows import child, cluster
+from deepfake_repro.operations.rows import child, cluster, run
 from deepfake_repro.operations.rows.cluster import connect, devices, scheduler_address
-from deepfake_repro.operations.rows.row import read_rows
+from deepfake_repro.operations.rows.row import Row, read_rows
 from deepfake_repro.operations.rows.run import run_rows
 from deepfake_repro.operations.rows.table import DONE, FAILED, RUNNING, WAITING, Display, State
-from deepfake_repro.operations.rows.worker import CLONES, last_error, last_progress
+from deepfake_repro.operations.rows.worker import (
+    CLONES,
+    Checkout,
+    Outcome,
+    last_error,
+    last_progress,
+)
 from deepfake_repro.project.machine import THREADS
+from deepfake_repro.project.params import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30
@@ -214,11 +223,11 @@ def test_two_checkouts_on_one_scheduler_get_each_their_own_row(
         dashboard_address=None,
     ) as local:
 
-        def run(base: Path) -> int:
+        def run_a(base: Path) -> int:
             return run_rows(base, ["a"], scheduler=local.scheduler_address)
 
         with ThreadPoolExecutor(2) as threads:
-            assert list(threads.map(run, [project, other])) == [0, 0]
+            assert list(threads.map(run_a, [project, other])) == [0, 0]
     assert (project / "results" / "a.json").read_text() == trained(7)
     assert (other / "results" / "a.json").read_text() == trained(8)
 
@@ -267,6 +276,55 @@ def test_a_profile_without_a_limit_of_threads_gets_a_share_of_the_cores(project:
     (of_smoke, of_paper), _ = read_rows(project, tasks, 3)
     assert of_smoke.variables == {}
     assert of_paper.variables == dict.fromkeys(THREADS, "3")
+
+
+def test_on_a_cluster_the_environment_of_a_worker_decides_its_threads(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cores of the machine that only asks say nothing about those of the workers."""
+    given: dict[str, list[Row]] = {}
+    monkeypatch.setattr(
+        run, "run_on", lambda address, jobs, checkout, rows: given.update({address: rows})
+    )
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    tasks = {"paper-a-0": Task(["train@smoke-a-0", "score@smoke-a-0"], set())}
+    run._run_outdated(project, tasks, 2, "")
+    run._run_outdated(project, tasks, 2, "tcp://elsewhere:8786")
+    assert given[""][0].variables == dict.fromkeys(THREADS, "6")
+    assert given["tcp://elsewhere:8786"][0].variables == {}
+
+
+def test_a_finished_row_waits_for_another_command_of_dvc(project: Path) -> None:
+    (project / ".scratch").mkdir(exist_ok=True)
+    row = Row("smoke-a-0", ("audit",), (), (), ("results/audit",), {})
+    outcome = Outcome({"audit": {"cmd": "true"}}, {"results/audit": b"7\n"})
+    lock = project / "dvc.lock"
+    lock.write_text("schema: '2.0'\nstages: {}\n")
+    with Repo(str(project)) as other, ThreadPoolExecutor(1) as threads:
+        with other.lock:
+            taking = threads.submit(run.take_over, project, row, outcome)
+            with pytest.raises(TimeoutError):
+                taking.result(timeout=5)  # DVC itself gives up after three
+            assert read_yaml(lock)["stages"] == {}
+        taking.result(timeout=60)
+    assert read_yaml(lock)["stages"] == {"audit": {"cmd": "true"}}
+    assert (project / "results" / "audit").read_text() == "7\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("the margin is negative"), "the margin is negative"),
+        (RuntimeError("out of memory"), "RuntimeError: out of memory"),
+    ],
+)
+def test_an_error_is_told_with_its_name_unless_its_message_says_enough(
+    project: Path, error: Exception, told: str
+) -> None:
+    row = Row("smoke-a-0", (), (), (), (), {})
+    rows = run._Run(Mock(), Checkout(project, "HEAD", project / ".dvc" / "cache"), [row])
+    rows._take(row, Mock(exception=lambda: error))
+    assert rows.reasons == {"smoke-a-0": told}
 
 
 def test_the_command_ends_with_its_input(tmp_path: Path) -> None:
