@@ -10,7 +10,14 @@ import pandas as pd
 import pytest
 
 from deepfake_repro.operations import parallel
-from deepfake_repro.operations.parallel import Task, as_tasks, read_graph, run_tasks
+from deepfake_repro.operations.parallel import (
+    Task,
+    as_tasks,
+    read_graph,
+    read_times,
+    run_tasks,
+    ways_to_the_end,
+)
 
 DOT = """strict digraph {
 "code";
@@ -51,7 +58,7 @@ def test_a_task_runs_after_those_it_needs_and_beside_others() -> None:
         finished.append(name)
         return True
 
-    assert run_tasks(TASKS, run, 2, lambda: None) == []
+    assert run_tasks(TASKS, run, 2, lambda: None, {}) == []
     assert sorted(finished) == sorted(TASKS)
 
 
@@ -64,7 +71,7 @@ def test_never_more_tasks_at_a_time_than_jobs() -> None:
         running.discard(name)
         return True
 
-    run_tasks(TASKS, run, 1, lambda: None)
+    run_tasks(TASKS, run, 1, lambda: None, {})
 
 
 def test_a_failure_stops_only_what_needs_it() -> None:
@@ -74,8 +81,32 @@ def test_a_failure_stops_only_what_needs_it() -> None:
         ran.append(name)
         return name != "demo-sbi-0"
 
-    assert run_tasks(TASKS, run, 1, lambda: None) == ["demo-sbi-0", "report@demo"]
+    assert run_tasks(TASKS, run, 1, lambda: None, {}) == ["demo-sbi-0", "report@demo"]
     assert "demo-fsfm_ba-0" in ran and "report@demo" not in ran
+
+
+def test_the_longest_way_to_the_end_goes_first() -> None:
+    """By hand: a 2 + c 9, b 10 and d unknown; with one job, b would keep the others waiting."""
+    tasks = {
+        "d": Task([], set()),
+        "b": Task([], set()),
+        "a": Task([], set()),
+        "c": Task([], {"a"}),
+    }
+    seconds = {"a": 2.0, "b": 10.0, "c": 9.0}
+    assert ways_to_the_end(tasks, seconds) == {"a": 11.0, "b": 10.0, "c": 9.0, "d": 1.0}
+    begun: list[str] = []
+    run_tasks(tasks, lambda name: not begun.append(name), 1, lambda: None, seconds)
+    assert begun == ["a", "b", "c", "d"]
+
+
+def test_times_are_read_from_the_benchmarks_that_have_them(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "benchmarks"
+    assert read_times(tmp_path) == {}
+    folder.mkdir(parents=True)
+    (folder / "demo.csv").write_text("task,begun,seconds\ncode,0,7\ndemo-sbi-0,8,150\n")
+    (folder / "rows.csv").write_text("workers,seconds\n2,155\n")
+    assert read_times(tmp_path) == {"code": 7.0, "demo-sbi-0": 150.0}
 
 
 @pytest.fixture
@@ -107,7 +138,7 @@ def test_after_an_interrupt_no_waiting_task_is_started() -> None:
 
     tasks = {str(number): Task([], set()) for number in range(6)}
     with pytest.raises(KeyboardInterrupt):
-        run_tasks(tasks, run, 2, interrupt)
+        run_tasks(tasks, run, 2, interrupt, {})
     assert len(begun) <= 4
 
 

@@ -35,6 +35,10 @@ class Task:
     needs: set[str]
 
 
+COLUMNS = ("task", "begun", "seconds")
+"""Of a table of times, in ``results/benchmarks`` or elsewhere."""
+UNKNOWN = 1.0
+"""Seconds of a task that was never timed."""
 TAIL = 30
 """Lines of a failed task that are shown."""
 PATIENCE = 15.0
@@ -63,7 +67,7 @@ def run_graph(base: Path, graph: Graph, jobs: int, times: Path | None = None) ->
     """Run the stages of a graph that contains all that they need; as :func:`run_pipeline`."""
     tasks = as_tasks(graph)
     run = _Run(base, tasks)
-    failed = run_tasks(tasks, run.task, jobs, run.watch)
+    failed = run_tasks(tasks, run.task, jobs, run.watch, read_times(base))
     if times:
         _write_times(run.times, times)
     for name in failed:
@@ -77,9 +81,20 @@ def _write_times(times: list[tuple[str, float, float]], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as target:
         writer = csv.writer(target, lineterminator="\n")
-        writer.writerow(("task", "begun", "seconds"))
+        writer.writerow(COLUMNS)
         for name, begun, seconds in [*sorted(times, key=itemgetter(1)), ("all", 0.0, whole)]:
             writer.writerow((name, f"{begun:.0f}", f"{seconds:.0f}"))
+
+
+def read_times(base: Path) -> dict[str, float]:
+    """Read how many seconds tasks took when they were timed for ``results/benchmarks``."""
+    seconds: dict[str, float] = {}
+    for file in sorted((base / "results" / "benchmarks").glob("*.csv")):
+        with file.open(newline="", encoding="utf-8") as source:
+            reader = csv.DictReader(source)
+            if reader.fieldnames == [*COLUMNS]:
+                seconds |= {line["task"]: float(line["seconds"]) for line in reader}
+    return seconds
 
 
 def default_jobs() -> int:
@@ -142,21 +157,30 @@ def is_row(name: str) -> bool:
 
 
 def run_tasks(
-    tasks: Mapping[str, Task], run: Callable[[str], bool], jobs: int, watch: Callable[[], None]
+    tasks: Mapping[str, Task],
+    run: Callable[[str], bool],
+    jobs: int,
+    watch: Callable[[], None],
+    seconds: Mapping[str, float],
 ) -> list[str]:
     """Call ``run`` with each task, ``jobs`` at a time, once the tasks that it needs have succeeded.
 
-    ``run`` returns whether the task succeeded; ``watch`` is called now and then. Returns the tasks
-    that failed or were not run because of that.
+    Of those that may begin, the one with the longest way to the end goes first, by the ``seconds``
+    that tasks take. ``run`` returns whether the task succeeded; ``watch`` is called now and then.
+    Returns the tasks that failed or were not run because of that.
     """
+    ways = ways_to_the_end(tasks, seconds)
     sorter = TopologicalSorter({name: task.needs for name, task in tasks.items()})
     sorter.prepare()
+    ready: list[str] = []
     failed: set[str] = set()
     running: dict[Future[bool], str] = {}
     pool = ThreadPoolExecutor(jobs)
     try:
         while sorter.is_active():
-            for name in sorter.get_ready():
+            ready = sorted([*ready, *sorter.get_ready()], key=lambda name: -ways[name])
+            while ready and len(running) < jobs:
+                name = ready.pop(0)
                 if tasks[name].needs & failed:
                     failed.add(name)
                     sorter.done(name)
@@ -172,6 +196,16 @@ def run_tasks(
     finally:
         pool.shutdown(cancel_futures=True)  # after an interrupt, start none of those that wait
     return [name for name in tasks if name in failed]
+
+
+def ways_to_the_end(tasks: Mapping[str, Task], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds of each task and of the longest chain of tasks that wait for it."""
+    ways: dict[str, float] = {}
+    order = TopologicalSorter({name: task.needs for name, task in tasks.items()}).static_order()
+    for name in reversed([*order]):
+        after = (ways[other] for other in ways if name in tasks[other].needs)
+        ways[name] = seconds.get(name, UNKNOWN) + max(after, default=0.0)
+    return ways
 
 
 @dataclass
