@@ -205,15 +205,15 @@ def test_a_study_runs_each_option_with_its_values_and_keeps_the_rows(
 
 def test_a_study_of_starts_trains_no_row_and_keeps_the_curve(repository: Path, monkeypatch) -> None:
     monkeypatch.setattr(parallel, "SOURCE", str(ROOT / "src"))
-    out = studies.run_study(repository, "pretraining_length")
+    out = studies.run_study(repository, "pretraining")
     epochs = params.load(ROOT / "params.yaml").profile("open").pretrain.epochs
     for option, expected in (("default", epochs), ("epochs_2", 2), ("epochs_8", 8)):
         assert pd.read_csv(out / option / "curve.csv")["auc"].tolist() == [expected]
         assert not list((out / option).glob("fsfm-*"))
-    assert studies.is_current(repository, "pretraining_length")
+    assert studies.is_current(repository, "pretraining")
     lock = repository / "dvc.lock"
     lock.write_text(lock.read_text().replace(CODE, CODE[::-1]))
-    assert not studies.is_current(repository, "pretraining_length")
+    assert not studies.is_current(repository, "pretraining")
 
 
 def test_clones_share_the_cache_where_it_was_moved_to(repository: Path, tmp_path: Path) -> None:
@@ -229,4 +229,4 @@ def test_without_names_the_studies_are_those_of_the_run(monkeypatch) -> None:
     assert main(["study"]) == 0
     loaded = params.load(ROOT / "params.yaml")
     assert ran == [name for name in NAMES if loaded.study(name).profile in loaded.run.profiles]
-    assert "pretraining_length" not in ran and len(ran) > 3
+    assert "pretraining" not in ran and len(ran) > 3

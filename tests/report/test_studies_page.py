@@ -41,7 +41,7 @@ def test_cells_are_means_and_deviations_over_seeds(base: Path) -> None:
 
 
 def test_a_curve_has_one_column_per_method_and_number_of_pictures(base: Path) -> None:
-    folder = base / "results" / "studies" / "pretraining_length" / "epochs_8"
+    folder = base / "results" / "studies" / "pretraining" / "epochs_8"
     folder.mkdir(parents=True)
     rows = [("fsfm", "linear", 1000, 0, 90.0), ("fsfm", "linear", 1000, 1, 91.0)]
     table = pd.DataFrame(rows, columns=["start", "method", "pictures", "seed", "auc"])
