@@ -52,8 +52,9 @@ def run_pipeline(
 
     By default as many as there are cores, or one on a machine with a GPU. ``wanted``: run only the
     stages of this kind, such as ``score``, and what they need. A task that fails stops only the
-    tasks that need it. ``times``: a CSV file for when each task began and how long it took, in
-    seconds. Raises ``ValueError`` with DVC's own words if it cannot read the pipeline.
+    tasks that need it. ``times``: a CSV file for when each task that was not up to date began and
+    how long it took, in seconds. Raises ``ValueError`` with DVC's own words if it cannot read the
+    pipeline.
     """
     if not dvc(base, "status", "--quiet").returncode:
         print("Data and pipelines are up to date.")
@@ -76,7 +77,7 @@ def run_graph(base: Path, graph: Graph, jobs: int, times: Path | None = None) ->
 
 
 def _write_times(times: list[tuple[str, float, float]], file: Path) -> None:
-    """Write (task, begun, seconds) of each finished task; the last line is the whole run."""
+    """Write the times of tasks; the last line is the whole run."""
     whole = max((begun + seconds for _, begun, seconds in times), default=0.0)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as target:
@@ -210,12 +211,17 @@ def ways_to_the_end(tasks: Mapping[str, Task], seconds: Mapping[str, float]) -> 
 
 @dataclass
 class _Run:
-    """Runs tasks in a checkout and prints what is done, what is running and the time left."""
+    """Runs tasks in a checkout and prints what is done and what is running.
+
+    ``begun``: those running, and when they began; ``done``: those that ended; ``times``: (task,
+    begun, seconds) of those that had something to do.
+    """
 
     base: Path
     tasks: Mapping[str, Task]
     begun: dict[str, float] = field(default_factory=dict)
     times: list[tuple[str, float, float]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
     said: float = 0.0
 
@@ -226,8 +232,10 @@ class _Run:
         result = dvc(self.base, "--wait-for-lock", "repro", "--single-item", *stages)
         begun = self.begun.pop(name)
         seconds = time.monotonic() - begun
-        self.times.append((name, begun - self.start, seconds))
-        count = f"[{len(self.times)}/{len(self.tasks)}]"
+        if "Running stage" in result.stdout:
+            self.times.append((name, begun - self.start, seconds))
+        self.done.append(name)
+        count = f"[{len(self.done)}/{len(self.tasks)}]"
         if result.returncode:
             lines = (result.stdout + result.stderr).splitlines()[-TAIL:]
             print("\n".join([f"{count} {name} FAILED:", *lines]), file=sys.stderr, flush=True)
