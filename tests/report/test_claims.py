@@ -281,8 +281,10 @@ def test_seeds_that_disagree_decide_nothing() -> None:
     claim = Claim("x", "5", "s", ("auc.fsfm_ba.ffpp > auc.fsfm.ffpp",))
     other = point_table({"fsfm": {"auc": {"ffpp": 97.0}}, "fsfm_ba": {"auc": {"ffpp": 96.0}}})
     partial = point_table({"fsfm": {"auc": {"ffpp": 97.0}}})
-    assert judge(claim, TABLE, drawn, [TABLE, partial]).word == HOLDS
-    assert judge(claim, TABLE, drawn, [TABLE, other]).word == UNDECIDED
+    agreed = judge(claim, TABLE, drawn, [TABLE, partial])
+    assert (agreed.word, agreed.divided) == (HOLDS, False)
+    disputed = judge(claim, TABLE, drawn, [TABLE, other])
+    assert (disputed.word, disputed.divided, disputed.times) == (UNDECIDED, True, None)
 
 
 @pytest.mark.parametrize(

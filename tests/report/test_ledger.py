@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from deepfake_repro.evaluation.statistics import Replicates
+from deepfake_repro.operations.committed import extract_committed
 from deepfake_repro.project import params
 from deepfake_repro.report.claims import Claim, Verdict, read_entries
 from deepfake_repro.report.ledger import (
@@ -227,3 +228,31 @@ def test_counts_and_names_concern_the_printed_text_alone() -> None:
     claim = Claim("x", "4.1", "s", ("table1.ffpp.videos_real == 1000",), table="table1")
     assert verdicts([claim], {}, ROOT)["x"].word == "holds"
     assert verdicts([claim], {}, ROOT, Replicates((), {}))["x"].word == "—"
+
+
+def test_the_ledger_says_where_the_seeds_disagree(tmp_path: Path) -> None:
+    """Of the committed profile ``open``: signs computed here from the scores of each seed."""
+    extract_committed(ROOT, "HEAD", tmp_path, "results/open", "results/published")
+    results = tmp_path / "results"
+    claims = read_entries(results / "published" / "claims_open.yaml", Claim, "claims")
+    sentences = {claim.id: claim.sentence for claim in claims}
+    ledger = (results / "open" / "report" / "claims.md").read_text().splitlines()
+
+    def at_home(row: str, seed: int) -> float:
+        file = results / "open" / "runs" / f"{row}-{seed}" / "scores.json"
+        return json.loads(file.read_text())["auc"]["openforensics"]
+
+    pairs = {
+        "start": ("fsfm", "imagenet"),
+        "ba": ("fsfm_ba", "fsfm"),
+        "hphn": ("fsfm_hphn", "fsfm"),
+        "ephn": ("fsfm_ephn", "fsfm"),
+    }
+    disagreeing = set()
+    for name, (first, second) in pairs.items():
+        (line,) = [line for line in ledger if f"| {sentences[name]} |" in line]
+        signs = {at_home(first, seed) > at_home(second, seed) for seed in (0, 1, 2)}
+        assert ("the seeds disagree" in line) == (len(signs) == 2)
+        if len(signs) == 2:
+            disagreeing.add(name)
+    assert "hphn" in disagreeing and "start" not in disagreeing

@@ -64,13 +64,14 @@ class Verdict:
 
     ``times``: of an undecided claim, how many times as many independent videos would decide it if
     all values stayed as they are; none if no such number would. ``sources``: how many people or
-    source videos its test sets have now.
+    source videos its test sets have now. ``divided``: some seed alone contradicts the mean.
     """
 
     word: str
     reasons: tuple[str, ...] = ()
     times: float | None = None
     sources: int = 0
+    divided: bool = False
 
 
 def read_entries(file: Path, cls: type[Entry], key: str) -> list[Entry]:
@@ -156,9 +157,10 @@ def judge(
         reasons = [reason for check in claim.checks for reason in failures(check, point, half)]
         word = next((word for word in (FAILS, UNDECIDED, ROUNDED) if word in words), HOLDS)
         times = _times(nodes, point, draws, seeds) if word == UNDECIDED and draws else None
+        divided = not all(_agree(node, point, seeds) for node in nodes)
     except MissingCell as missing:
         return Verdict(MISSING, (str(missing),))
-    return Verdict(word, tuple(reasons), times)
+    return Verdict(word, tuple(reasons), times, divided=divided)
 
 
 def failures(expression: str, table: Table, half: float = 0.0) -> list[str]:
@@ -176,7 +178,7 @@ def _word(
     word = HOLDS if is_true else FAILS
     if draws is None:
         return ROUNDED if not is_true and _could_hold(node, point, half, {}) else word
-    if not all(_agrees(node, seed, is_true) for seed in seeds):
+    if not _agree(node, point, seeds):
         return UNDECIDED
     asked: list[ast.expr] = []
     Decided(point, draws, 1, asked, {}).visit(node)
@@ -187,12 +189,16 @@ def _word(
     return UNDECIDED if can_hold else FAILS
 
 
-def _agrees(node: ast.expr, seed: Table, is_true: bool) -> bool:
-    """Say whether one seed says the same; a row that it did not run says nothing."""
-    try:
-        return bool(_value(node, seed, {})) == is_true
-    except MissingCell:
-        return True
+def _agree(node: ast.expr, point: Table, seeds: Sequence[Table]) -> bool:
+    """Say whether each seed alone says the same; a row that it did not run says nothing."""
+    is_true = bool(_value(node, point, {}))
+    for seed in seeds:
+        try:
+            if bool(_value(node, seed, {})) != is_true:
+                return False
+        except MissingCell:
+            continue
+    return True
 
 
 def _times(

@@ -264,8 +264,10 @@ def _with_number(verdict: Verdict) -> str:
         return f"{MISSING} ({'; '.join(verdict.reasons)})"
     if verdict.word != UNDECIDED:
         return verdict.word
+    if verdict.divided:
+        return f"{UNDECIDED}: the seeds disagree"
     if verdict.times is None:
-        return f"{UNDECIDED}: not with {MOST_TIMES:,} times as many videos, or seeds disagree"
+        return f"{UNDECIDED}: not with {MOST_TIMES:,} times as many videos"
     if not verdict.sources:
         return f"{UNDECIDED}: it would take {verdict.times:.1f} times as many videos"
     needed = float(f"{verdict.times * verdict.sources:.2g}")
