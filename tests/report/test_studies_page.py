@@ -65,3 +65,20 @@ def test_what_docs_say_of_another_processor_is_so() -> None:
 
 def auc_at_home(run: Path) -> float:
     return json.loads((run / "scores.json").read_text())["auc"]["openforensics"]
+
+
+def test_what_docs_say_of_pretraining_is_so() -> None:
+    """Of the study ``pretraining`` and of the label curve, in docs/results.md."""
+    folder = ROOT / "results" / "studies" / "pretraining"
+    probes = {path.parent.name: pd.read_csv(path) for path in folder.glob("*/curve.csv")}
+    linear = {name: probe.query("method == 'linear'") for name, probe in probes.items()}
+    fsfm = {name: probe.query("start == 'fsfm'")["auc"] for name, probe in linear.items()}
+    general = linear["default"].query("start == 'imagenet'")["auc"].mean()
+    means = {name: auc.mean() for name, auc in fsfm.items()}
+    draws = fsfm["default"].max() - fsfm["default"].min()
+    assert means["epochs_2"] < means["default"] < means["half_mask"] < general
+    assert abs(means["epochs_8"] - means["default"]) < draws
+    curve = pd.read_csv(ROOT / "results" / "open" / "labels" / "curve.csv")
+    cells = curve.query("method != 'shuffled'").groupby(["method", "pictures", "start"])["auc"]
+    by_start = cells.mean().unstack("start")
+    assert len(by_start) == 11 and (by_start["fsfm"] < by_start["imagenet"]).all()
