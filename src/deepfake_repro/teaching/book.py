@@ -29,7 +29,12 @@ LESSONS = {
         "results/demo/weights",
         "results/demo/predictions",
     ),
-    "11_what_generalises": ("results/open/labels", "results/open/report", "results/open/runs"),
+    "11_what_generalises": (
+        "results/open/labels",
+        "results/open/report",
+        "results/open/runs",
+        "results/studies/other_processor",
+    ),
     "12_your_detector": (
         "data/crops/demo",
         "data/index/demo",
