@@ -214,7 +214,7 @@ class _Run:
     """Runs tasks in a checkout and prints what is done and what is running.
 
     ``begun``: those running, and when they began; ``done``: those that ended; ``times``: (task,
-    begun, seconds) of those that had something to do.
+    begun, seconds) of those that succeeded and had something to do.
     """
 
     base: Path
@@ -232,7 +232,7 @@ class _Run:
         result = dvc(self.base, "--wait-for-lock", "repro", "--single-item", *stages)
         begun = self.begun.pop(name)
         seconds = time.monotonic() - begun
-        if "Running stage" in result.stdout:
+        if not result.returncode and "Running stage" in result.stdout:
             self.times.append((name, begun - self.start, seconds))
         self.done.append(name)
         count = f"[{len(self.done)}/{len(self.tasks)}]"
