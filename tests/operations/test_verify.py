@@ -79,6 +79,14 @@ def test_what_was_not_touched_is_identical_but_for_provenance(repository: Path) 
     assert verdict.sentence() == "IDENTICAL: all 5 tracked files are the committed ones."
 
 
+def test_the_same_cells_in_other_files_are_within_and_the_files_are_named(repository: Path) -> None:
+    rewrite(repository / "results/demo/report/table3.md", "90.0", "90.00")
+    verdict = verify(repository, "demo")
+    assert (verdict.state, verdict.exit_code) == (WITHIN, 0)
+    assert "other tracked files that differ: 1, such as report/table3.md" in verdict.text()
+    assert "all 13 cells are the committed ones" in verdict.sentence()
+
+
 def test_a_tolerance_is_the_quantile_times_the_root_mean_square() -> None:
     found = pd.DataFrame(
         {"metric": "auc", "set": ["ffpp", "itw", "df40"], "difference": [3.0, -4.0, 1.0]}

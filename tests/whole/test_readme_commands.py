@@ -8,6 +8,7 @@ exists, DVC knows the stage, the command line is understood.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from deepfake_repro.cli import main
+from deepfake_repro.project.machine import AVX2_OF_INTEL
 from deepfake_repro.project.params import read_yaml
 from support import scoring_model
 from support.clones import REPOSITORY as ROOT
@@ -190,6 +192,23 @@ def makes(command: str, request: pytest.FixtureRequest) -> None:
     typed(shlex.join(["make", "--dry-run", *targets]), request.getfixturevalue("checkout"))
 
 
+def compiles(command: str, request: pytest.FixtureRequest) -> None:
+    """The library answers that the processor is Intel's."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    folder = request.getfixturevalue("tmp_path")
+    typed(command, folder)
+    assert ctypes.CDLL(str(folder / "as_intel.so")).mkl_serv_intel_cpu_true() == 1
+
+
+def makes_with_library(command: str, request: pytest.FixtureRequest) -> None:
+    """It loads the library that another command made, and pins a variable that is a pin."""
+    settings, _, target = command.rpartition(" make ")
+    names = [word.partition("=")[0] for word in shlex.split(settings)]
+    assert names == ["LD_PRELOAD", *AVX2_OF_INTEL]
+    makes(f"make {target}", request)
+
+
 def merges(command: str, request: pytest.FixtureRequest) -> None:
     """As printed, with two copies of the lock."""
     folder = request.getfixturevalue("tmp_path")
@@ -286,6 +305,8 @@ HOW: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
     r"deepfake-repro (score|export-model) .*": scores,
     rf"(deepfake-repro|python -m deepfake_repro) ({UNDERSTOOD})( .*)?": understood,
     r"torchrun .* -m deepfake_repro .*": distributes,
+    r"echo .* \| cc .*": compiles,
+    r"LD_PRELOAD=\S+ .* make .*": makes_with_library,
     r"make .*": makes,
     r"dvc repro (--(single-item|force) \S+|code)": names_a_stage,
     r"dvc (push|pull) \S+ \S+": names_a_stage,

@@ -34,6 +34,8 @@ NOT_COMPARED = ("provenance.json", MACHINES, "machines.json")
 """Files that differ each time, or that no run of the pipeline writes."""
 SHOWN = 12
 """Cells outside that are printed."""
+NAMED = 3
+"""Other files that are named."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ class Verdict:
             parts.append(shown.to_string(index=False, na_rep="missing", max_colwidth=60))
         parts += [f"missing: {name}" for name in self.missing]
         if self.changed:
-            parts.append(f"other tracked files that differ, as the cells do: {len(self.changed)}")
+            names = ", ".join(self.changed[:NAMED])
+            count = len(self.changed)
+            parts.append(f"other tracked files that differ: {count}, such as {names}")
         return "\n".join([*parts, self.sentence()])
 
     def sentence(self) -> str:
@@ -101,6 +105,11 @@ class Verdict:
         number = int((self.cells["state"] != IDENTICAL).sum())
         if self.state == IDENTICAL:
             return f"IDENTICAL: all {self.files} tracked files are the committed ones."
+        if self.state == WITHIN and not number:
+            return (
+                f"WITHIN THE SPREAD: all {len(self.cells)} cells are the committed ones; only the "
+                "files above differ. The results are reproduced."
+            )
         if self.state == WITHIN:
             return (
                 f"WITHIN THE SPREAD: {number} of {len(self.cells)} cells differ, none by more than "

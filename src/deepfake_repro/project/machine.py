@@ -26,7 +26,7 @@ AVX2 = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 AVX2_OF_INTEL = {"MKL_CBWR": "AVX2"}
-"""MKL is slow with it on processors of other makers: it takes its SSE2 code there."""
+"""On processors of other makers MKL takes it for AUTO, which is other code than without it."""
 WITHOUT_AVX512 = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "OPENCV_CPU_DISABLE": "AVX512-SKX",
