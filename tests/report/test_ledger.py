@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import shutil
 import re
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,22 @@ def test_a_claim_about_a_study_is_judged_on_its_options(base: Path) -> None:
     claim = Claim("x", "5", "s", ("auc.half.df40 > 81",), table="study margin")
     assert verdicts([claim], {}, base)["x"].word == "—"
     assert verdicts([claim], {}, base, Replicates((), {}))["x"].word == "holds"
+
+
+@pytest.mark.parametrize(
+    ("second", "word", "divided"), [(82.5, "holds", False), (81.5, "cannot be decided here", True)]
+)
+def test_each_seed_of_a_study_must_say_the_same(
+    base: Path, second: float, word: str, divided: bool
+) -> None:
+    """Half is 4 points higher with seed 0; with seed 1 it is either higher or lower."""
+    folder = base / "results" / "studies" / "margin" / "half" / "fsfm_ba-1"
+    folder.mkdir()
+    (folder / "scores.json").write_text(json.dumps({"auc": {"df40": second}, "bacc": {}}))
+    shutil.rmtree(base / "results" / "studies" / "margin" / "default" / "fsfm-0")
+    claim = Claim("x", "5", "s", ("auc.half.df40 > auc.default.df40",), table="study margin")
+    verdict = verdicts([claim], {}, base, Replicates((), {}))["x"]
+    assert (verdict.word, verdict.divided) == (word, divided)
 
 
 def test_the_paper_map_is_a_table_with_one_line_per_statement() -> None:

@@ -175,11 +175,11 @@ def _word(
     node: ast.expr, point: Table, draws: Table | None, seeds: Sequence[Table], half: float
 ) -> str:
     is_true = bool(_value(node, point, {}))
-    word = HOLDS if is_true else FAILS
-    if draws is None:
-        return ROUNDED if not is_true and _could_hold(node, point, half, {}) else word
     if not _agree(node, point, seeds):
         return UNDECIDED
+    if draws is None:
+        is_rounding = not is_true and _could_hold(node, point, half, {})
+        return HOLDS if is_true else ROUNDED if is_rounding else FAILS
     asked: list[ast.expr] = []
     Decided(point, draws, 1, asked, {}).visit(node)
     ratio = norm.ppf(1 - TAIL / max(len(asked), 1)) / NORMAL_QUANTILE

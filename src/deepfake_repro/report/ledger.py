@@ -106,9 +106,9 @@ def verdicts(
     """Judge each claim on the rows of a table; without ``replicates`` on printed numbers.
 
     Printed numbers are exact but for the rounding of their last decimal. A claim about a study is
-    judged on the study's results below ``base``, without intervals. A claim about a formula, a
-    table of counts or names concerns only the printed text: it is checked without ``replicates``
-    and is a dash with them.
+    judged on the study's results below ``base``, without intervals, but each seed must say the
+    same. A claim about a formula, a table of counts or names concerns only the printed text: it is
+    checked without ``replicates`` and is a dash with them.
     """
     return {claim.id: _verdict(claim, rows, base, replicates, layout) for claim in claims}
 
@@ -124,8 +124,10 @@ def _verdict(
     if kind in PRINTED:
         return judge(claim, PRINTED[kind](base)) if replicates is None else Verdict(MISSING)
     if kind == "study":
-        options = {} if replicates is None else study_rows(base, study)
-        return judge(claim, point_table(_only_rows(options)))
+        if replicates is None:
+            return Verdict(MISSING)
+        options = _only_rows(study_rows(base, study))
+        return judge(claim, point_table(options), seeds=[*_tables_of_seeds(base, study)])
     if replicates is None:
         return judge(claim, point_table(rows), half=ROUNDING)
     if kind == "printed":
@@ -179,6 +181,16 @@ PRINTED = {"distances": lambda base: triplet_table(TRIPLET), "table1": _counts, 
 def _only_rows(options: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Mapping]:
     """Return option -> scores of the only row of a study; the options stand in for rows."""
     return {option: next(iter(rows.values())) for option, rows in options.items()}
+
+
+def _tables_of_seeds(base: Path, study: str) -> Iterator[Table]:
+    """Yield the table of each seed of a study alone; an option that lacks it has no cells there."""
+    folder = base / "results" / "studies" / study
+    runs = sorted(file.parent for file in folder.glob("*/*/scores.json"))
+    for seed in sorted({run.name.rpartition("-")[2] for run in runs}):
+        own = [run for run in runs if run.name.endswith(f"-{seed}")]
+        options = {run.parent.name: read_scores(run.parent, [run.name]) for run in own}
+        yield point_table(_only_rows(options))
 
 
 def claims_markdown(
