@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import shutil
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
