@@ -41,7 +41,7 @@ from .claims import (
     triplet_table,
 )
 from .expressions.language import ROUNDING, Table, cells_of
-from .scores import read_scores
+from .scores import read_scores, read_seeds
 from .tables import NO_REPRODUCTION
 
 # Distances of a 3-4-5 triangle: anchor i, positive j, negative k. Any triplet without equal sides
@@ -127,7 +127,8 @@ def _verdict(
         if replicates is None:
             return Verdict(MISSING)
         options = _only_rows(study_rows(base, study))
-        return judge(claim, point_table(options), seeds=[*_tables_of_seeds(base, study)])
+        of_seeds = map(_only_rows, read_seeds(base / "results" / "studies" / study))
+        return judge(claim, point_table(options), seeds=[*map(point_table, of_seeds)])
     if replicates is None:
         return judge(claim, point_table(rows), half=ROUNDING)
     if kind == "printed":
@@ -181,16 +182,6 @@ PRINTED = {"distances": lambda base: triplet_table(TRIPLET), "table1": _counts, 
 def _only_rows(options: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Mapping]:
     """Return option -> scores of the only row of a study; the options stand in for rows."""
     return {option: next(iter(rows.values())) for option, rows in options.items()}
-
-
-def _tables_of_seeds(base: Path, study: str) -> Iterator[Table]:
-    """Yield the table of each seed of a study alone; an option that lacks it has no cells there."""
-    folder = base / "results" / "studies" / study
-    runs = sorted(file.parent for file in folder.glob("*/*/scores.json"))
-    for seed in sorted({run.name.rpartition("-")[2] for run in runs}):
-        own = [run for run in runs if run.name.endswith(f"-{seed}")]
-        options = {run.parent.name: read_scores(run.parent, [run.name]) for run in own}
-        yield point_table(_only_rows(options))
 
 
 def claims_markdown(

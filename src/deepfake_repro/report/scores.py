@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,15 @@ def read_scores(
             f"no <variant>-<seed>/{file} in {folder}: run the stage score first"
         )
     return {row: _over_seeds(by_row[row]) for row in in_order(by_row)}
+
+
+def read_seeds(study: Path) -> Iterator[dict[str, dict[str, dict]]]:
+    """Yield option -> row -> scores for each seed of a side study; what lacks it is left out."""
+    runs = sorted(file.parent for file in study.glob("*/*/scores.json"))
+    for seed in sorted({run.name.rpartition("-")[2] for run in runs}):
+        own = [run for run in runs if run.name.endswith(f"-{seed}")]
+        names = {run.name for run in own}
+        yield {run.parent.name: read_scores(run.parent, names) for run in own}
 
 
 def read_controls(folder: Path) -> dict[str, dict]:
