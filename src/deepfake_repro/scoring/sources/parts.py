@@ -25,8 +25,10 @@ class Part(NamedTuple):
 
 def read(file: BinaryIO, start: int, end: int) -> bytes:
     """Read bytes from ``start`` to ``end``, at most ``BYTES``; fewer at the end of the file."""
+    if start >= end:  # where a wrong size points, which may be further than files can be
+        return b""
     file.seek(start)
-    return file.read(max(0, min(end - start, BYTES)))
+    return file.read(min(end - start, BYTES))
 
 
 def mp4_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Part]:
